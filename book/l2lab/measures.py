@@ -1,0 +1,248 @@
+"""From weights and data to the numbers that the book talks about."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+def exact_zeros(weights: Any, axis: int | tuple[int, ...] | None = None) -> int | np.ndarray:
+    """Count the weights that are exactly 0.
+
+    There is no tolerance: the question of the book is whether a penalty *reaches* zero or only comes close.
+
+    Parameters
+    ----------
+    weights : array_like
+        Weights (a NumPy array, or a tensor on the CPU), any shape.
+    axis : int or tuple of int, optional
+        Axes to count over; by default all of them. ``exact_zeros(W, axis=1)`` counts per λ if W is (L, n).
+
+    Returns
+    -------
+    int or ndarray of int
+        Number of zeros, −0.0 included.
+
+    Raises
+    ------
+    ValueError
+        If a weight is NaN or infinite: training diverged.
+    """
+    count = (_finite("weights", weights) == 0).sum(axis=axis)
+    return int(count) if axis is None else count
+
+
+def weight_histogram(
+    weights: Any, edges: Any = None, bins: int = 61
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count weights in bins, one row per λ, with the exact zeros kept apart.
+
+    A weight outside the edges is counted in the bin at that end. So no weight is lost: along each row,
+    ``counts.sum() + zeros`` is the number of weights.
+
+    Parameters
+    ----------
+    weights : array_like, shape (L, ...) or (n,)
+        Weights for each of L values of λ; all further axes (seeds, learning rates, entries) are pooled. A
+        one-dimensional array is one row.
+    edges : array_like, shape (bins + 1,), optional
+        Increasing bin edges. By default they reach evenly from −m to m, where m is the largest magnitude.
+    bins : int, default 61
+        Number of bins if `edges` is not given. An odd number puts 0 in the middle of a bin.
+
+    Returns
+    -------
+    edges : ndarray of float, shape (bins + 1,)
+        Bin edges.
+    counts : ndarray of int, shape (L, bins)
+        Number of weights that are *not* zero in each bin.
+    zeros : ndarray of int, shape (L,)
+        Number of weights that are exactly zero.
+
+    Raises
+    ------
+    ValueError
+        If there is no weight, a weight is not finite, or the edges do not increase.
+    """
+    w = np.atleast_2d(_finite("weights", weights)).astype(np.float64)
+    w = w.reshape(len(w), -1)
+    if edges is None:
+        if isinstance(bins, bool) or int(bins) != bins or bins < 1:
+            raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
+        reach = np.abs(w).max()
+        reach = reach if reach > 1e-300 else 1.0  # denormal numbers cannot be cut into bins
+        edges = np.linspace(-reach, reach, int(bins) + 1)
+    edges = _finite("edges", edges)
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError("edges must be a 1-D array of at least two increasing numbers")
+    counts = np.stack([np.histogram(np.clip(row[row != 0], edges[0], edges[-1]), edges)[0] for row in w])
+    return edges, counts, (w == 0).sum(axis=1)
+
+
+class SupportScores(NamedTuple):
+    """How well a set of selected features matches the true one; each field is a float or an array (...).
+
+    Parameters
+    ----------
+    precision : float or ndarray
+        Share of the selected features that are true.
+    recall : float or ndarray
+        Share of the true features that are selected.
+    f1 : float or ndarray
+        Harmonic mean of the two.
+    n_selected : int or ndarray
+        Number of selected features.
+    """
+
+    precision: Any
+    recall: Any
+    f1: Any
+    n_selected: Any
+
+
+def support_scores(selected: Any, truth: Any) -> SupportScores:
+    """Compare selected features with the true ones.
+
+    Parameters
+    ----------
+    selected : array_like of bool, shape (..., p)
+        True where a feature is selected, for instance ``coefs != 0`` of shape (L, p) along a λ path.
+    truth : array_like of bool, shape (p,)
+        True where a feature matters.
+
+    Returns
+    -------
+    SupportScores
+        Precision, recall, F1 and number of selected features, of shape (...).
+
+    Raises
+    ------
+    ValueError
+        If the masks are not boolean or their lengths differ.
+
+    Notes
+    -----
+    Empty sets: a share of nothing counts as 0 (scikit-learn's ``zero_division=0``), except that selecting
+    nothing where nothing is true is a perfect answer and scores 1 in all three.
+    """
+    selected, truth = np.asarray(selected), np.asarray(truth)
+    if selected.dtype != bool or truth.dtype != bool:
+        raise ValueError("selected and truth must be boolean masks; write `coef != 0` for coefficients")
+    if truth.ndim != 1 or selected.ndim < 1 or selected.shape[-1] != len(truth):
+        raise ValueError(f"selected {selected.shape} must end with the length of truth {truth.shape}")
+    hits, chosen, true = (selected & truth).sum(-1), selected.sum(-1), truth.sum()
+    perfect = (chosen == 0) & (true == 0)
+    precision, recall, f1 = (
+        np.where(perfect, 1.0, a / np.maximum(b, 1))
+        for a, b in ((hits, chosen), (hits, true), (2 * hits, chosen + true))
+    )
+    if selected.ndim == 1:
+        return SupportScores(float(precision), float(recall), float(f1), int(chosen))
+    return SupportScores(precision, recall, f1, chosen)
+
+
+def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
+    """Ridge coefficients for all λ from one singular value decomposition.
+
+    Minimizes ½·mean((Xw − y)²) + ½λ‖w‖², the convention of this book, so w = (XᵀX + nλI)⁻¹Xᵀy. scikit-learn's
+    ``Ridge(alpha=n * lam, fit_intercept=False)`` is the same. No intercept is fitted: centre X and y first if
+    they need one.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Inputs.
+    y : array_like, shape (n,)
+        Targets.
+    lams : array_like, shape (L,), or float
+        Values of λ, at least 0. λ = 0 gives the least-squares solution of smallest norm.
+
+    Returns
+    -------
+    ndarray, shape (L, p)
+        One row of coefficients per λ.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a value is not finite or a λ is negative.
+
+    Notes
+    -----
+    With X = U diag(s) Vᵀ, w = V diag(s / (s² + nλ)) Uᵀy: along the direction v_i the least-squares answer is
+    multiplied by s_i² / (s_i² + nλ). Nothing in this factor depends on y, and it is never 0.
+    """
+    X, lams = _design(X), _lams(lams)
+    y = _finite("y", y)
+    if y.shape != (len(X),):
+        raise ValueError(f"y must have shape ({len(X)},) to fit X {X.shape}, got {y.shape}")
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    shrunk = _filter(s, X.shape, lams) * (U.T @ y / np.where(s > 0, s, 1.0))
+    return shrunk @ Vt
+
+
+def effective_dof(X: Any, lam: Any) -> float | np.ndarray:
+    """Effective degrees of freedom of ridge regression: Σ s² / (s² + nλ).
+
+    This is the trace of the matrix that turns y into the fitted values, X(XᵀX + nλI)⁻¹Xᵀ: the rank of X at λ
+    = 0, towards 0 for large λ.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Inputs.
+    lam : float or array_like, shape (L,)
+        Values of λ, at least 0.
+
+    Returns
+    -------
+    float or ndarray of shape (L,)
+        Degrees of freedom.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite matrix or a λ is negative.
+
+    References
+    ----------
+    T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed., 2009, eq.
+    (3.50).
+    """
+    X = _design(X)
+    dof = _filter(np.linalg.svd(X, compute_uv=False), X.shape, _lams(lam)).sum(axis=1)
+    return float(dof[0]) if np.ndim(lam) == 0 else dof
+
+
+def _filter(s: np.ndarray, shape: tuple[int, ...], lams: np.ndarray) -> np.ndarray:
+    # s² / (s² + nλ), shape (L, r). Directions of rounding noise (NumPy's rank rule) count as absent, so that
+    # λ = 0 means the solution of smallest norm and not a division by nearly 0.
+    present = s > s[0] * max(shape) * np.finfo(s.dtype).eps
+    power = np.where(present, s**2, 0.0)
+    return power / np.where(present, power + shape[0] * lams[:, None], 1.0)
+
+
+def _finite(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub" or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty array of real numbers")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} must not hold NaN or infinite values; after training they mean that it diverged"
+        )
+    return array
+
+
+def _design(X: Any) -> np.ndarray:
+    X = _finite("X", X)
+    if X.ndim != 2:
+        raise ValueError(f"X must be a matrix of shape (n, p), got shape {X.shape}")
+    return X.astype(np.float64)
+
+
+def _lams(lams: Any) -> np.ndarray:
+    lams = np.atleast_1d(_finite("λ", lams)).astype(np.float64)
+    if lams.ndim != 1 or (lams < 0).any():
+        raise ValueError(f"λ must be a number of at least 0 or a 1-D array of such, got {lams}")
+    return lams

@@ -1,0 +1,533 @@
+"""The one look of the book's static pictures.
+
+Every colour has a contrast of at least 3:1 against white (4.5:1 where it may carry text) and is never the
+only cue: curves differ in line style and marker as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from PIL import Image
+
+# After Okabe and Ito (2008), with the light hues darkened until a thin line is legible on white.
+COLORS: dict[str, str] = {
+    "blue": "#0072B2",
+    "vermillion": "#C84E00",
+    "green": "#009E73",
+    "purple": "#A8538A",
+    "gold": "#9A6B00",
+    "sky": "#2A8FC7",
+    "black": "#1F2328",
+    "grey": "#8A9099",
+}
+_CYCLE = ("blue", "vermillion", "green", "purple", "gold", "sky", "black")
+_LINES = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (3, 1)), "-")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+# Curves that occur in every chapter always look the same.
+_KNOWN = {"train": 0, "training": 0, "test": 1, "valid": 2, "validation": 2, "ridge": 0, "lasso": 1}
+
+DPI = 144
+CSS_DPI = 96
+MIN_ALT = 20
+
+
+def use_style() -> None:
+    """Set the house style for all following figures.
+
+    White paper, no frame at the top and right, a light grid, 10-point text, 7.2 inches wide (the text column
+    of the site), 144 dots per inch.
+    """
+    mpl.rcdefaults()
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (7.2, 3.6),
+            "figure.dpi": DPI,
+            "savefig.dpi": DPI,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "figure.constrained_layout.w_pad": 0.06,
+            "figure.constrained_layout.h_pad": 0.06,
+            "font.size": 10,
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
+            "legend.title_fontsize": 9,
+            "legend.frameon": True,
+            "legend.framealpha": 0.85,
+            "legend.edgecolor": "none",
+            "legend.handlelength": 2.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#6E7681",
+            "axes.linewidth": 0.8,
+            "axes.labelcolor": COLORS["black"],
+            "text.color": COLORS["black"],
+            "xtick.color": "#4A5058",
+            "ytick.color": "#4A5058",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E3E6EA",
+            "grid.linewidth": 0.7,
+            "lines.linewidth": 1.9,
+            "lines.markersize": 4.5,
+            "axes.prop_cycle": cycler(color=[COLORS[c] for c in _CYCLE], linestyle=_LINES),
+        }
+    )
+
+
+def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> None:
+    """Show a figure with its text alternative and its caption, and close it.
+
+    In a notebook this makes two outputs: the picture, with `alt` and `caption` in the output's metadata
+    (where the book's build finds them), and the caption as text. In plain Python the figure is only closed.
+
+    Parameters
+    ----------
+    fig : Figure
+        The figure.
+    alt : str
+        What a reader who does not see the picture must know: what is drawn and what comes out. At least 20
+        characters.
+    caption : str
+        Caption, Markdown allowed.
+    name : str, optional
+        Label for references to the figure.
+
+    Raises
+    ------
+    ValueError
+        If `alt` is too short or `caption` is empty.
+    TypeError
+        If `fig` is not a Matplotlib figure.
+    """
+    if not isinstance(fig, Figure):
+        raise TypeError(
+            f"show needs a Matplotlib Figure, got {type(fig).__name__}; axes have theirs in `ax.figure`"
+        )
+    alt, caption = " ".join(str(alt or "").split()), " ".join(str(caption or "").split())
+    if len(alt) < MIN_ALT:
+        raise ValueError(f"alt must say in at least {MIN_ALT} characters what the picture shows, got {alt!r}")
+    if not caption:
+        raise ValueError("give a caption: one sentence that says what the reader should see")
+    if name is not None and not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        raise ValueError(
+            f"name must be lower-case letters, digits, '-' and '_', a letter first, got {name!r}"
+        )
+    png, (width, height) = _png(fig)
+    plt.close(fig)
+    if not _in_notebook():
+        return
+    from IPython.display import display
+
+    display(
+        {"image/png": base64.b64encode(png).decode(), "text/plain": alt},
+        metadata={
+            "image/png": {"alt": alt, "width": width, "height": height},
+            "l2lab": {"alt": alt, "caption": caption, "name": name},
+        },
+        raw=True,
+    )
+    display(
+        {"text/markdown": f"*{caption}*", "text/plain": caption},
+        metadata={"l2lab": {"role": "caption"}},
+        raw=True,
+    )
+
+
+def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
+    """Make the x axis a logarithmic λ axis that can show λ = 0.
+
+    A logarithmic axis has no zero. If `lams` holds one, it gets a place of its own at the left edge, labelled
+    0, behind a break in the axis.
+
+    Parameters
+    ----------
+    ax : Axes
+        Axes to change.
+    lams : array_like, shape (L,)
+        Values of λ, increasing, at least 0, at least one of them positive.
+    label : str, default "λ"
+        Axis label.
+
+    Returns
+    -------
+    ndarray, shape (L,)
+        Where to draw each λ: λ itself, and for λ = 0 the place at the left edge.
+
+    Raises
+    ------
+    ValueError
+        If the values are not increasing, not finite, negative, or all zero.
+    """
+    lams = np.asarray(lams, dtype=np.float64)
+    if (
+        lams.ndim != 1
+        or not len(lams)
+        or not np.isfinite(lams).all()
+        or (np.diff(lams) <= 0).any()
+        or lams[0] < 0
+    ):
+        raise ValueError("lams must be a 1-D array of finite, increasing numbers of at least 0")
+    if lams[-1] == 0:
+        raise ValueError("a λ axis needs at least one positive λ")
+    positive = lams[lams > 0]
+    low, high = np.log10(positive[0]), np.log10(positive[-1])
+    gap = max(0.14 * (high - low), 0.3)
+    ticks = 10.0 ** np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
+    if len(ticks) < 2:
+        ticks = np.unique([positive[0], positive[-1]])
+    step = -(-len(ticks) // 8)
+    ticks = ticks[::-1][::step][::-1]
+    zero = 10.0 ** (low - gap)
+    left = low - (1.3 * gap if lams[0] == 0 else 0.2 * gap)
+    ax.set_xscale("log")
+    ax.set_xlim(10.0**left, 10.0 ** (high + 0.2 * gap))
+    ax.xaxis.set_major_locator(FixedLocator([zero, *ticks] if lams[0] == 0 else ticks))
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: "0" if lams[0] == 0 and x < positive[0] * 0.99 else _number(x))
+    )
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel(label)
+    if lams[0] == 0:
+        _axis_break(ax, 10.0 ** (low - 0.55 * gap))
+    return np.where(lams > 0, lams, zero)
+
+
+def u_curve(
+    ax: Axes,
+    lams: Any,
+    curves: Mapping[str, Any],
+    *,
+    spread: str = "minmax",
+    best: str | None = None,
+    mode: str = "min",
+    ylabel: str | None = None,
+    log: bool = False,
+    legend: bool | str = True,
+) -> None:
+    """Draw one or more quantities against λ, with their spread over seeds as a band.
+
+    Parameters
+    ----------
+    ax : Axes
+        Axes to draw in.
+    lams : array_like, shape (L,)
+        Values of λ, see :func:`lam_axis`.
+    curves : dict of str to array_like, shape (L,) or (L, S)
+        One entry per curve; S is the number of seeds. "train", "valid" and "test" keep their looks
+        everywhere.
+    spread : {"minmax", "sd"}
+        "minmax": median and band from the smallest to the largest seed. "sd": mean ± one standard deviation
+        (the n − 1 one). The legend says which, and of how many seeds.
+    best : str, optional
+        Name of the curve whose best λ is marked by a vertical line.
+    mode : {"min", "max"}
+        Whether the best value is the smallest or the largest.
+    ylabel : str, optional
+        Label of the y axis.
+    log : bool, default False
+        Logarithmic y axis.
+    legend : bool or str, default True
+        Draw the legend; a text says where, as in ``ax.legend(loc=...)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no curve, a shape does not fit, or an option is unknown.
+    """
+    if spread not in ("minmax", "sd"):
+        raise ValueError(f"spread must be 'minmax' or 'sd', got {spread!r}")
+    if mode not in ("min", "max"):
+        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+    if not curves or (best is not None and best not in curves):
+        raise ValueError(f"curves must not be empty and must hold best={best!r}; they are {list(curves)}")
+    x = lam_axis(ax, lams)
+    first = int(np.asarray(lams)[0] == 0)
+    looks = _looks(list(curves))
+    seeds = 1
+    for name, values in curves.items():
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim not in (1, 2) or len(values) != len(x):
+            raise ValueError(
+                f"curve {name!r} must have shape ({len(x)},) or ({len(x)}, seeds), got {values.shape}"
+            )
+        values = values.reshape(len(x), -1)
+        middle, low, high = _centre(values, spread)
+        ax.plot(x[first:], middle[first:], label=name, markevery=max(1, len(x) // 8), **looks[name])
+        if first:  # λ = 0 stands apart, so its value is a point of its own
+            ax.plot(x[:1], middle[:1], **looks[name] | {"linestyle": "none"})
+        if values.shape[1] > 1:
+            seeds, color = values.shape[1], looks[name]["color"]
+            ax.fill_between(x[first:], low[first:], high[first:], color=color, alpha=0.16, linewidth=0)
+            if first:
+                ax.vlines(x[0], low[0], high[0], color=color, alpha=0.3, linewidth=6)
+        if name == best:
+            chosen = int(np.nanargmin(middle) if mode == "min" else np.nanargmax(middle))
+    if best is not None:
+        where = f"best {best}: λ = {np.asarray(lams)[chosen]:.2g}"
+        ax.axvline(
+            x[chosen], color=COLORS["black"], linewidth=1, linestyle=(0, (3, 2)), zorder=1.5, label=where
+        )
+    if log:
+        ax.set_yscale("log")
+    if ylabel:
+        ax.set_ylabel(ylabel)
+    if legend:
+        what = "median and min–max" if spread == "minmax" else "mean ± 1 sd"
+        title = f"{what} of {seeds} seeds" if seeds > 1 else None
+        ax.legend(loc=_loc(legend), title=title, alignment="left")
+
+
+def paths(
+    ax: Axes,
+    lams: Any,
+    coefs: Any,
+    *,
+    groups: Any = None,
+    ylabel: str | None = "coefficient",
+    legend: bool | str = True,
+) -> None:
+    """Draw coefficients against λ, one line per feature.
+
+    Parameters
+    ----------
+    ax : Axes
+        Axes to draw in.
+    lams : array_like, shape (L,)
+        Values of λ, see :func:`lam_axis`.
+    coefs : array_like, shape (L, p)
+        Coefficients.
+    groups : array_like of bool or of str, shape (p,), optional
+        Groups share a look and stand in the legend. A mask means "true features" (coloured, thick) and "noise
+        features" (grey, thin, behind). Of names, "noise" is grey. By default every feature is drawn alike.
+    ylabel : str, optional
+        Label of the y axis.
+    legend : bool or str, default True
+        Draw the legend if there are groups; a text says where, as in ``ax.legend(loc=...)``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x, coefs = lam_axis(ax, lams), np.asarray(coefs, dtype=np.float64)
+    if coefs.ndim != 2 or len(coefs) != len(x):
+        raise ValueError(f"coefs must have shape ({len(x)}, features), got {coefs.shape}")
+    if groups is None:
+        names, legend = np.full(coefs.shape[1], ""), False
+    else:
+        names = np.asarray(groups)
+        if names.dtype == bool:
+            names = np.where(names, "true features", "noise features")
+    if names.shape != (coefs.shape[1],):
+        raise ValueError(
+            f"groups must have one entry per feature, shape ({coefs.shape[1]},), got {names.shape}"
+        )
+    first = int(np.asarray(lams)[0] == 0)
+    grey = [g for g in dict.fromkeys(names.tolist()) if g in ("noise", "noise features")]
+    bright = [g for g in dict.fromkeys(names.tolist()) if g not in grey]
+    ax.axhline(0, color=COLORS["black"], linewidth=0.8, zorder=1.5)
+    for g in bright + grey:
+        k = bright.index(g) % len(_CYCLE) if g in bright else 0
+        look = (
+            {"color": COLORS["grey"], "linewidth": 0.9, "linestyle": "-", "alpha": 0.7, "zorder": 2}
+            if g in grey
+            else {"color": COLORS[_CYCLE[k]], "linewidth": 1.9, "linestyle": _LINES[k], "zorder": 3}
+        )
+        mine = coefs[:, names == g]
+        lines = ax.plot(x[first:], mine[first:], **look)
+        lines[0].set_label(f"{g} ({mine.shape[1]})" if g else None)
+        if first:
+            ax.plot(x[:1], mine[:1], **look | {"linestyle": "none", "marker": "o", "markersize": 3})
+    if ylabel:
+        ax.set_ylabel(ylabel)
+    if legend:
+        ax.legend(loc=_loc(legend), handlelength=1.6)
+
+
+def weight_histogram(
+    ax: Axes,
+    edges: Any,
+    counts: Any,
+    *,
+    zeros: int | None = None,
+    label: str | None = None,
+    color: str = COLORS["blue"],
+    top: float | None = None,
+) -> None:
+    """Draw a histogram of weights with a logarithmic count axis; the exact zeros have a bar apart.
+
+    On a linear axis the handful of large weights that carry the function would be invisible beside the heap
+    near 0, and on any axis a heap *near* 0 is easily taken for zeros. So the exact zeros stand behind the
+    right edge, with their number, also if it is 0.
+
+    Parameters
+    ----------
+    ax : Axes
+        Axes to draw in.
+    edges : array_like, shape (bins + 1,)
+        Bin edges.
+    counts : array_like, shape (bins,)
+        Number of non-zero weights per bin, see :func:`l2lab.measures.weight_histogram`.
+    zeros : int, optional
+        Number of weights that are exactly 0. Without it there is no bar.
+    label : str, optional
+        Title of the panel, for instance "λ = 0.01".
+    color : str
+        Colour of the histogram.
+    top : float, optional
+        Upper end of the count axis, to make panels comparable. By default it fits this histogram.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a count is negative.
+    """
+    edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
+    if counts.ndim != 1 or edges.shape != (len(counts) + 1,):
+        raise ValueError(
+            f"counts must have shape (bins,) and edges (bins + 1,), got {counts.shape}, {edges.shape}"
+        )
+    if (counts < 0).any() or (zeros or 0) < 0:
+        raise ValueError("counts and zeros must not be negative")
+    floor, span = 0.6, edges[-1] - edges[0]
+    top = top or 3.0 * max(counts.max(), zeros or 0, 3)
+    ax.set_yscale("log", nonpositive="clip")
+    ax.set_ylim(floor, top)
+    ax.stairs(counts, edges, fill=True, baseline=floor, color=color, linewidth=0)
+    ax.set_xlabel("weight")
+    ax.set_ylabel("number of weights")
+    if label:
+        ax.set_title(label)
+    ax.grid(axis="x", visible=False)
+    if zeros is None:
+        ax.set_xlim(edges[0], edges[-1])
+        return
+    bar, right = edges[-1] + 0.18 * span, edges[-1] + 0.33 * span
+    ax.axvspan(edges[-1] + 0.03 * span, right, color="#F0F2F4", linewidth=0, zorder=0)
+    if zeros:
+        ax.bar(
+            bar,
+            zeros - floor,
+            0.08 * span,
+            bottom=floor,
+            color=COLORS["vermillion"],
+            hatch="////",
+            edgecolor="white",
+            linewidth=0,
+        )
+    ax.annotate(
+        f"{zeros:,}",
+        (bar, max(zeros, floor)),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        fontweight="bold",
+        color=COLORS["vermillion"],
+    )
+    ticks = [
+        t for t in MaxNLocator(4).tick_values(edges[0], edges[-1]) if edges[0] <= t <= edges[-1] - 0.1 * span
+    ]
+    ax.set_xlim(edges[0], right)
+    ax.set_xticks([*ticks, bar], [*(f"{t:g}".replace("-", "−") for t in ticks), "= 0"])
+
+
+def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    # Known names take their place in the cycle; the others take what is left, in order.
+    taken = {_KNOWN[n] for n in names if n in _KNOWN}
+    free = [k for k in range(len(_CYCLE)) if k not in taken] or [0]
+    looks, used = {}, 0
+    for name in names:
+        k = _KNOWN.get(name)
+        if k is None:
+            k, used = free[used % len(free)], used + 1
+        looks[name] = {"color": COLORS[_CYCLE[k]], "linestyle": _LINES[k], "marker": _MARKERS[k]}
+    return looks
+
+
+def _loc(legend: bool | str) -> str:
+    return legend if isinstance(legend, str) else "best"
+
+
+def _centre(values: np.ndarray, spread: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if values.shape[1] == 1:
+        return (values[:, 0],) * 3
+    if spread == "minmax":
+        return np.median(values, axis=1), values.min(axis=1), values.max(axis=1)
+    mean, sd = values.mean(axis=1), values.std(axis=1, ddof=1)
+    return mean, mean - sd, mean + sd
+
+
+def _number(x: float) -> str:
+    k = np.log10(x)
+    return f"$10^{{{round(k)}}}$" if abs(k - round(k)) < 1e-6 else f"{x:.2g}"
+
+
+def _axis_break(ax: Axes, x: float) -> None:
+    # Two strokes over a white gap in the axis line: the scale is interrupted here.
+    ax.plot(
+        [x],
+        [0],
+        transform=ax.get_xaxis_transform(),
+        marker=[(-1, -1.6), (1, 1.6)],
+        markersize=7,
+        color="white",
+        markeredgecolor="white",
+        markeredgewidth=5,
+        clip_on=False,
+        zorder=4,
+        linestyle="none",
+    )
+    for shift in (-2.4, 2.4):
+        ax.annotate(
+            "/",
+            (x, 0),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(shift, 0),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="#4A5058",
+            zorder=5,
+            annotation_clip=False,
+        )
+
+
+def _png(fig: Figure) -> tuple[bytes, tuple[int, int]]:
+    # 256 colours are plenty for a chart and make the file a third. Saving again with Pillow also drops the
+    # version that Matplotlib writes into it, so the same figure gives the same bytes.
+    raw, buffer = io.BytesIO(), io.BytesIO()
+    fig.savefig(raw, format="png", dpi=DPI, facecolor="white")
+    image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(buffer, format="png", optimize=True, dpi=(DPI, DPI))
+    width, height = fig.get_size_inches()
+    return buffer.getvalue(), (round(width * CSS_DPI), round(height * CSS_DPI))
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return get_ipython() is not None

@@ -1,0 +1,230 @@
+"""Measures against scikit-learn, closed forms and counting by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.linear_model import Lasso, Ridge
+from sklearn.metrics import precision_recall_fscore_support
+
+from l2lab import data
+from l2lab.measures import effective_dof, exact_zeros, ridge_path, support_scores, weight_histogram
+
+LAMS = np.array([0.0, 1e-4, 0.01, 0.3, 5.0])
+
+
+def table(n, p, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, p)) @ rng.standard_normal((p, p)), rng.standard_normal(n)
+
+
+# ---------------------------------------------------------------- zeros and histograms
+
+
+def test_exact_zeros_have_no_tolerance():
+    w = np.array([[0.0, -0.0, 1e-300, 5e-324], [1, 2, 3, 0]])
+    assert exact_zeros(w) == 3
+    assert isinstance(exact_zeros(w), int)
+    np.testing.assert_array_equal(exact_zeros(w, axis=1), [2, 1])
+    assert exact_zeros(torch.tensor([0.0, 1.0, 0.0])) == 2
+
+
+def test_exact_zeros_of_lasso_and_ridge():
+    problem = data.sparse_regression()
+    lasso = Lasso(alpha=0.5, fit_intercept=False).fit(problem.X_train, problem.y_train).coef_
+    assert exact_zeros(lasso) == 100 - np.count_nonzero(lasso) > 50
+    assert exact_zeros(ridge_path(problem.X_train, problem.y_train, np.logspace(-4, 4, 30))) == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float32, np.float64]),
+        hnp.array_shapes(min_dims=1, max_dims=4, max_side=6),
+        elements=st.floats(-100, 100, width=32) | st.just(0.0),  # denormals included
+    ),
+    st.none() | st.lists(st.floats(-3, 3), min_size=2, max_size=9, unique=True).map(sorted),
+)
+def test_no_weight_is_lost(weights, edges):
+    edges, counts, zeros = weight_histogram(weights, edges, bins=7)
+    rows = 1 if weights.ndim == 1 else len(weights)
+    assert counts.shape == (rows, len(edges) - 1)
+    assert zeros.shape == (rows,)
+    np.testing.assert_array_equal(counts.sum(axis=1) + zeros, weights.size // rows)
+
+
+def test_histogram_puts_each_weight_where_it_belongs():
+    w = np.array([[-9.0, -0.6, -0.1, 0.0, 0.1], [0.6, 0.9, 7.0, 0.0, -0.0]])
+    edges, counts, zeros = weight_histogram(w, edges=[-1, -0.5, 0, 0.5, 1])
+    np.testing.assert_array_equal(counts, [[2, 1, 1, 0], [0, 0, 0, 3]])  # −9 and 7 in the bins at the ends
+    np.testing.assert_array_equal(zeros, [1, 2])
+    np.testing.assert_array_equal(edges, [-1, -0.5, 0, 0.5, 1])
+
+
+def test_histogram_default_edges_cover_all_weights_and_are_shared():
+    w = torch.linspace(-2, 1, 600).reshape(2, 3, 100)  # (L, seeds, n)
+    edges, counts, _ = weight_histogram(w, bins=61)
+    assert edges[[0, -1]].tolist() == [-2, 2]
+    for row, expected in zip(w, counts, strict=True):
+        np.testing.assert_array_equal(np.histogram(row, edges)[0], expected)
+    edges, counts, zeros = weight_histogram(np.zeros((2, 5)), bins=3)
+    assert edges[[0, -1]].tolist() == [-1, 1]
+    assert not counts.any()
+    assert zeros.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("w", [np.float32(1e-45), 5e-324, 1e-200, 1e200])
+def test_histogram_of_dying_and_exploding_weights(w):
+    edges, counts, zeros = weight_histogram(np.array([w, -w, 0]), bins=5)
+    assert counts.sum() == 2
+    assert zeros == [1]
+    assert (np.diff(edges) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "options", "message"),
+    [
+        ([np.nan, 1], {}, "diverged"),
+        ([np.inf], {}, "diverged"),
+        ([], {}, "non-empty"),
+        (["a"], {}, "real numbers"),
+        ([1.0], {"bins": 0}, "bins"),
+        ([1.0], {"bins": 2.5}, "bins"),
+        ([1.0], {"edges": [1, 0]}, "increasing"),
+        ([1.0], {"edges": [0, 0, 1]}, "increasing"),
+        ([1.0], {"edges": [0]}, "increasing"),
+        ([1.0], {"edges": [0, np.nan]}, "edges"),
+    ],
+    ids=str,
+)
+def test_histogram_refuses(weights, options, message):
+    with pytest.raises(ValueError, match=message):
+        weight_histogram(weights, **options)
+
+
+# ---------------------------------------------------------------- support
+
+
+@settings(max_examples=80, deadline=None)
+@given(hnp.arrays(bool, (5, 9)), hnp.arrays(bool, 9))
+def test_support_scores_are_those_of_scikit_learn(selected, truth):
+    scores = support_scores(selected, truth)
+    for i, row in enumerate(selected):
+        wanted = precision_recall_fscore_support(
+            truth, row, average="binary", pos_label=True, zero_division=0
+        )[:3]
+        if not row.any() and not truth.any():
+            wanted = (1, 1, 1)
+        np.testing.assert_allclose([scores.precision[i], scores.recall[i], scores.f1[i]], wanted)
+        single = support_scores(row, truth)
+        np.testing.assert_allclose(single, [v[i] for v in scores])
+        assert isinstance(single.f1, float)
+        assert single.n_selected == row.sum()
+
+
+def test_support_scores_of_empty_sets():
+    none, some = np.zeros(3, bool), np.array([True, False, False])
+    assert support_scores(none, some) == (0, 0, 0, 0)
+    assert support_scores(some, none) == (0, 0, 0, 1)
+    assert support_scores(none, none) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("selected", "truth", "message"),
+    [
+        ([0.0, 1.2], [True, False], "coef != 0"),
+        ([0, 1], [True, False], "coef != 0"),  # indices would be silently wrong
+        ([True], [True, False], "length of truth"),
+        ([True, False], [[True, False]], "length of truth"),
+        (True, [True], "length of truth"),
+    ],
+)
+def test_support_scores_refuses(selected, truth, message):
+    with pytest.raises(ValueError, match=message):
+        support_scores(np.array(selected), np.array(truth))
+
+
+# ---------------------------------------------------------------- ridge
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 40), (15, 15)])
+def test_ridge_path_is_scikit_learns_and_solves_the_normal_equations(n, p):
+    X, y = table(n, p)
+    W = ridge_path(X, y, LAMS)
+    assert W.shape == (len(LAMS), p)
+    for lam, w in zip(LAMS[1:], W[1:], strict=True):
+        np.testing.assert_allclose(
+            w, np.linalg.solve(X.T @ X + n * lam * np.eye(p), X.T @ y), rtol=1e-7, atol=1e-10
+        )
+        reference = Ridge(alpha=n * lam, fit_intercept=False, solver="svd").fit(X, y).coef_
+        np.testing.assert_allclose(w, reference, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(W[0], np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-7, atol=1e-10)
+
+
+def test_ridge_path_minimizes_the_objective_of_the_book():
+    X, y = table(30, 6)
+    lam = 0.2
+    w = torch.tensor(ridge_path(X, y, lam)[0], requires_grad=True)
+    residual = torch.tensor(X) @ w - torch.tensor(y)
+    (0.5 * residual.square().mean() + lam / 2 * w.square().sum()).backward()
+    assert w.grad.abs().max() < 1e-12
+
+
+def test_ridge_without_penalty_is_the_smallest_solution_also_for_equal_columns():
+    X, y = table(20, 4)
+    X = np.column_stack([X, X[:, 0]])  # a copy: infinitely many least-squares solutions
+    w = ridge_path(X, y, 0.0)[0]
+    assert w[0] == pytest.approx(w[4])
+    np.testing.assert_allclose(w, np.linalg.pinv(X) @ y, rtol=1e-8)
+    np.testing.assert_allclose(w, ridge_path(X, y, 1e-12)[0], rtol=1e-6)
+    assert not ridge_path(np.zeros((3, 2)), np.ones(3), [0, 1]).any()
+
+
+def test_ridge_path_takes_float32_and_integers_in_double_precision():
+    X, y = np.array([[1, 2], [3, 4], [5, 7]]), np.array([1, 0, 2])
+    expected = ridge_path(X.astype(float), y, 0.1)
+    np.testing.assert_array_equal(ridge_path(X, y, 0.1), expected)
+    np.testing.assert_array_equal(ridge_path(X.astype(np.float32), y, 0.1), expected)
+    assert expected.dtype == np.float64
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 40)])
+def test_effective_dof_is_the_trace_of_the_hat_matrix(n, p):
+    X, _ = table(n, p)
+    dof = effective_dof(X, LAMS)
+    for lam, value in zip(LAMS[1:], dof[1:], strict=True):
+        hat = X @ np.linalg.solve(X.T @ X + n * lam * np.eye(p), X.T)
+        assert value == pytest.approx(np.trace(hat), rel=1e-7)
+        assert effective_dof(X, lam) == value
+    assert dof[0] == pytest.approx(min(n, p))
+    assert (np.diff(dof) < 0).all()
+    assert isinstance(effective_dof(X, 0.1), float)
+    assert effective_dof(np.column_stack([X[:, 0], X[:, 0]]), 0.0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("function", [lambda X, lam: ridge_path(X, np.ones(3), lam), effective_dof])
+@pytest.mark.parametrize(
+    ("X", "lam", "message"),
+    [
+        (np.ones((3, 2)), -0.1, "at least 0"),
+        (np.ones((3, 2)), [0.1, -1], "at least 0"),
+        (np.ones((3, 2)), np.nan, "NaN"),
+        (np.ones((3, 2)), [], "non-empty"),
+        (np.ones((3, 2)), [[0.1]], "1-D"),
+        (np.ones(3), 0.1, "matrix"),
+        (np.full((3, 2), np.inf), 0.1, "infinite"),
+    ],
+)
+def test_bad_input_to_ridge(function, X, lam, message):
+    with pytest.raises(ValueError, match=message):
+        function(X, lam)
+
+
+@pytest.mark.parametrize("y", [np.ones(4), np.ones((3, 1)), [1, 2, np.nan]])
+def test_ridge_path_refuses_targets_that_do_not_fit(y):
+    with pytest.raises(ValueError, match="y must"):
+        ridge_path(np.ones((3, 2)), y, 0.1)
