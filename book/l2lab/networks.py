@@ -1,0 +1,631 @@
+"""Networks with a leading K axis: K copies that share the batch, each with its own weights.
+
+:class:`MLP` and :class:`CNN` are *specifications*. They build ordinary modules (:meth:`MLP.module`), initial
+parameters for K copies (:meth:`MLP.init`), outputs of K copies that autograd can differentiate
+(:meth:`MLP.forward`), and a :class:`MLPGradient` or :class:`CNNGradient`: the same function with its gradient written
+out by hand in preallocated memory, which is what :func:`l2lab.sweep.sweep` runs in its inner loop.
+
+Parameters are dictionaries from the names of the module's ``state_dict`` to tensors (K, ...).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["CNN", "MLP", "CNNGradient", "MLPGradient"]
+
+Parameters = Mapping[str, Tensor]
+
+
+def _sizes(name: str, values: Iterable[int]) -> tuple[int, ...]:
+    """Check a tuple of positive integers."""
+    values = tuple(values)
+    if any(isinstance(v, bool) or int(v) != v or v < 1 for v in values):
+        raise ValueError(f"{name} must be integers of at least 1, got {values}")
+    return tuple(int(v) for v in values)
+
+
+class _Network:
+    """What MLP and CNN have in common."""
+
+    def module(self) -> nn.Sequential:
+        raise NotImplementedError
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter of one copy, in the order of ``module().parameters()``."""
+        with torch.device("meta"):
+            return {name: tuple(p.shape) for name, p in self.module().named_parameters()}
+
+    def init(
+        self,
+        seeds: Iterable[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> dict[str, Tensor]:
+        """Draw initial parameters, one copy per seed.
+
+        Parameters
+        ----------
+        seeds : iterable of int, length K
+            Copy k gets the numbers that ``torch.manual_seed(seeds[k]); network.module()`` gives. The global
+            generator is left as it was.
+        dtype : torch.dtype, default torch.float32
+            Type of the result. The numbers are drawn in torch's default type and then converted.
+        device : torch.device or str, default "cpu"
+            Where the result lives. The numbers are always drawn on the CPU.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (K, ...)
+            Contiguous parameters.
+
+        Raises
+        ------
+        ValueError
+            If there is no seed, or one is not an integer.
+        """
+        seeds = list(seeds)
+        if not seeds:
+            raise ValueError("seeds is empty; give at least one integer, for example seeds=(0,)")
+        drawn: dict[int, dict[str, Tensor]] = {}
+        with torch.random.fork_rng(devices=[]):
+            for seed in seeds:
+                if isinstance(seed, bool) or int(seed) != seed:
+                    raise ValueError(f"seeds must be integers, got {seed!r}")
+                if seed not in drawn:
+                    torch.default_generator.manual_seed(int(seed))
+                    drawn[seed] = {name: p.detach() for name, p in self.module().named_parameters()}
+        return {
+            name: torch.stack([drawn[seed][name] for seed in seeds]).to(dtype=dtype, device=device)
+            for name in self.shapes
+        }
+
+
+@dataclass(frozen=True)
+class MLP(_Network):
+    """Fully connected network with ReLU between the layers.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Inputs, hidden units of each layer, outputs. Two numbers give a linear model.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes, or one is not a positive integer.
+
+    Examples
+    --------
+    >>> MLP((64, 32, 10)).module()
+    Sequential(
+      (0): Linear(in_features=64, out_features=32, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=32, out_features=10, bias=True)
+    )
+    """
+
+    sizes: tuple[int, ...] = (64, 32, 10)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", _sizes("sizes", self.sizes))
+        if len(self.sizes) < 2:
+            raise ValueError(f"sizes needs at least inputs and outputs, for example (64, 10), got {self.sizes}")
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of input features."""
+        return self.sizes[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return self.sizes[-1]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return (self.n_inputs,)
+
+    @property
+    def activations_per_sample(self) -> int:
+        """Numbers that one copy keeps per sample for the gradient."""
+        return 2 * sum(self.sizes[1:])
+
+    @property
+    def flops_per_sample(self) -> int:
+        """Floating point operations in matrix products, per copy and sample, forward and backward.
+
+        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that of its
+        input, which the first layer does not need.
+        """
+        weights = [m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False)]
+        return 6 * sum(weights) - 2 * weights[0]
+
+    def module(self) -> nn.Sequential:
+        """Build one copy as an ordinary module, with torch's default initialization.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            ``Linear``, ``ReLU``, …, ``Linear``; it takes inputs (B, n_inputs).
+        """
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+    def forward(self, params: Parameters, x: Tensor) -> Tensor:
+        """Outputs of all copies on a shared batch.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            From :meth:`init`.
+        x : Tensor, shape (B, n_inputs)
+            Inputs, the same for all copies.
+
+        Returns
+        -------
+        Tensor, shape (K, B, n_outputs)
+            Differentiable with respect to `params` and `x`.
+        """
+        *hidden, last = _layers(params)
+        h = x.T  # features first: (inputs, B), later (K, units, B)
+        for weight, bias in hidden:
+            h = _linear(weight, bias, h).relu()
+        return _linear(*last, h).transpose(1, 2)
+
+    def gradient(
+        self,
+        n_models: int,
+        batch_size: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> MLPGradient:
+        """Prepare memory for the hand-written gradient.
+
+        Parameters
+        ----------
+        n_models, batch_size : int
+            K and B.
+        dtype : torch.dtype
+            Type of parameters and inputs.
+        device : torch.device or str
+            Where they live.
+
+        Returns
+        -------
+        MLPGradient
+            For exactly this K and B.
+        """
+        return MLPGradient(self, n_models, batch_size, dtype, device)
+
+
+def _layers(params: Parameters) -> list[tuple[Tensor, Tensor]]:
+    """Pair weights and biases, first layer first."""
+    values = list(params.values())
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _linear(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    """K linear maps of features-first activations: (K, o, i) times (i, B) or (K, i, B) -> (K, o, B)."""
+    if h.ndim == 2:  # the shared input: one wide product instead of K small ones
+        return (weight.flatten(0, 1) @ h).view(*weight.shape[:2], -1) + bias[:, :, None]
+    return torch.baddbmm(bias[:, :, None], weight, h)
+
+
+class MLPGradient:
+    """Outputs and hand-written gradient of K MLPs on one shared batch.
+
+    Activations are kept features first, (K, units, B): the first layer of all copies together is then one ordinary matrix
+    product, (K·units, inputs) times (inputs, B), and every other product is a batched one on contiguous
+    memory. All results go to memory that is allocated once.
+
+    Parameters
+    ----------
+    network : MLP
+        The specification.
+    n_models, batch_size : int
+        K and B.
+    dtype : torch.dtype
+        Type of parameters and inputs.
+    device : torch.device or str
+        Where they live.
+    """
+
+    def __init__(
+        self, network: MLP, n_models: int, batch_size: int, dtype: torch.dtype, device: torch.device | str
+    ) -> None:
+        def empty(n: int) -> Tensor:
+            return torch.empty(n_models, n, batch_size, dtype=dtype, device=device)
+
+        self.hidden = [empty(n) for n in network.sizes[1:-1]]
+        self.hidden_delta = [empty(n) for n in network.sizes[1:-1]]
+        self.outputs = empty(network.n_outputs)
+
+    def forward(self, params: Parameters, x: Tensor) -> Tensor:
+        """Compute the outputs and keep what :meth:`backward` needs.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            Contiguous parameters.
+        x : Tensor, shape (B, n_inputs)
+            The batch.
+
+        Returns
+        -------
+        Tensor, shape (K, n_outputs, B)
+            Overwritten by the next call.
+        """
+        self.x = x
+        layers = _layers(params)
+        h = x.T
+        for (weight, bias), out in zip(layers, [*self.hidden, self.outputs], strict=True):
+            if h.ndim == 2:
+                torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), h, out=out.flatten(0, 1))
+            else:
+                torch.baddbmm(bias[:, :, None], weight, h, out=out)
+            h = out if out is self.outputs else out.relu_()
+        return self.outputs
+
+    def backward(self, params: Parameters, delta: Tensor, into: Parameters, keep: float = 0.0) -> None:
+        """Compute ``into = keep * into + gradient``.
+
+        Matrix products can add to what is there, so that the momentum of SGD costs no pass of its own.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            As given to :meth:`forward`.
+        delta : Tensor, shape (K, n_outputs, B)
+            Derivative of each copy's loss with respect to its outputs.
+        into : dict of str to Tensor, shape (K, ...)
+            Contiguous; receives the result.
+        keep : float, default 0
+            What to keep of the former content.
+        """
+        layers, grads = _layers(params), _layers(into)
+        for i in reversed(range(len(layers))):
+            grad_weight, grad_bias = grads[i]
+            _add_sum(grad_bias, delta, keep)
+            if i == 0:
+                flat = grad_weight.flatten(0, 1)
+                torch.addmm(flat, delta.flatten(0, 1), self.x, beta=keep, out=flat)
+            else:
+                below, out = self.hidden[i - 1], self.hidden_delta[i - 1]
+                torch.baddbmm(grad_weight, delta, below.transpose(1, 2), beta=keep, out=grad_weight)
+                torch.bmm(layers[i][0].transpose(1, 2), delta, out=out)
+                delta = _relu_backward(out, below)
+
+
+def _add_sum(grad_bias: Tensor, delta: Tensor, keep: float) -> None:
+    """``grad_bias = keep * grad_bias + sum of delta over the batch``."""
+    if keep:
+        grad_bias.mul_(keep).add_(delta.sum(-1))
+    else:
+        torch.sum(delta, -1, out=grad_bias)
+
+
+def _relu_backward(delta: Tensor, activation: Tensor) -> Tensor:
+    """Set `delta` to zero where the ReLU was closed, in place."""
+    return torch.ops.aten.threshold_backward.grad_input(delta, activation, 0, grad_input=delta)
+
+
+@dataclass(frozen=True)
+class CNN(_Network):
+    """Small convolutional network: blocks of 3×3 convolution, ReLU and 2×2 max-pooling, then a linear layer.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the image: 1 for grey, 3 for colour.
+    channels : tuple of int, default (8, 16)
+        Output channels of each block.
+    n_outputs : int, default 10
+        Number of outputs.
+    image_size : int, default 16
+        Height and width in pixels. Each block halves it, so it must be divisible by ``2 ** len(channels)``.
+
+    Raises
+    ------
+    ValueError
+        If a number is not a positive integer, or `image_size` cannot be halved often enough.
+    """
+
+    in_channels: int
+    channels: tuple[int, ...] = (8, 16)
+    n_outputs: int = 10
+    image_size: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "n_outputs", "image_size"):
+            object.__setattr__(self, name, _sizes(name, (getattr(self, name),))[0])
+        object.__setattr__(self, "channels", _sizes("channels", self.channels))
+        if not self.channels:
+            raise ValueError("channels is empty; give the output channels of at least one block")
+        if self.image_size % 2 ** len(self.channels):
+            raise ValueError(
+                f"image_size={self.image_size} cannot be halved {len(self.channels)} times; "
+                f"use a multiple of {2 ** len(self.channels)} or fewer blocks"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return (self.in_channels, self.image_size, self.image_size)
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers in one input."""
+        return prod(self.input_shape)
+
+    @property
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """Input channels, output channels and image size of every block."""
+        ins = (self.in_channels, *self.channels)
+        return [(i, o, self.image_size >> k) for k, (i, o) in enumerate(zip(ins, ins[1:], strict=False))]
+
+    @property
+    def n_features(self) -> int:
+        """Inputs of the last, linear layer."""
+        return self.channels[-1] * (self.image_size >> len(self.channels)) ** 2
+
+    @property
+    def activations_per_sample(self) -> int:
+        """Numbers that one copy keeps per sample for the gradient."""
+        shared, *own = ((9 * i + 4 * o) * size**2 for i, o, size in self.blocks)
+        return 4 * self.channels[0] * self.image_size**2 + 2 * sum(own) + 2 * self.n_outputs
+
+    @property
+    def flops_per_sample(self) -> int:
+        """Floating point operations in products, per copy and sample, forward and backward (see :class:`MLP`)."""
+        products = [9 * i * o * size**2 for i, o, size in self.blocks] + [self.n_features * self.n_outputs]
+        return 6 * sum(products) - 2 * products[0]
+
+    def module(self) -> nn.Sequential:
+        """Build one copy as an ordinary module, with torch's default initialization.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            It takes images (B, in_channels, image_size, image_size).
+        """
+        layers: list[tuple[str, nn.Module]] = []
+        for k, (n_in, n_out, _) in enumerate(self.blocks, start=1):
+            layers += [
+                (f"conv{k}", nn.Conv2d(n_in, n_out, 3, padding=1)),
+                (f"relu{k}", nn.ReLU()),
+                (f"pool{k}", nn.MaxPool2d(2)),
+            ]
+        layers += [("flatten", nn.Flatten()), ("linear", nn.Linear(self.n_features, self.n_outputs))]
+        return nn.Sequential(OrderedDict(layers))
+
+    def forward(self, params: Parameters, x: Tensor) -> Tensor:
+        """Outputs of all copies on a shared batch.
+
+        The copies sit side by side in the channels: the first convolution sees the shared image once and has
+        K·channels outputs, the later ones are grouped convolutions with K groups.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            From :meth:`init`.
+        x : Tensor, shape (B, in_channels, image_size, image_size)
+            Images, the same for all copies.
+
+        Returns
+        -------
+        Tensor, shape (K, B, n_outputs)
+            Differentiable with respect to `params` and `x`.
+        """
+        *blocks, (weight, bias) = _layers(params)
+        n_models = len(weight)
+        for k, (w, b) in enumerate(blocks):
+            x = F.conv2d(x, w.flatten(0, 1), b.flatten(), padding=1, groups=n_models if k else 1)
+            x = F.max_pool2d(x.relu(), 2)
+        h = x.reshape(len(x), n_models, -1).permute(1, 2, 0)
+        return _linear(weight, bias, h).transpose(1, 2)
+
+    def gradient(
+        self,
+        n_models: int,
+        batch_size: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> CNNGradient:
+        """Prepare memory for the hand-written gradient.
+
+        Parameters
+        ----------
+        n_models, batch_size : int
+            K and B.
+        dtype : torch.dtype
+            Type of parameters and images.
+        device : torch.device or str
+            Where they live.
+
+        Returns
+        -------
+        CNNGradient
+            For exactly this K and B.
+        """
+        return CNNGradient(self, n_models, batch_size, dtype, device)
+
+
+class _Block:
+    """Convolution, max-pooling and ReLU of K copies, and their gradient.
+
+    Maps are kept as (K, channels, height, width, B), the batch last. Then the nine shifted copies of the input that a 3×3
+    convolution needs are long contiguous runs, the convolution is a matrix product on them, and the four pixels of a
+    pooling window are four contiguous runs as well, so that every elementwise operation is vectorized.
+    """
+
+    def __init__(
+        self,
+        n_models: int,
+        shape: tuple[int, int, int],
+        batch_size: int,
+        shared_input: bool,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        n_in, n_out, size = shape
+        own = 1 if shared_input else n_models
+
+        def empty(*dims: int) -> Tensor:
+            return torch.empty(dims, dtype=dtype, device=device)
+
+        self.shared_input = shared_input
+        padded = torch.zeros(own, n_in, size + 2, size + 2, batch_size, dtype=dtype, device=device)
+        self.image = padded[:, :, 1:-1, 1:-1]
+        stride = padded.stride()
+        # windows[k, c, dy, dx, y, x, b] is padded[k, c, y + dy, x + dx, b]
+        self.windows = padded.as_strided(
+            (own, n_in, 3, 3, size, size, batch_size),
+            (stride[0], stride[1], stride[2], stride[3], stride[2], stride[3], 1),
+        )
+        self.columns = empty(own, n_in, 3, 3, size, size, batch_size)
+        self.maps = empty(n_models, n_out, size, size // 2, 2, batch_size)
+        self.halves = empty(n_models, n_out, size // 2, 2, size // 2, batch_size)
+        self.pooled = empty(n_models, n_out, size // 2, size // 2, batch_size)
+        self.pooled_delta = torch.empty_like(self.pooled)
+        if not shared_input:
+            self.columns_delta = torch.empty_like(self.columns)
+            self.padded_delta = torch.empty_like(padded)
+
+    def forward(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Pool the convolution of ``self.image``; returns (K, out, H/2, W/2, B)."""
+        self.columns.copy_(self.windows)
+        n_models, n_out = bias.shape
+        columns = self.columns.view(len(self.columns), -1, self.maps[0, 0].numel())
+        maps = self.maps.view(n_models, n_out, -1)
+        if self.shared_input:
+            torch.addmm(bias.view(-1, 1), weight.view(n_models * n_out, -1), columns[0], out=maps.flatten(0, 1))
+        else:
+            torch.baddbmm(bias[:, :, None], weight.view(n_models, n_out, -1), columns, out=maps)
+        # The larger of each pair of columns, then of each pair of rows. Each left or upper value is afterwards
+        # replaced by 1 where it won and 0 elsewhere: all that the gradient needs. A tie goes to the first, as in torch.
+        left, right = self.maps.unbind(4)
+        torch.maximum(left, right, out=self.halves.view_as(left))
+        left.ge_(right)
+        upper, lower = self.halves.unbind(3)
+        torch.maximum(upper, lower, out=self.pooled)
+        upper.ge_(lower)
+        return self.pooled.relu_()
+
+    def backward(self, weight: Tensor, delta: Tensor, into: tuple[Tensor, Tensor], keep: float) -> Tensor | None:
+        """Add the gradient to ``keep * into``; return the derivative with respect to the input, if needed."""
+        grad_weight, grad_bias = into
+        n_models, n_out = grad_bias.shape
+        delta = torch.ops.aten.threshold_backward.grad_input(
+            delta, self.pooled, 0, grad_input=self.pooled_delta
+        )
+        # Every pooled value comes from exactly one pixel, so the gradient of the bias can be summed here already.
+        _add_sum(grad_bias, delta.view(n_models, n_out, -1), keep)
+        upper, lower = self.halves.unbind(3)
+        torch.sub(delta, upper.mul_(delta), out=lower)
+        left, right = self.maps.unbind(4)
+        halves = self.halves.view_as(left)
+        torch.sub(halves, left.mul_(halves), out=right)
+        maps = self.maps.view(n_models, n_out, -1)
+        columns = self.columns.view(len(self.columns), -1, maps.shape[2])
+        if self.shared_input:
+            flat = grad_weight.view(n_models * n_out, -1)
+            torch.addmm(flat, maps.flatten(0, 1), columns[0].T, beta=keep, out=flat)
+            return None
+        flat = grad_weight.view(n_models, n_out, -1)
+        torch.baddbmm(flat, maps, columns.transpose(1, 2), beta=keep, out=flat)
+        torch.bmm(weight.view(n_models, n_out, -1).transpose(1, 2), maps, out=self.columns_delta.view_as(columns))
+        return self._fold()
+
+    def _fold(self) -> Tensor:
+        """Sum the nine shifted derivatives back to the pixels that they came from."""
+        size = self.columns_delta.shape[4]
+        total = self.padded_delta.zero_()
+        for dy in range(3):
+            for dx in range(3):
+                total[:, :, dy : dy + size, dx : dx + size].add_(self.columns_delta[:, :, dy, dx])
+        return total[:, :, 1:-1, 1:-1]
+
+
+class CNNGradient:
+    """Outputs and hand-written gradient of K CNNs on one shared batch, in memory that is allocated once.
+
+    Parameters
+    ----------
+    network : CNN
+        The specification.
+    n_models, batch_size : int
+        K and B.
+    dtype : torch.dtype
+        Type of parameters and images.
+    device : torch.device or str
+        Where they live.
+    """
+
+    def __init__(
+        self, network: CNN, n_models: int, batch_size: int, dtype: torch.dtype, device: torch.device | str
+    ) -> None:
+        self.blocks = [
+            _Block(n_models, shape, batch_size, k == 0, dtype, device) for k, shape in enumerate(network.blocks)
+        ]
+        self.outputs = torch.empty(n_models, network.n_outputs, batch_size, dtype=dtype, device=device)
+        self.features_delta = torch.empty(n_models, network.n_features, batch_size, dtype=dtype, device=device)
+
+    def forward(self, params: Parameters, x: Tensor) -> Tensor:
+        """Compute the outputs and keep what :meth:`backward` needs.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            Contiguous parameters.
+        x : Tensor, shape (B, in_channels, image_size, image_size)
+            The batch.
+
+        Returns
+        -------
+        Tensor, shape (K, n_outputs, B)
+            Overwritten by the next call.
+        """
+        *convolutions, (weight, bias) = _layers(params)
+        h = x.permute(1, 2, 3, 0)
+        for block, layer in zip(self.blocks, convolutions, strict=True):
+            block.image.copy_(h)
+            h = block.forward(*layer)
+        return torch.baddbmm(bias[:, :, None], weight, h.flatten(1, 3), out=self.outputs)
+
+    def backward(self, params: Parameters, delta: Tensor, into: Parameters, keep: float = 0.0) -> None:
+        """Compute ``into = keep * into + gradient``. To be called once after each :meth:`forward`.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            As given to :meth:`forward`.
+        delta : Tensor, shape (K, n_outputs, B)
+            Derivative of each copy's loss with respect to its outputs.
+        into : dict of str to Tensor, shape (K, ...)
+            Contiguous; receives the result.
+        keep : float, default 0
+            What to keep of the former content.
+        """
+        *convolutions, (weight, _) = _layers(params)
+        *grads, (grad_weight, grad_bias) = _layers(into)
+        _add_sum(grad_bias, delta, keep)
+        features = self.blocks[-1].pooled.flatten(1, 3)
+        torch.baddbmm(grad_weight, delta, features.transpose(1, 2), beta=keep, out=grad_weight)
+        torch.bmm(weight.transpose(1, 2), delta, out=self.features_delta)
+        below = self.features_delta.view_as(self.blocks[-1].pooled)
+        for block, layer, into_layer in zip(
+            reversed(self.blocks), reversed(convolutions), reversed(grads), strict=True
+        ):
+            below = block.backward(layer[0], below, into_layer, keep)

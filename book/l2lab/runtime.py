@@ -1,0 +1,213 @@
+"""Where and how the book computes: device, seeds, threads and the size of the experiments.
+
+Environment variables
+---------------------
+``L2LAB_DEVICE``
+    ``cpu``, ``mps``, ``cuda`` or ``cuda:1``: overrides the automatic choice.
+``L2LAB_PROFILE``
+    ``quick`` (default: a chapter runs in minutes on two CPU cores) or ``full`` (more seeds, finer grids).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import warnings
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+__all__ = ["Runtime", "choose", "pick_device", "profile", "seed_everything", "setup"]
+
+PROFILES = ("quick", "full")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What :func:`setup` has chosen.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where tensors live.
+    profile : {"quick", "full"}
+        Size of the experiments.
+    seed : int
+        Seed of the global random generators.
+    threads : int
+        Threads that torch may use on the CPU.
+    """
+
+    device: torch.device
+    profile: str
+    seed: int
+    threads: int
+
+
+def profile() -> str:
+    """Return the profile named by ``L2LAB_PROFILE``.
+
+    Returns
+    -------
+    str
+        ``"quick"`` (also when the variable is not set) or ``"full"``.
+
+    Raises
+    ------
+    ValueError
+        If the variable holds any other word.
+    """
+    name = os.environ.get("L2LAB_PROFILE", "").strip().lower() or "quick"
+    if name not in PROFILES:
+        raise ValueError(f"L2LAB_PROFILE={name!r} is not known; set it to 'quick' or 'full', or unset it")
+    return name
+
+
+def choose(*, quick: T, full: T) -> T:
+    """Return one of two values, by profile.
+
+    Parameters
+    ----------
+    quick, full : object
+        The value for each profile.
+
+    Returns
+    -------
+    object
+        `quick` or `full`.
+
+    Examples
+    --------
+    >>> n_seeds = choose(quick=5, full=30)
+    """
+    return {"quick": quick, "full": full}[profile()]
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch (all devices).
+
+    Parameters
+    ----------
+    seed : int
+        Between 0 and 2³² − 1, the range of NumPy's legacy generator.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is not such an integer.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
+    random.seed(int(seed))
+    np.random.seed(int(seed))  # noqa: NPY002 - libraries that use the legacy generator must be seeded, too
+    torch.manual_seed(int(seed))
+
+
+def _mps_available() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _why_unusable(device: torch.device) -> str | None:
+    """Try a tiny computation on `device`; return None if it works, else the reason in one line."""
+    try:
+        (torch.ones(2, device=device) * 2).sum().item()
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def pick_device(prefer: str | torch.device | None = None) -> torch.device:
+    """Choose the device: CUDA, else MPS (Apple), else CPU.
+
+    A GPU that is present but cannot be used (no free memory, driver too old) must not stop a reader: it is tried
+    with a tiny tensor, and if that fails the CPU is taken and one warning says why.
+
+    Parameters
+    ----------
+    prefer : str or torch.device, optional
+        Take this device instead of the automatic choice. The environment variable ``L2LAB_DEVICE`` is
+        used if `prefer` is not given.
+
+    Returns
+    -------
+    torch.device
+        A device on which a tensor could be allocated.
+
+    Raises
+    ------
+    ValueError
+        If the name is not a device of torch, or not one of cpu, cuda, mps.
+    """
+    wanted = prefer if prefer is not None else os.environ.get("L2LAB_DEVICE", "").strip() or None
+    if wanted is None:
+        if torch.cuda.is_available():
+            wanted = "cuda"
+        elif _mps_available():
+            wanted = "mps"
+        else:
+            return torch.device("cpu")
+    try:
+        device = torch.device(wanted)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        source = "prefer" if prefer is not None else "L2LAB_DEVICE"
+        raise ValueError(f"{source}={wanted!r} is not a device; use 'cpu', 'cuda', 'cuda:0' or 'mps'")
+    if device.type != "cpu" and (reason := _why_unusable(device)) is not None:
+        warnings.warn(f"{device} cannot be used, so the CPU is: {reason}", RuntimeWarning, stacklevel=2)
+        return torch.device("cpu")
+    return device
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({platform.machine()})"
+
+
+def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtime:
+    """Prepare torch for the book and print in one line what was chosen.
+
+    One thread is the default: the networks of this book are small, and two threads that wait for each other on
+    a loaded machine are slower than one. Denormal numbers are flushed to zero: dying weights pass through
+    them, and arithmetic on them is slow.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        See :func:`seed_everything`.
+    threads : int, default 1
+        Threads for torch on the CPU.
+    deterministic : bool, default True
+        Ask torch for deterministic algorithms where there are any (it warns where there are none).
+
+    Returns
+    -------
+    Runtime
+        Device, profile, seed and threads.
+
+    Raises
+    ------
+    ValueError
+        If `seed`, `threads`, ``L2LAB_DEVICE`` or ``L2LAB_PROFILE`` is not valid.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads must be an integer of at least 1, got {threads!r}")
+    if deterministic:
+        # cuBLAS reads this when it starts; without it, it may choose another algorithm in every run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    chosen = Runtime(pick_device(), profile(), seed, threads)
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
+    seed_everything(seed)
+    print(
+        f"device {_device_name(chosen.device)}, torch {torch.__version__}, {threads} thread{'s' * (threads > 1)}, "
+        f"profile {chosen.profile}, seed {seed}"
+    )
+    return chosen
