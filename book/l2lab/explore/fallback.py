@@ -1,0 +1,451 @@
+"""The picture that stands in where widgets do not run: small multiples of the same panels.
+
+Drawings at one λ (histogram, bars, fit, field, geometry) are repeated at four values of λ; drawings along λ
+(curves, paths) appear once, with the four values marked. Only the arrays that go to the browser are used, so
+the picture cannot show anything else than the widget does.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+from PIL import Image
+
+from .panels import PALETTE, Panel
+
+__all__ = ["draw", "lasso_2d", "ridge_2d"]
+
+_COLORS = list(PALETTE.values())
+_DASHES: tuple[object, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), "-")
+_INK, _MUTED, _GRID = "#1f2328", "#59636e", "#e3e6ea"
+_WIDTH, _LEFT, _RIGHT, _DPI, _PALETTE_SIZE = 7.6, 0.62, 0.14, 144, 64
+_HEIGHTS = {"geometry": 1.55, "field": 1.3}
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": "#9aa2ab",
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+}
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index: int | None = None) -> bytes:
+    """Draw small multiples of the panels.
+
+    Parameters
+    ----------
+    lams : ndarray of shape (L,)
+        The grid.
+    panels : sequence of Panel
+        As given to `LambdaExplorer`.
+    label : str
+        What λ is called on the axes.
+    index : int, optional
+        A position on the grid that should be among those shown.
+
+    Returns
+    -------
+    bytes
+        A PNG with at most 64 colours, 7.6 inches wide at 144 dots per inch. Equal input gives equal bytes.
+    """
+    shown = _positions(len(lams), index)
+    framed = [p for p in panels if p.kind in _FRAMED]
+    along = [p for p in panels if p.kind not in _FRAMED]
+    pairs = [along[k : k + 2] for k in range(0, len(along), 2)]
+    rows = [_Row(len(shown), _HEIGHTS.get(p.kind, 1.2), 0.5, 0.22 + _label_room(p)) for p in framed]
+    rows += [_Row(len(pair), 1.8, 0.28, 0.26, gap=0.75) for pair in pairs]
+    height = sum(row.height for row in rows)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
+        canvas = FigureCanvasAgg(fig)
+        top = height
+        for row, content in zip(rows, [*framed, *pairs], strict=True):
+            axes = row.axes(fig, top)
+            if isinstance(content, Panel):
+                fig.text(0.1 / _WIDTH, (top - 0.16) / height, content.title, weight="bold", va="center")
+                _frames(axes, content, lams, shown, label)
+            else:
+                for ax, panel in zip(axes, content, strict=True):
+                    ax.set_title(panel.title)
+                    ax.grid(axis="y")
+                    _ALONG[panel.kind](ax, panel, _LamAxis(ax, lams, label, shown if framed else []))
+            top -= row.height
+        canvas.draw()
+        rgb = np.asarray(canvas.buffer_rgba())[..., :3]
+    # few flat colours: a palette makes the picture two to three times smaller without visible loss
+    image = Image.fromarray(np.ascontiguousarray(rgb)).quantize(_PALETTE_SIZE, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    return buffer.getvalue()
+
+
+def ridge_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
+    """Minimum of ½ (w − w*)ᵀ H (w − w*) + ½ λ ‖w‖₂².
+
+    Parameters
+    ----------
+    hessian : ndarray of shape (2, 2)
+    w_star : ndarray of shape (2,)
+    lam : float
+
+    Returns
+    -------
+    ndarray of shape (2,)
+    """
+    return np.linalg.solve(hessian + lam * np.eye(2), hessian @ w_star)
+
+
+def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
+    """Minimum of ½ (w − w*)ᵀ H (w − w*) + λ ‖w‖₁, exactly.
+
+    Compares the stationary points of all sign patterns: none zero (four), one zero (two), both zero.
+
+    Parameters
+    ----------
+    hessian : ndarray of shape (2, 2)
+    w_star : ndarray of shape (2,)
+    lam : float
+
+    Returns
+    -------
+    ndarray of shape (2,)
+        Zeros are exact.
+    """
+    g = hessian @ w_star
+    found = [np.zeros(2)]
+    for j in (0, 1):
+        w = np.zeros(2)
+        w[j] = np.sign(g[j]) * max(abs(g[j]) - lam, 0.0) / hessian[j, j]
+        found.append(w)
+    for s in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        w = np.linalg.solve(hessian, g - lam * np.array(s))
+        if np.all(w * s > 0):
+            found.append(w)
+    loss = [0.5 * (w - w_star) @ hessian @ (w - w_star) + lam * np.abs(w).sum() for w in found]
+    return found[int(np.argmin(loss))]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of axes, laid out in inches (a layout engine would shift with every label)."""
+
+    columns: int
+    plot: float
+    above: float
+    below: float
+    gap: float = 0.2
+
+    @property
+    def height(self) -> float:
+        return self.above + self.plot + self.below + 0.22
+
+    def axes(self, fig: Figure, top: float) -> list[Axes]:
+        """Add the axes; ``top`` is the upper edge of the row."""
+        total = fig.get_figheight()
+        width = (_WIDTH - _LEFT - _RIGHT - (self.columns - 1) * self.gap) / self.columns
+        bottom = (top - self.above - self.plot) / total
+        left = (_LEFT + k * (width + self.gap) for k in range(self.columns))
+        return [fig.add_axes((x / _WIDTH, bottom, width / _WIDTH, self.plot / total)) for x in left]
+
+
+class _LamAxis:
+    """Horizontal axis over log λ, with room for λ = 0 at the left, and thin lines at the λ shown above."""
+
+    def __init__(self, ax: Axes, lams: np.ndarray, label: str, shown: Sequence[int]) -> None:
+        positive = lams[lams > 0]
+        logs = np.log10(positive)
+        gap = 0.09 * (np.ptp(logs) or 1.0)
+        self.x = logs if len(positive) == len(lams) else np.r_[logs[0] - gap, logs]
+        pad = 0.02 * (np.ptp(self.x) or 1.0)
+        ax.set_xlim(self.x[0] - pad, self.x[-1] + pad)
+        low, high = int(np.ceil(logs[0] - 1e-9)), int(np.floor(logs[-1] + 1e-9))
+        stride = max(1, -(-(high - low + 1) // 7))
+        ticks = list(range(low, high + 1, stride))
+        names = [_power(k) for k in ticks]
+        if len(ticks) < 2:
+            ticks, names = [logs[0], logs[-1]], [f"{positive[0]:.2g}", f"{positive[-1]:.2g}"]
+        if len(positive) < len(lams):
+            ticks, names = [self.x[0], *ticks], ["0", *names]
+        ax.set_xticks(ticks, names)
+        ax.set_xlabel(label)
+        for i in shown:
+            ax.axvline(self.x[i], color=_MUTED, lw=0.7, ls=(0, (2, 2)), zorder=1)
+
+
+def _positions(n: int, index: int | None) -> list[int]:
+    """Up to four positions from the first to the last; the nearest inner one moves to ``index``."""
+    at = np.unique(np.rint(np.linspace(0, n - 1, 4)).astype(int))
+    if index is not None and len(at) > 2 and 0 < index < n - 1:
+        at[1 + int(np.abs(at[1:-1] - index).argmin())] = index
+    return [int(i) for i in at]
+
+
+def _power(k: int) -> str:
+    return {0: "1", 1: "10"}.get(k, "10" + str(k).translate(_SUPERSCRIPT))
+
+
+def _lam_text(lam: float, label: str) -> str:
+    sign = label.split(" ")[0] if label.startswith("λ") else "λ"  # "λ (weight decay)" is written λ
+    if lam == 0 or 1e-3 <= lam < 1e4:
+        return f"{sign} = {lam:.3g}"
+    mantissa, exponent = f"{lam:.1e}".split("e")
+    power = f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    return f"{sign} = {power}" if mantissa == "1.0" else f"{sign} = {mantissa}·{power}"
+
+
+def _label_room(panel: Panel) -> float:
+    """Inches that names under bars need beyond one line."""
+    names = (panel.spec["labels"] if panel.kind == "bars" else None) or []
+    return 0.12 if not _upright(names) else 0.0 if panel.kind != "hist" else 0.08
+
+
+def _upright(names: Sequence[str]) -> bool:
+    return not names or max(map(len, names)) * len(names) < 26
+
+
+def _frames(axes: Sequence[Axes], panel: Panel, lams: np.ndarray, shown: Sequence[int], label: str) -> None:
+    """One panel at several λ, side by side with common axes."""
+    for ax, i in zip(axes, shown, strict=True):
+        ax.set_title(_lam_text(lams[i], label), fontweight="normal", fontsize=8.5, loc="center", pad=4)
+        _FRAMED[panel.kind](ax, panel, i, lams)
+        ax.xaxis.labelpad, ax.yaxis.labelpad = 2, 2
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    handles = {name: h for h, name in zip(*axes[0].get_legend_handles_labels(), strict=True) if name}
+    if handles:  # in the line of the title, at the right
+        inches = axes[-1].get_position().height * axes[-1].figure.get_figheight()
+        place = {"loc": "lower right", "bbox_to_anchor": (1.02, 1 + 0.21 / inches), "borderaxespad": 0}
+        axes[-1].legend(handles.values(), handles, ncols=len(handles), handlelength=1.7, borderpad=0, **place)
+
+
+def _hist(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
+    edges, counts, zeros = np.array(p.spec["edges"]), p.arrays["counts"], p.arrays.get("zeros")
+    top = max(int(counts.max()), int(zeros.max()) if zeros is not None else 1, 2)
+    ax.set_yscale("log")
+    ax.set_ylim(0.6, top * 2.2)
+    width = edges[-1] - edges[0]
+    ax.stairs(np.maximum(counts[i], 1e-9), edges, fill=True, color=_COLORS[0], baseline=1e-9)
+    if p.spec["ghost"]:
+        ax.stairs(np.maximum(counts[0], 1e-9), edges, color=_MUTED, lw=0.6, baseline=1e-9)
+    if zeros is not None:
+        at = edges[0] - 0.16 * width
+        ax.bar(at, max(int(zeros[i]), 1e-9), width=0.09 * width, color=_COLORS[1], bottom=1e-9)
+        number = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": _COLORS[1]}
+        ax.text(at, max(int(zeros[i]), 0.7) * 1.15, f"{zeros[i]:,}", **number)
+        _few_ticks(ax, edges[0], edges[-1])
+        ticks = [at, *ax.get_xticks()]
+        ax.set_xticks(ticks, ["exact\nzero", *(f"{t:g}".replace("-", "−") for t in ticks[1:])])
+        ax.set_xlim(edges[0] - 0.27 * width, edges[-1])
+    ax.grid(axis="y")
+    ax.set_xlabel(p.spec["xlabel"])
+    ax.set_ylabel("count (log)")
+
+
+def _bars(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
+    y, group = p.arrays["y"][i], np.array(p.spec["group"])
+    at = np.arange(len(y))
+    for g, name in enumerate(p.spec["names"]):
+        here = group == g
+        ax.bar(at[here], y[here], width=0.75, color=_COLORS[p.spec["colors"][g] - 1], label=name)
+    zero = y == 0
+    ax.plot(at[zero], y[zero], "o", ms=3.2, mfc="white", mec=_COLORS[1], mew=0.9, clip_on=False, zorder=3)
+    if p.spec["truth"] is not None:
+        ax.hlines(p.spec["truth"], at - 0.45, at + 0.45, color=_INK, lw=1.1)
+    ax.axhline(0, color=_MUTED, lw=0.7)
+    ax.set_ylim(*(p.spec["ylim"] or _room(p.arrays["y"], p.spec["truth"])))
+    labels = p.spec["labels"]
+    if labels and len(labels) <= 12:
+        ax.set_xticks(at, labels, rotation=0 if _upright(labels) else 90, fontsize=7)
+    else:
+        ax.set_xticks([])
+    ax.set_xlabel(p.spec["xlabel"])
+    ax.set_ylabel(p.spec["ylabel"])
+    ax.text(
+        0.98, 0.97, f"{int(zero.sum())} exactly 0", transform=ax.transAxes, ha="right", va="top", fontsize=7.5
+    )
+
+
+def _fit(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
+    x, points = np.array(p.spec["x"]), np.array(p.spec["points"]).reshape(-1, 2)
+    if p.spec["truth"] is not None:
+        ax.plot(x, p.spec["truth"], color=_MUTED, ls=_DASHES[1], lw=1.2, label=p.spec["names"][2])
+    ax.plot(
+        points[:, 0], points[:, 1], "o", ms=3.2, color=_INK, mec="white", mew=0.4, label=p.spec["names"][0]
+    )
+    ax.plot(
+        x, p.spec["offset"] + p.spec["step"] * p.arrays["y"][i], color=_COLORS[0], label=p.spec["names"][1]
+    )
+    ax.set_ylim(*p.spec["ylim"])
+    _few_ticks(ax, x[0], x[-1])
+    ax.grid(axis="y")
+    ax.set_xlabel(p.spec["xlabel"])
+    ax.set_ylabel(p.spec["ylabel"])
+
+
+def _field(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
+    t = p.arrays["code"][i] / 127.5 - 1.0  # undoes the square root of field_panel
+    prob = 0.5 + 0.5 * t * np.abs(t)
+    x0, x1, y0, y1 = p.spec["extent"]
+    xs, ys = np.linspace(x0, x1, prob.shape[1]), np.linspace(y0, y1, prob.shape[0])
+    ramp = LinearSegmentedColormap.from_list("lx", ["#8fc1e3", "#ffffff", "#f0b48c"])
+    ax.contourf(xs, ys, prob, levels=np.linspace(0, 1, 9), cmap=ramp)
+    if prob.min() < 0.5 < prob.max():
+        ax.contour(xs, ys, prob, levels=[0.5], colors=_INK, linewidths=1.3)
+    points = np.array(p.spec["points"]).reshape(-1, 3)
+    for k, marker in enumerate("os"):
+        here = points[points[:, 2] == k]
+        ax.plot(
+            here[:, 0],
+            here[:, 1],
+            marker,
+            ms=3,
+            color=_COLORS[k],
+            mec="white",
+            mew=0.4,
+            label=p.spec["classes"][k],
+        )
+    _few_ticks(ax, x0, x1)
+    ax.set_ylim(y0, y1)
+    ax.set_xlabel(p.spec["xlabel"])
+    ax.set_ylabel(p.spec["ylabel"])
+
+
+def _geometry(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
+    hessian, w_star, reach = np.array(p.spec["hessian"]), np.array(p.spec["w_star"]), p.spec["extent"]
+    values, vectors = np.linalg.eigh(hessian)
+    u = np.linspace(0, 2 * np.pi, 121)
+    circle = np.stack([np.cos(u), np.sin(u)])
+
+    def ellipse(radius: float) -> np.ndarray:
+        return w_star[:, None] + vectors @ (radius / np.sqrt(values)[:, None] * circle)
+
+    top = np.sqrt(w_star @ hessian @ w_star) or 1.0
+    for r in (0.25, 0.5, 0.75, 1.0, 1.25):
+        ax.plot(*ellipse(r * top), color="#c9ced4", lw=0.7)
+    for norm, solve, color in (("l2", ridge_2d, _COLORS[0]), ("l1", lasso_2d, _COLORS[1])):
+        if norm not in p.spec["norms"]:
+            continue
+        w = solve(hessian, w_star, float(lams[i]))
+        size = np.linalg.norm(w, 2 if norm == "l2" else 1)
+        shape = size * circle if norm == "l2" else size * np.array([[1, 0, -1, 0], [0, 1, 0, -1]])
+        ax.add_patch(Polygon(shape.T, closed=True, fc=color + "22", ec=color, lw=1.1))
+        d = w - w_star
+        ax.plot(*ellipse(np.sqrt(d @ hessian @ d)), color=color, lw=0.9, ls=_DASHES[1])
+        ax.plot(
+            *np.array([solve(hessian, w_star, float(lam)) for lam in lams]).T, color=color, lw=1.2, alpha=0.6
+        )
+        ax.plot(*w, "o" if norm == "l2" else "D", ms=4.5, color=color, mec="white", mew=0.6, zorder=4)
+    ax.plot(*w_star, "+", ms=8, mew=1.8, color=_INK)
+    ax.axhline(0, color=_MUTED, lw=0.6)
+    ax.axvline(0, color=_MUTED, lw=0.6)
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(-reach, reach)
+    ax.set_aspect("equal")
+    ax.set_xlabel("w₁")
+    ax.set_ylabel("w₂")
+
+
+def _curves(ax: Axes, p: Panel, axis: _LamAxis) -> None:
+    scale = 100.0 if p.spec["percent"] else 1.0
+    for k, name in enumerate(p.spec["names"]):
+        mid, low, high = scale * p.arrays["y"][k].astype(float)
+        color = _COLORS[p.spec["colors"][k] - 1]
+        if p.spec["band"][k]:
+            ax.fill_between(axis.x, low, high, color=color, alpha=0.16, lw=0)
+        ax.plot(axis.x, mid, color=color, ls=_DASHES[k % len(_DASHES)], label=name)
+    if best := p.spec.get("best"):
+        color = _COLORS[p.spec["colors"][best["series"]] - 1]
+        y = scale * float(p.arrays["y"][best["series"], 0, best["at"]])
+        ax.plot(
+            axis.x[best["at"]], y, "o", ms=6.5, mfc="white", mec=color, mew=1.5, label=best["label"], ls=""
+        )
+    if p.spec["logy"]:
+        ax.set_yscale("log")
+        _plain_log(ax, p.arrays["y"])
+    if p.spec["ylim"]:
+        ax.set_ylim(*(scale * v for v in p.spec["ylim"]))
+    unit = " (%)" if p.spec["percent"] else ""
+    ax.set_ylabel(p.spec["ylabel"] + unit)
+    ax.legend()
+
+
+def _paths(ax: Axes, p: Panel, axis: _LamAxis) -> None:
+    group = np.array(p.spec["group"])
+    for k in reversed(range(len(p.spec["names"]))):  # the first group on top
+        color = _COLORS[p.spec["colors"][k] - 1]
+        lines = ax.plot(
+            axis.x, p.arrays["y"][:, group == k], color=color, ls=_DASHES[k % len(_DASHES)], lw=1.2
+        )
+        lines[0].set_label(p.spec["names"][k])
+    ax.axhline(0, color=_MUTED, lw=0.7)
+    if p.spec["ylim"]:
+        ax.set_ylim(*p.spec["ylim"])
+    ax.set_ylabel(p.spec["ylabel"])
+    if any(p.spec["names"]):
+        handles, names = ax.get_legend_handles_labels()
+        ax.legend(handles[::-1], names[::-1])
+
+
+def _few_ticks(ax: Axes, low: float, high: float) -> None:
+    """Ticks so short that those of neighbouring columns do not meet."""
+    ax.set_xlim(low, high)
+    ticks = mpl.ticker.MaxNLocator(3).tick_values(low, high)
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
+    ax.set_xticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
+
+
+def _plain_log(ax: Axes, values: np.ndarray) -> None:
+    """Ticks 1, 2, 5 with plain numbers where the range is short, powers of ten where it is long."""
+    decades = np.log10(float(values.max()) / float(values[values > 0].min()))
+    ax.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+    if decades < 4:
+        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _pos: f"{v:g}"))
+    ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def _room(values: np.ndarray, truth: list[float] | None) -> tuple[float, float]:
+    low = min(float(values.min()), min(truth or [0.0]), 0.0)
+    high = max(float(values.max()), max(truth or [0.0]), 0.0)
+    pad = 0.08 * (high - low) or 1.0
+    return low - pad, high + pad
+
+
+_FRAMED: dict[str, Callable[[Axes, Panel, int, np.ndarray], None]] = {
+    "hist": _hist,
+    "bars": _bars,
+    "fit": _fit,
+    "field": _field,
+    "geometry": _geometry,
+}
+_ALONG: dict[str, Callable[[Axes, Panel, _LamAxis], None]] = {"curves": _curves, "paths": _paths}

@@ -1,0 +1,655 @@
+"""Panels of the λ explorer: what is drawn, as compact arrays with λ as first axis.
+
+A panel is data, not a drawing. Each function below checks its input, reduces it to the smallest arrays that
+still show the same picture (8- or 16-bit integers, 32-bit floats) and returns a `Panel`; ``explorer.js``
+draws it in the browser and ``fallback.py`` draws it with Matplotlib. Nothing here knows torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = [
+    "PALETTE",
+    "Panel",
+    "bars_panel",
+    "curves_panel",
+    "field_panel",
+    "fit_panel",
+    "geometry_panel",
+    "hist_panel",
+    "paths_panel",
+]
+
+#: Colours by name, in the order in which series and groups take them. Okabe-Ito hues, dark enough for labels:
+#: each one reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
+PALETTE: dict[str, str] = {
+    "blue": "#0072b2",
+    "vermillion": "#bf4a00",
+    "green": "#007a57",
+    "purple": "#9c4a7f",
+    "gold": "#8a6000",
+    "grey": "#5c6670",
+}
+_NAMES = tuple(PALETTE)
+
+# What occurs in every chapter always looks the same (as in `l2lab.plots`).
+_KNOWN = {
+    "train": "blue",
+    "training": "blue",
+    "test": "vermillion",
+    "valid": "green",
+    "validation": "green",
+    "ridge": "blue",
+    "lasso": "vermillion",
+    "true": "blue",
+    "noise": "grey",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One drawing along λ.
+
+    Attributes
+    ----------
+    kind : str
+        Which drawing: "hist", "curves", "paths", "bars", "fit", "field" or "geometry".
+    title : str
+        Short heading above the drawing.
+    spec : dict
+        JSON-serializable part: labels, colours, limits.
+    arrays : dict of str to ndarray
+        The numbers, as sent to the browser. See ``along`` for which of them have λ as first axis.
+    n_lams : int or None
+        Length of the λ axis; None if the panel is computed in the browser for whatever grid it is given.
+    """
+
+    kind: str
+    title: str
+    spec: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    n_lams: int | None = None
+
+
+def hist_panel(
+    edges: ArrayLike,
+    counts: ArrayLike,
+    zeros: ArrayLike | None = None,
+    *,
+    title: str = "Weights",
+    xlabel: str = "weight",
+    ghost: bool = True,
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Histogram of weights on a log-count axis; exact zeros stand apart at the left.
+
+    Parameters
+    ----------
+    edges : array-like of shape (bins + 1,)
+        Bin edges, increasing.
+    counts : array-like of int, shape (L, bins)
+        Numbers of weights per bin *without* the exact zeros, one row per λ.
+    zeros : array-like of int, shape (L,), optional
+        Numbers of weights that are exactly zero. None draws no separate bar.
+    title, xlabel : str
+        Heading, and label of the horizontal axis.
+    ghost : bool
+        Whether the histogram of the first λ stays behind as an outline.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, edges do not increase, or counts are negative or not whole numbers.
+    """
+    e = _numbers(edges, "edges", 1)
+    c = _counts(counts, "counts", 2)
+    if len(e) != c.shape[1] + 1:
+        raise ValueError(
+            f"edges must have one entry more than counts has columns, got {len(e)} and {c.shape[1]}."
+        )
+    if np.any(np.diff(e) <= 0):
+        raise ValueError("edges must increase strictly.")
+    arrays = {"counts": _smallest(c)}
+    if zeros is not None:
+        z = _counts(zeros, "zeros", 1)
+        if len(z) != len(c):
+            raise ValueError(f"zeros must have one entry per row of counts, got {len(z)} and {len(c)}.")
+        arrays["zeros"] = _smallest(z)
+    spec = {"edges": _short(e), "xlabel": xlabel, "ghost": bool(ghost), "notes": _notes(notes, len(c))}
+    return Panel("hist", _title(title), spec, arrays, len(c))
+
+
+def curves_panel(
+    series: Mapping[str, ArrayLike],
+    *,
+    title: str = "Loss along λ",
+    ylabel: str = "",
+    logy: bool = False,
+    percent: bool = False,
+    spread: Literal["minmax", "sd"] = "minmax",
+    best: str | None = None,
+    best_is: Literal["min", "max"] = "min",
+    best_label: str | None = None,
+    ylim: tuple[float, float] | None = None,
+    colors: Mapping[str, str] | None = None,
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Curves against λ with a cursor, labelled at their ends.
+
+    Parameters
+    ----------
+    series : mapping of str to array-like of shape (L,) or (L, S)
+        One curve each. With a second axis (seeds), the curve is the mean over it and a band shows the spread.
+    title, ylabel : str
+        Heading, and label of the vertical axis.
+    logy : bool
+        Whether the vertical axis is logarithmic; all values must then be positive.
+    percent : bool
+        Whether values are fractions to be written as percentages.
+    spread : {"minmax", "sd"}
+        What the band shows: the extremes over S, or the mean ± one standard deviation (ddof = 1).
+    best : str, optional
+        The series whose best λ is marked, for example ``"validation"``.
+    best_is : {"min", "max"}
+        Whether its smallest or its largest mean is best.
+    best_label : str, optional
+        Text at the mark. By default ``"best λ by <best>"``.
+    ylim : (float, float), optional
+        Limits of the vertical axis; what lies outside is clipped.
+    colors : mapping of str to str, optional
+        Colour names of `PALETTE` per series. Known names (train, validation, test, ridge, lasso) have
+        theirs; the others take the remaining ones in order.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If there is no series, shapes disagree, a value is not finite, or a name is unknown.
+    """
+    if not series:
+        raise ValueError("series must hold at least one curve.")
+    names = [str(k) for k in series]
+    rows, n = [], None
+    for name, values in series.items():
+        v = np.asarray(values)
+        v = _numbers(v, f"series {name!r}", 2 if v.ndim == 2 else 1)
+        if n is None:
+            n = len(v)
+        elif len(v) != n:
+            raise ValueError(f"all series must have the same length, got {n} and {len(v)} ({name!r}).")
+        if v.ndim == 1:
+            v = v[:, None]
+        mid = v.mean(axis=1)
+        if v.shape[1] == 1:
+            low = high = mid
+        elif spread == "minmax":
+            low, high = v.min(axis=1), v.max(axis=1)
+        elif spread == "sd":
+            sd = v.std(axis=1, ddof=1)
+            low, high = mid - sd, mid + sd
+        else:
+            raise ValueError(f"spread must be 'minmax' or 'sd', got {spread!r}.")
+        rows.append(np.stack([mid, low, high]))
+    values = np.stack(rows)
+    if logy:
+        if values[:, 0].min() <= 0:
+            raise ValueError(
+                "logy=True needs positive values; drop logy or the values that are zero or negative."
+            )
+        # mean - sd may cross zero although every value is positive: the band then ends at the smallest value
+        # shown
+        values[:, 1] = np.maximum(values[:, 1], values[values > 0].min())
+    spec: dict[str, Any] = {
+        "names": names,
+        "ylabel": ylabel,
+        "logy": bool(logy),
+        "percent": bool(percent),
+        "band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows],
+        "spread": {"minmax": "band: smallest to largest", "sd": "band: mean ± 1 sd"}[spread],
+        "colors": _colors(names, colors),
+        "ylim": _limits(ylim, "ylim"),
+        "notes": _notes(notes, n or 0),
+    }
+    if best is not None:
+        if best not in names:
+            raise ValueError(f"best must name one of the series {names}, got {best!r}.")
+        if best_is not in ("min", "max"):
+            raise ValueError(f"best_is must be 'min' or 'max', got {best_is!r}.")
+        j = names.index(best)
+        at = int(values[j, 0].argmin() if best_is == "min" else values[j, 0].argmax())
+        spec["best"] = {"series": j, "at": at, "label": best_label or f"best λ by {best}"}
+    return Panel("curves", _title(title), spec, {"y": values.astype(np.float32)}, n)
+
+
+def paths_panel(
+    coefs: ArrayLike,
+    *,
+    groups: Sequence[Any] | None = None,
+    title: str = "Coefficient paths",
+    ylabel: str = "coefficient",
+    noun: str = "coefficients",
+    ylim: tuple[float, float] | None = None,
+    colors: Mapping[str, str] | None = None,
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Coefficients against λ, coloured by group, with the number of nonzero ones.
+
+    Parameters
+    ----------
+    coefs : array-like of shape (L, p)
+        Coefficients. Exact zeros stay exact: they are counted in the read-out.
+    groups : sequence of p labels, optional
+        The group of each coefficient, for example "true" and "noise". A bool array means true/noise.
+    title, ylabel : str
+        Heading, and label of the vertical axis.
+    noun : str
+        What is counted, in the plural.
+    ylim : (float, float), optional
+        Limits of the vertical axis; what lies outside is clipped.
+    colors : mapping of str to str, optional
+        Colour names of `PALETTE` per group.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If ``coefs`` is not a finite (L, p) array or ``groups`` has another length than p.
+    """
+    c = _numbers(coefs, "coefs", 2)
+    spec = {"ylabel": ylabel, "noun": noun, "ylim": _limits(ylim, "ylim"), "notes": _notes(notes, len(c))}
+    spec |= _grouped(groups, c.shape[1], colors)
+    return Panel("paths", _title(title), spec, {"y": _float32(c)}, len(c))
+
+
+def bars_panel(
+    values: ArrayLike,
+    *,
+    labels: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
+    truth: ArrayLike | None = None,
+    title: str = "Coefficients",
+    ylabel: str = "coefficient",
+    xlabel: str = "",
+    noun: str = "coefficients",
+    ylim: tuple[float, float] | None = None,
+    colors: Mapping[str, str] | None = None,
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Coefficients at one λ as bars; an exact zero is drawn as a hollow ring on the axis.
+
+    Parameters
+    ----------
+    values : array-like of shape (L, p)
+        Coefficients.
+    labels : sequence of p str, optional
+        Names under the bars.
+    groups : sequence of p labels, optional
+        The group of each coefficient; a bool array means true/noise.
+    truth : array-like of shape (p,), optional
+        True coefficients, drawn as short lines.
+    title, ylabel, xlabel : str
+        Heading and labels of the axes.
+    noun : str
+        What is counted, in the plural.
+    ylim : (float, float), optional
+        Limits of the vertical axis; what lies outside is clipped.
+    colors : mapping of str to str, optional
+        Colour names of `PALETTE` per group.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a value is not finite.
+    """
+    v = _numbers(values, "values", 2)
+    p = v.shape[1]
+    if labels is not None and len(labels) != p:
+        raise ValueError(f"labels must have one entry per column of values ({p}), got {len(labels)}.")
+    spec = {
+        "labels": None if labels is None else [str(x) for x in labels],
+        "ylabel": ylabel,
+        "xlabel": xlabel,
+        "noun": noun,
+        "ylim": _limits(ylim, "ylim"),
+        "truth": None,
+        "notes": _notes(notes, len(v)),
+    }
+    if truth is not None:
+        t = _numbers(truth, "truth", 1)
+        if len(t) != p:
+            raise ValueError(f"truth must have one entry per column of values ({p}), got {len(t)}.")
+        spec["truth"] = _short(t)
+    spec |= _grouped(groups, p, colors)
+    return Panel("bars", _title(title), spec, {"y": _float32(v)}, len(v))
+
+
+def fit_panel(
+    x: ArrayLike,
+    y: ArrayLike,
+    points: ArrayLike | None = None,
+    truth: ArrayLike | None = None,
+    *,
+    title: str = "Fitted function",
+    xlabel: str = "x",
+    ylabel: str = "y",
+    names: tuple[str, str, str] = ("data", "fit", "truth"),
+    ylim: tuple[float, float] | None = None,
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Draw data points and the fitted function at one λ.
+
+    Parameters
+    ----------
+    x : array-like of shape (nx,)
+        Where the function is evaluated, increasing.
+    y : array-like of shape (L, nx)
+        The fitted function.
+    points : array-like of shape (n, 2), optional
+        Training data (x, y).
+    truth : array-like of shape (nx,), optional
+        A function at ``x`` to compare with; the read-out then gives the root mean square distance to it.
+    title, xlabel, ylabel : str
+        Heading and labels of the axes.
+    names : (str, str, str)
+        What points, function and truth are called in the legend and the read-out.
+    ylim : (float, float), optional
+        Limits of the vertical axis. By default those of points and truth (else of the function at the largest
+        λ) with a margin of a quarter: an overfitted function may leave the frame.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, ``x`` does not increase, or a value is not finite.
+    """
+    xs, ys = _numbers(x, "x", 1), _numbers(y, "y", 2)
+    if ys.shape[1] != len(xs):
+        raise ValueError(f"y must have one column per entry of x ({len(xs)}), got {ys.shape[1]}.")
+    if len(xs) < 2 or np.any(np.diff(xs) <= 0):
+        raise ValueError("x must increase strictly and have at least two entries.")
+    pts = np.empty((0, 2)) if points is None else _numbers(points, "points", 2)
+    if pts.shape[1] != 2:
+        raise ValueError(f"points must have two columns (x, y), got {pts.shape[1]}.")
+    tr = None if truth is None else _numbers(truth, "truth", 1)
+    if tr is not None and len(tr) != len(xs):
+        raise ValueError(f"truth must have one entry per entry of x ({len(xs)}), got {len(tr)}.")
+    if len(names) != 3:
+        raise ValueError(f"names must be three: for points, function and truth; got {names!r}.")
+    limits = _limits(ylim, "ylim")
+    if limits is None:
+        seen = np.concatenate([pts[:, 1], [] if tr is None else tr])
+        seen = seen if len(seen) else ys[-1]
+        room = 0.25 * float(np.ptp(seen)) or 1.0
+        limits = [float(seen.min()) - room, float(seen.max()) + room]
+    # 16 bits over three times the frame: finer than a pixel inside it; what is farther out is clipped anyway
+    low, span = limits[0] - (limits[1] - limits[0]), 3 * (limits[1] - limits[0])
+    q = np.clip(np.rint((ys - low) / span * 65535), 0, 65535).astype(np.uint16)
+    spec = {
+        "x": _short(xs),
+        "names": [str(v) for v in names],
+        "points": _short(pts, 4),
+        "truth": None if tr is None else _short(tr),
+        # the distance is taken before rounding and clipping
+        "rms": None if tr is None else _short(np.sqrt(np.mean((ys - tr) ** 2, axis=1)), 3),
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "ylim": limits,
+        "offset": low,
+        "step": span / 65535,
+        "notes": _notes(notes, len(ys)),
+    }
+    return Panel("fit", _title(title), spec, {"y": q}, len(ys))
+
+
+def field_panel(
+    prob: ArrayLike,
+    extent: Sequence[float],
+    points: ArrayLike | None = None,
+    *,
+    title: str = "Decision boundary",
+    classes: tuple[str, str] = ("class 0", "class 1"),
+    xlabel: str = "x₁",
+    ylabel: str = "x₂",
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Probability of class 1 over the plane, with the boundary at one half.
+
+    Parameters
+    ----------
+    prob : array-like of shape (L, H, W)
+        Probabilities in [0, 1]; row 0 is the lowest, and values are at the corners of an even grid over
+        ``extent``.
+    extent : (xmin, xmax, ymin, ymax)
+        The region covered.
+    points : array-like of shape (n, 3), optional
+        Data (x, y, class), class 0 or 1. The read-out counts those on the wrong side.
+    title, xlabel, ylabel : str
+        Heading and labels of the axes.
+    classes : (str, str)
+        Names of the classes.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a probability lies outside [0, 1], or a class is neither 0 nor 1.
+    """
+    f = _numbers(prob, "prob", 3)
+    if f.min() < 0 or f.max() > 1:
+        raise ValueError(f"prob must lie in [0, 1], got values from {f.min():g} to {f.max():g}.")
+    if min(f.shape[1:]) < 2:
+        raise ValueError(f"prob needs at least 2 × 2 grid points per λ, got {f.shape[1]} × {f.shape[2]}.")
+    box = _numbers(extent, "extent", 1)
+    if len(box) != 4 or box[0] >= box[1] or box[2] >= box[3]:
+        raise ValueError(f"extent must be (xmin, xmax, ymin, ymax) with min < max, got {list(extent)}.")
+    pts = np.empty((0, 3)) if points is None else _numbers(points, "points", 2)
+    if pts.shape[1] != 3 or not np.isin(pts[:, 2], (0, 1)).all():
+        raise ValueError("points must have three columns: x, y, and a class that is 0 or 1.")
+    if len(classes) != 2:
+        raise ValueError(f"classes must be two names, got {len(classes)}.")
+    # One byte per point, finest where the eye looks: near the boundary, p = 1/2. A linear code would turn the
+    # boundary into stairs where the probability is almost flat.
+    margin = 2 * f - 1
+    code = np.rint(127.5 + 127.5 * np.sign(margin) * np.sqrt(np.abs(margin)))
+    code = np.where(margin > 0, np.maximum(code, 128), np.minimum(code, 127)).astype(np.uint8)
+    spec = {
+        "extent": _short(box),
+        "points": _short(pts, 4),
+        "classes": [str(c) for c in classes],
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "notes": _notes(notes, len(f)),
+    }
+    return Panel("field", _title(title), spec, {"code": code}, len(f))
+
+
+def geometry_panel(
+    hessian: ArrayLike,
+    w_star: ArrayLike,
+    *,
+    norms: Sequence[Literal["l2", "l1"]] = ("l2", "l1"),
+    extent: float | None = None,
+    title: str | None = None,
+) -> Panel:
+    """Solve for two weights in the browser: loss contours, the penalty's ball, and where they touch.
+
+    The loss is ½ (w − w*)ᵀ H (w − w*). With ½ λ ‖w‖₂² added its minimum is (H + λI)⁻¹ H w*; with λ ‖w‖₁ added
+    it is found exactly by comparing the stationary points of all sign patterns. The reader can drag w*; all
+    geometry panels of one explorer share it.
+
+    Parameters
+    ----------
+    hessian : array-like of shape (2, 2)
+        Symmetric positive definite matrix H.
+    w_star : array-like of shape (2,)
+        Minimum of the loss without penalty, at the start.
+    norms : sequence of {"l2", "l1"}
+        Which penalties are drawn.
+    extent : float, optional
+        Both axes run from −extent to extent. By default 1.4 times the larger entry of ``w_star``.
+    title : str, optional
+        Heading. By default it names the penalties.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If H is not symmetric positive definite, ``w_star`` lies outside the extent, or a norm is unknown.
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 2nd ed., 2009, figure 3.11.
+    """
+    h, w = _numbers(hessian, "hessian", 2), _numbers(w_star, "w_star", 1)
+    if h.shape != (2, 2) or not np.allclose(h, h.T) or np.linalg.eigvalsh(h).min() <= 0:
+        raise ValueError("hessian must be a symmetric positive definite 2 × 2 matrix.")
+    if w.shape != (2,):
+        raise ValueError(f"w_star must have two entries, got {w.size}.")
+    chosen = list(norms)
+    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= {"l2", "l1"}:
+        raise ValueError(f"norms must be one or both of 'l2' and 'l1', got {norms!r}.")
+    reach = float(extent) if extent is not None else 1.4 * float(np.abs(w).max()) or 1.0
+    if not np.isfinite(reach) or np.abs(w).max() > reach:
+        raise ValueError(f"extent must be a number of at least {np.abs(w).max():g}, got {extent!r}.")
+    names = {"l2": "Ridge: the L2 ball", "l1": "Lasso: the L1 diamond"}
+    heading = title or ("Ridge and lasso in two weights" if len(chosen) == 2 else names[chosen[0]])
+    spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": chosen, "extent": reach, "notes": None}
+    return Panel("geometry", _title(heading), spec)
+
+
+def _numbers(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
+    """Finite float64 array with ``ndim`` axes, none of them empty."""
+    try:
+        a = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as err:
+        raise ValueError(f"{name} must be an array of numbers.") from err
+    if a.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, got shape {a.shape}.")
+    if a.size == 0 and name != "points":
+        raise ValueError(f"{name} must not be empty, got shape {a.shape}.")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} holds NaN or infinite values; leave out the λ at which training diverged.")
+    return a
+
+
+def _counts(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
+    a = _numbers(value, name, ndim)
+    if a.min() < 0 or np.any(a != np.rint(a)) or a.max() >= 2**32:
+        raise ValueError(f"{name} must hold whole numbers from 0 to 2³² − 1.")
+    return a
+
+
+def _smallest(a: np.ndarray) -> np.ndarray:
+    return a.astype(np.min_scalar_type(int(a.max())) if a.max() < 2**16 else np.uint32)
+
+
+def _float32(a: np.ndarray) -> np.ndarray:
+    """Round to float32 without turning a tiny number into an exact zero (zeros are counted)."""
+    b = a.astype(np.float32)
+    lost = (b == 0) & (a != 0)
+    b[lost] = np.copysign(np.finfo(np.float32).tiny, a[lost])
+    return b
+
+
+def _short(a: np.ndarray, digits: int = 6) -> list:
+    """Nested list of floats with few significant digits: JSON is text."""
+    return np.vectorize(lambda v: float(f"{v:.{digits}g}"), otypes=[float])(a).tolist() if a.size else []
+
+
+def _title(title: str) -> str:
+    if not isinstance(title, str) or not title.strip():
+        raise ValueError("title must be a non-empty string.")
+    return title.strip()
+
+
+def _notes(notes: Sequence[str] | None, n: int) -> list[str] | None:
+    if notes is None:
+        return None
+    if isinstance(notes, str) or len(notes) != n:
+        raise ValueError(f"notes must be a sequence of {n} strings, one per λ.")
+    return [str(x) for x in notes]
+
+
+def _limits(ylim: tuple[float, float] | None, name: str) -> list[float] | None:
+    if ylim is None:
+        return None
+    a = _numbers(ylim, name, 1)
+    if len(a) != 2 or a[0] >= a[1]:
+        raise ValueError(f"{name} must be (low, high) with low < high, got {ylim!r}.")
+    return a.tolist()
+
+
+def _colors(names: Sequence[str], colors: Mapping[str, str] | None) -> list[int]:
+    """Numbers (1 …) of palette colours; what is not asked for takes the free ones in order."""
+    asked = dict(colors or {})
+    if unknown := set(asked) - set(names):
+        raise ValueError(f"colors names {sorted(unknown)}, but there is only {list(names)}.")
+    if wrong := set(asked.values()) - set(_NAMES):
+        raise ValueError(f"unknown colour {sorted(wrong)}; choose from {list(_NAMES)}.")
+    for name in names:
+        known = _KNOWN.get(name.lower())
+        if known and known not in asked.values():
+            asked.setdefault(name, known)
+    free = [c for c in _NAMES if c not in asked.values()]
+    out = []
+    for k, name in enumerate(names):
+        color = asked.get(name) or (free.pop(0) if free else _NAMES[k % len(_NAMES)])
+        out.append(_NAMES.index(color) + 1)
+    return out
+
+
+def _grouped(groups: Sequence[Any] | None, p: int, colors: Mapping[str, str] | None) -> dict[str, Any]:
+    if groups is None:
+        labels = [""] * p
+    else:
+        g = np.asarray(groups)
+        if g.ndim != 1 or len(g) != p:
+            raise ValueError(f"groups must have one entry per column ({p}), got shape {g.shape}.")
+        labels = [("true" if v else "noise") for v in g] if g.dtype == bool else [str(v) for v in g]
+    names = list(dict.fromkeys(labels))
+    if set(names) == {"true", "noise"}:
+        names = ["true", "noise"]
+    if len(names) > len(_NAMES):
+        raise ValueError(f"at most {len(_NAMES)} groups can be told apart, got {len(names)}.")
+    return {"names": names, "group": [names.index(v) for v in labels], "colors": _colors(names, colors)}
