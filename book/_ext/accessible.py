@@ -1,0 +1,39 @@
+"""Mend the markup in which Sphinx, its theme and extensions fail an accessibility check (axe-core).
+
+- Entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that has no items:
+  they become list items.
+- sphinx-exercise gives the content of every exercise and solution the same id: it goes, since nothing refers to it.
+
+The logo's landmark is in ``_templates/navbar-logo.html``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+REPEATED_IDS = {"exercise-content", "solution-content"}
+OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+
+
+def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Remove ids that stand more than once on a page."""
+    for section in doctree.findall(nodes.section):
+        section["ids"] = [name for name in section["ids"] if name not in REPEATED_IDS]
+
+
+def mend_citations(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Give the entries of a bibliography a role that fits their list."""
+    if doctree is not None:
+        context["body"] = context["body"].replace(OLD_ROLE, ROLE)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    app.connect("doctree-resolved", drop_repeated_ids)
+    app.connect("html-page-context", mend_citations)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

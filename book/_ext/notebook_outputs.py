@@ -1,0 +1,150 @@
+"""Prepare the stored outputs of a notebook for the page (event ``source-read``, files ``*.ipynb`` only).
+
+A committed notebook carries what JupyterLab and GitHub show well.  The page can show more:
+
+1. the state of the widgets, kept beside the notebook in ``<notebook>.widgets.json`` (inside the file it
+   would make GitHub show nothing), goes back into ``metadata.widgets``;
+2. an output whose metadata says ``{"l2lab": {"alt": …, "caption": …, "name": …}}`` becomes a numbered figure
+   with that caption, that label and that alternative text (myst-nb reads these from the *cell* only);
+3. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption below the picture for readers of the
+   notebook; the page has the figure's own caption, so it goes.
+
+The notebook file itself is never changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from l2lab.explore import compact_state
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+STATE = "application/vnd.jupyter.widget-state+json"
+PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
+RICH = ("display_data", "execute_result")
+CODE_HIDDEN = "remove-input"
+CODE_TAGS = ("hide-input", "hide-cell", "remove-input")
+
+Json = dict[str, Any]
+
+
+def sidecar_of(notebook: Path) -> Path:
+    """Where the widget state of a notebook is kept: ``chapter.ipynb`` -> ``chapter.widgets.json``."""
+    return notebook.with_suffix(".widgets.json")
+
+
+def label(output: Json) -> Json:
+    """What ``l2lab`` wrote into the output's metadata (empty for all other outputs)."""
+    return output.get("metadata", {}).get("l2lab", {}) if output.get("output_type") in RICH else {}
+
+
+def is_picture(output: Json) -> bool:
+    """Whether the output is a rich one that holds a picture."""
+    return output.get("output_type") in RICH and any(kind in output.get("data", {}) for kind in PICTURES)
+
+
+def describe(cell: Json, mark: Json) -> None:
+    """Write one output's alternative text, caption and label where myst-nb looks: into its cell."""
+    mystnb = cell.setdefault("metadata", {}).setdefault("mystnb", {})
+    if mark.get("alt"):
+        mystnb.setdefault("image", {}).setdefault("alt", " ".join(mark["alt"].split()))
+    if mark.get("caption"):
+        figure = mystnb.setdefault("figure", {})
+        figure.setdefault("caption", mark["caption"])
+        if mark.get("name"):
+            figure.setdefault("name", mark["name"])
+
+
+def prepare_cell(cell: Json) -> list[Json]:
+    """Replace one cell by the cells that the page needs: one for each described picture.
+
+    myst-nb knows one figure per cell and would give its caption to *every* rich output of it.  So a cell
+    with a described picture among other rich outputs is cut: the first piece keeps the code, the others
+    show outputs only.
+
+    Parameters
+    ----------
+    cell : dict
+        A notebook cell; it may be changed.
+
+    Returns
+    -------
+    list of dict
+        One cell or more.
+    """
+    if cell.get("cell_type") != "code":
+        return [cell]
+    outputs = [out for out in cell.get("outputs", []) if label(out).get("role") != "caption"]
+    cell["outputs"] = outputs
+    described = [is_picture(out) and bool(label(out)) for out in outputs]
+    if not any(described):
+        return [cell]
+
+    groups: list[tuple[bool, list[Json]]] = []  # a described picture stands alone, the rest stays together
+    for out, alone in zip(outputs, described, strict=True):
+        if groups and not alone and not groups[-1][0]:
+            groups[-1][1].append(out)
+        else:
+            groups.append((alone, [out]))
+    # Streams put before or after the picture need no cut: myst-nb wraps rich outputs only.
+    if sum(out.get("output_type") in RICH for out in outputs) == 1:
+        groups = [(True, outputs)]
+
+    pieces = []
+    for number, (alone, members) in enumerate(groups):
+        piece = cell if number == 0 else copy.deepcopy({**cell, "outputs": []})
+        piece["outputs"] = members
+        if number:
+            tags = [tag for tag in piece.get("metadata", {}).get("tags", []) if tag not in CODE_TAGS]
+            piece.setdefault("metadata", {})["tags"] = [*tags, CODE_HIDDEN]
+            if "id" in piece:
+                piece["id"] = f"{piece['id'][:56]}-{number}"
+        pieces.append((piece, alone, members))
+    for piece, alone, members in pieces:  # after copying: a description belongs to one piece only
+        if alone:
+            describe(piece, label(next(out for out in members if is_picture(out))))
+    return [piece for piece, _, _ in pieces]
+
+
+def restore_state(notebook: Json, state: Json) -> None:
+    """Put the widget state of the sidecar into the notebook's metadata, each widget's source only once."""
+    notebook.setdefault("metadata", {})["widgets"] = {STATE: compact_state(state)}
+
+
+def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Change what Sphinx has read of a notebook, as the module's text says."""
+    path = Path(app.env.doc2path(docname))
+    if path.suffix != ".ipynb":
+        return
+    notebook = json.loads(source[0])
+    sidecar = sidecar_of(path)
+    if sidecar.exists():
+        app.env.note_dependency(str(sidecar))
+        restore_state(notebook, json.loads(sidecar.read_text("utf-8")))
+    cells = []
+    for number, cell in enumerate(notebook["cells"], start=1):
+        for out in cell.get("outputs", []):
+            mark = label(out)
+            if is_picture(out) and mark.get("caption") and not mark.get("alt"):
+                logger.warning(
+                    "cell %d: a figure with a caption but without alternative text; give l2lab.plots.show an alt=",
+                    number,
+                    location=docname,
+                    type="l2book",
+                    subtype="alt",
+                )
+        cells += prepare_cell(cell)
+    notebook["cells"] = cells
+    source[0] = json.dumps(notebook)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    app.connect("source-read", prepare)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,438 @@
+"""The commands of the book: make, execute, check_site, set_repository, install, serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from pathlib import Path
+
+import check_site
+import execute
+import install
+import nbformat
+import pytest
+import set_repository
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ROOT / "book" / "_tools"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, **options)
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Without the flags of the make that runs the tests.
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return run("make", *arguments, cwd=ROOT, env=env)
+
+
+# ---- make ------------------------------------------------------------------------------------------------------------
+
+
+def targets() -> set[str]:
+    """The public targets: those with a description."""
+    return set(re.findall(r"(?m)^([a-z-]+):.*## ", (ROOT / "Makefile").read_text()))
+
+
+def test_make_alone_prints_the_help():
+    assert make().stdout == make("help").stdout
+
+
+def test_help_lists_every_public_target():
+    listed = set(re.findall(r"(?m)^ {2}make ([a-z-]+)", make("help").stdout))
+    assert listed == targets()
+    wanted = {"book", "serve", "lab", "execute", "test", "bench", "lint", "lock", "clean", "help"}
+    assert wanted <= listed
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/test.yml",
+                                  ".github/workflows/pages.yml", "book/_tools/serve.py", "book/_tools/lock.py"])
+def test_every_make_command_that_is_named_exists(name):
+    named = set(re.findall(r"(?:^|[\s`(])make ([a-z][a-z-]*)(?=[\s`;:.,)\"]|$)", (ROOT / name).read_text()))
+    named -= {"a", "is", "the", "needs", "and", "alone"}  # prose about make
+    assert named, "no command found: does the pattern still fit?"
+    assert named <= targets()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "Makefile", ".github/workflows/pages.yml"])
+def test_every_file_that_is_named_exists(name):
+    for path in re.findall(r"(?<![\w/.-])book/_\w+/\w+\.py|tests/\w+\.\w+", (ROOT / name).read_text()):
+        assert (ROOT / path).is_file(), path
+
+
+def test_readme_links_lead_to_files():
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("target", sorted(targets() - {"help", "clean", "distclean"}))
+def test_an_old_python_gets_a_clear_message(target, tmp_path):
+    old = tmp_path / "oldpython"
+    # Runs the Makefile's own check with a version that is too old.
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = (3, 9); $2"\n')
+    old.chmod(0o755)
+    result = make(target, f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
+    assert result.returncode != 0
+    assert "needs Python 3.11 or newer" in result.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_ci_runs_the_tests_and_can_be_started():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert run("bash", "-n", script).returncode == 0
+    assert re.search(r"(?m)^make test$", script.read_text())
+
+
+def test_workflows_are_yaml_with_least_rights():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}, path.name
+    versions = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    supported = {c.rpartition(" ")[2] for c in classifiers if re.search(r":: 3\.\d+$", c)}
+    assert set(versions["python"]) == supported
+
+
+# ---- install ---------------------------------------------------------------------------------------------------------
+
+
+class TestInstall:
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        """Record what would be run instead of running it."""
+        calls: list[list[str]] = []
+        monkeypatch.setattr(install, "run", lambda *command: calls.append([str(part) for part in command]))
+        return calls
+
+    @pytest.fixture
+    def venv(self, tmp_path):
+        folder = tmp_path / "venv"
+        (folder / "bin").mkdir(parents=True)
+        (folder / "pyvenv.cfg").touch()
+        (folder / "bin" / "python").symlink_to(sys.executable)
+        return folder
+
+    def test_second_run_does_nothing(self, calls, venv):
+        install.install("book", venv)
+        assert len(calls) >= 1
+        calls.clear()
+        install.install("book", venv)
+        assert calls == []
+
+    def test_changed_requirements_install_again(self, calls, venv, monkeypatch, tmp_path):
+        for name in ("requirements.txt", "requirements-test.txt", "requirements.lock", "pyproject.toml"):
+            shutil.copy(ROOT / name, tmp_path)
+        monkeypatch.setattr(install, "ROOT", tmp_path)
+        monkeypatch.setattr(
+            install, "content_hash", lambda files, *extra: install_hash(files, *extra, root=tmp_path)
+        )
+        install_hash = __import__("common").content_hash
+        install.install("book", venv)
+        calls.clear()
+        with (tmp_path / "requirements.txt").open("a") as file:
+            file.write("pandas\n")
+        install.install("book", venv)
+        assert calls
+
+    def test_uv_where_it_is_installed_else_pip(self, calls, venv, monkeypatch):
+        monkeypatch.setattr(install.shutil, "which", lambda name: "/opt/uv" if name == "uv" else None)
+        install.install("test", venv)
+        assert calls[-1][:3] == ["/opt/uv", "pip", "install"]
+        (venv / ".installed-test").unlink()
+        monkeypatch.setattr(install.shutil, "which", lambda name: None)
+        install.install("test", venv)
+        assert calls[-1][1:4] == ["-m", "pip", "install"]
+        for command in calls:
+            if "install" in command:
+                assert "requirements-test.txt" in command
+                assert command[command.index("--editable") + 1] == "."
+
+    def test_a_folder_that_is_no_environment_is_left_alone(self, calls, tmp_path, capsys):
+        (tmp_path / "work").mkdir()
+        with pytest.raises(SystemExit):
+            install.install("book", tmp_path / "work")
+        assert "not a virtual environment" in capsys.readouterr().err
+        assert (tmp_path / "work").exists()
+
+
+def test_package_dependencies_have_lower_bounds_only():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"]:
+        assert re.fullmatch(r"[a-z0-9-]+>=[\d.]+", requirement), requirement
+
+
+def test_the_lock_leaves_torch_to_the_machine_and_names_no_index():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.match(r"[A-Za-z0-9._-]+==[\w.]+( ;|$)", line) for line in pins)
+    assert not [line for line in pins if re.match(r"(torch|torchvision|triton|nvidia|cuda)", line)]
+    assert any(line.startswith("sphinx==") for line in pins)
+
+
+# ---- execute ---------------------------------------------------------------------------------------------------------
+
+WIDGETS = '''\
+import base64
+import ipywidgets as widgets
+from IPython.display import display
+
+hidden = widgets.Text("never shown")
+slider = widgets.IntSlider(3)
+label = widgets.Label()
+link = widgets.jslink((slider, "value"), (label, "value"))
+box = widgets.VBox([slider, label])
+picture = widgets.Image(value=b"bytes of a picture", format="png")
+'''
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write a notebook of the given code cells and return its path."""
+
+    def write(*cells, name="nb.ipynb") -> Path:
+        made = [cell if not isinstance(cell, str) else new_code_cell(cell) for cell in cells]
+        nbformat.write(new_notebook(cells=[new_markdown_cell("# T"), *made]), tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+class TestExecute:
+    def test_outputs_counts_and_nothing_that_changes(self, notebook):
+        path = notebook("print('λ')", "import os; os.path.basename(os.getcwd())", new_code_cell(""), "1 + 1")
+        execute.execute(path)
+        stored = json.loads(path.read_text("utf-8"))
+        code = [cell for cell in stored["cells"] if cell["cell_type"] == "code" and cell["source"]]
+        assert [cell["execution_count"] for cell in code] == [1, 2, 3]
+        assert code[0]["outputs"][0]["text"] in ("λ\n", ["λ\n"])
+        assert path.parent.name in str(code[1]["outputs"]), "the kernel runs beside the notebook"
+        assert not any("execution" in cell["metadata"] for cell in stored["cells"])
+        assert stored["metadata"]["language_info"] == {"name": "python"}
+        assert not execute.sidecar_of(path).exists()
+
+    def test_widgets_go_to_the_sidecar_with_stable_ids(self, notebook):
+        path = notebook(WIDGETS, "display(box)", "display(picture); display(box)")
+        execute.execute(path)
+        first = path.read_bytes(), execute.sidecar_of(path).read_bytes()
+        execute.execute(path)
+        assert (path.read_bytes(), execute.sidecar_of(path).read_bytes()) == first, "two runs, the same bytes"
+
+        stored = nbformat.read(path, 4)
+        assert "widgets" not in stored.metadata
+        sidecar = json.loads(first[1])
+        state = sidecar["state"]
+        assert (sidecar["version_major"], sidecar["version_minor"]) == (2, 0)
+        shown = [out.data[VIEW]["model_id"] for cell in stored.cells for out in cell.get("outputs", [])]
+        assert len(shown) == 3
+        assert shown[0] == shown[2] != shown[1], "one model keeps one id"
+        assert set(shown) <= set(state)
+        names = [record["model_name"] for record in state.values()]
+        assert "VBoxModel" in names
+        assert "IntSliderModel" in names, "what a displayed widget refers to is kept"
+        assert "TextModel" not in names, "what nothing shows is not"
+        referred = set(re.findall(r"IPY_MODEL_(\w+)", first[1].decode()))
+        assert referred <= set(state)
+        image = next(record for record in state.values() if record["model_name"] == "ImageModel")
+        assert image["buffers"][0]["path"] == ["value"]
+
+    def test_a_link_is_kept_with_the_widgets_that_it_links(self, notebook):
+        kinds = []
+        for shown in ("display(slider, label)", "display(slider)"):
+            path = notebook(WIDGETS, shown)
+            execute.execute(path)
+            state = json.loads(execute.sidecar_of(path).read_text())["state"]
+            kinds.append({record["model_name"] for record in state.values()})
+        assert {"LinkModel", "IntSliderModel", "LabelModel"} <= kinds[0]
+        assert not {"LinkModel", "LabelModel"} & kinds[1]
+
+    def test_ids_differ_between_notebooks(self, notebook):
+        ids = []
+        for name in ("a.ipynb", "b.ipynb"):
+            path = notebook(WIDGETS, "box", name=name)
+            execute.execute(path)
+            ids.append(set(json.loads(execute.sidecar_of(path).read_text())["state"]))
+        assert not ids[0] & ids[1]
+
+    def test_a_sidecar_that_nothing_needs_goes(self, notebook):
+        path = notebook("1")
+        execute.sidecar_of(path).write_text("{}")
+        execute.execute(path)
+        assert not execute.sidecar_of(path).exists()
+
+    def test_a_failing_cell_is_shown_and_nothing_is_written(self, notebook):
+        allowed = new_code_cell("raise KeyError('meant')", metadata={"tags": ["raises-exception"]})
+        path = notebook("a = 1", allowed, "weights = None\nweights.sum()", "print('later')")
+        before = path.read_bytes()
+        result = run(sys.executable, TOOLS / "execute.py", path)
+        assert result.returncode == 1
+        assert "nb.ipynb: cell 4 raised AttributeError" in result.stderr
+        assert "weights.sum()" in result.stderr
+        assert path.read_bytes() == before
+
+    def test_a_cell_that_may_raise(self, notebook):
+        path = notebook(new_code_cell("raise KeyError('meant')", metadata={"tags": ["raises-exception"]}), "1")
+        execute.execute(path)
+        outputs = [out.output_type for cell in nbformat.read(path, 4).cells for out in cell.get("outputs", [])]
+        assert outputs == ["error", "execute_result"]
+
+    def test_a_name_that_is_not_there(self, tmp_path):
+        result = run(sys.executable, TOOLS / "execute.py", tmp_path / "no.ipynb")
+        assert result.returncode == 1
+        assert "no.ipynb: there is no such notebook" in result.stderr
+
+
+# ---- check_site ------------------------------------------------------------------------------------------------------
+
+GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>
+<link rel="stylesheet" href="a.css"><link rel="canonical" href="https://example.org/x.html">
+<script src="a.js"></script></head><body>
+<a href="#here">in the page</a> <a href="other.html#there">elsewhere</a> <a href="https://example.org">far</a>
+<h1 id="here">T</h1><img src="p.png" alt="A curve that falls, then rises">
+<div><div class="widget-fallback"><img src="p.png" alt="Three small drawings"></div>
+<script type="{VIEW}">{{"model_id": "m"}}</script></div>
+<script type="{STATE}">{{"state": {{"m": {{}}}}}}</script></body></html>"""
+
+
+@pytest.fixture
+def small_site(tmp_path):
+    """A small site without a fault."""
+    (tmp_path / "index.html").write_text(GOOD)
+    (tmp_path / "other.html").write_text('<h1 id="there">Other</h1>')
+    (tmp_path / "a.css").write_text("p { color: red; /* url(https://example.org/in-a-comment) */ }")
+    (tmp_path / "a.js").write_text("1;")
+    (tmp_path / "p.png").write_bytes(b"x" * 100)
+    return tmp_path
+
+
+def test_check_site_accepts_a_good_site(small_site):
+    report = check_site.check(small_site)
+    assert report.problems == []
+    assert (report.widgets, report.images, len(report.weights)) == (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('src="a.js"', 'src="https://cdn.example.org/a.js"', "loads from another host"),
+        ('src="a.js"', 'src="//cdn.example.org/a.js"', "loads from another host"),
+        ('src="a.js"', 'src="missing.js"', "a file that is not there"),
+        ('href="a.css"', 'href="https://fonts.example.org/a.css"', "loads from another host"),
+        ("<h1", '<style>@import "https://fonts.example.org/x.css";</style><h1', "a style loads from another host"),
+        ("<h1", '<p style="background: url(//x.example.org/y.png)">', "a style loads from another host"),
+        ("<h1", '<iframe src="https://video.example.org/1"></iframe><h1', "loads from another host"),
+        ("<h1", '<script>import("https://cdn.example.org/a.js")</script><h1', "an inline script"),
+        ('<img src="p.png" alt="A', '<img src="https://img.example.org/badge.svg" alt="A', "loads from another host"),
+        ('<img src="p.png" alt="A', '<img srcset="//img.example.org/b.png 2x" alt="A', "loads from another host"),
+        (' alt="A curve that falls, then rises"', "", "without alternative text"),
+        ("A curve that falls, then rises", "", "empty alternative text"),
+        ("A curve that falls, then rises", "_images/3f2a77c0d1e2f3a4b5c6.png", "is a file name"),
+        ('{"model_id": "m"}', '{"model_id": "n"}', "a widget without state"),
+        ('<div class="widget-fallback">', "<div>", "a widget without a static picture"),
+        ('href="#here"', 'href="#gone"', "an anchor that is not there: #gone"),
+        ("other.html#there", "other.html#gone", "an anchor that is not there"),
+        ("other.html#there", "gone.html", "a link leads nowhere"),
+        ("<h1", "<p>saved in /home/somebody/book</p><h1", "a path of the building machine"),
+    ],
+)
+def test_check_site_finds_a_planted_fault(small_site, old, new, complaint):
+    assert old in GOOD
+    (small_site / "index.html").write_text(GOOD.replace(old, new, 1))
+    problems = check_site.check(small_site).problems
+    assert any(complaint in line and line.startswith("index.html") for line in problems), problems
+
+
+def test_check_site_finds_a_foreign_load_in_a_style_sheet(small_site):
+    (small_site / "a.css").write_text("@font-face { src: url('https://fonts.example.org/x.woff2') }")
+    assert any("a.css" in line for line in check_site.check(small_site).problems)
+
+
+def test_check_site_finds_a_heavy_page(small_site):
+    (small_site / "p.png").write_bytes(b"x" * 2_000_000)
+    assert any("loads 2.00 MB" in line for line in check_site.check(small_site).problems)
+
+
+def test_check_site_as_a_command(small_site):
+    assert run(sys.executable, TOOLS / "check_site.py", small_site).returncode == 0
+    (small_site / "a.js").unlink()
+    result = run(sys.executable, TOOLS / "check_site.py", small_site)
+    assert result.returncode == 1
+    assert "PROBLEM index.html" in result.stdout
+
+
+def test_check_site_refuses_an_empty_folder(tmp_path):
+    assert check_site.check(tmp_path).problems
+
+
+# ---- the address of the repository -----------------------------------------------------------------------------------
+
+
+def test_the_repository_s_address_is_the_same_everywhere():
+    home = set_repository.home()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Repository"] == home
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"] == home
+    assert yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"] == home
+    for notebook in sorted((ROOT / "book").glob("*.ipynb")):
+        text = notebook.read_text("utf-8")
+        assert re.findall(r"git\+(https://[^\"'\s\\]+)", text) == [home], f"{notebook.name}: the Colab cell"
+    assert f"git+{home}" in (ROOT / "README.md").read_text()
+    assert set_repository.pages(home) in (ROOT / "README.md").read_text()
+
+
+def test_set_repository_changes_all_places_and_nothing_else(tmp_path):
+    old = set_repository.home()
+    (tmp_path / "book").mkdir()
+    for name in ("_config.yml", "pyproject.toml", "CITATION.cff", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    cell = new_code_cell(f'%pip install "git+{old}"  # not {old}-extra')
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "book" / "a.ipynb")
+
+    set_repository.set_repository("https://github.com/Some-One/their.book.git", root=tmp_path)
+    new = "https://github.com/Some-One/their.book"
+    assert set_repository.home(tmp_path) == new
+    source = nbformat.read(tmp_path / "book" / "a.ipynb", 4).cells[0].source
+    assert source == f'%pip install "git+{new}"  # not {old}-extra'
+    assert "https://some-one.github.io/their.book/" in (tmp_path / "README.md").read_text()
+    for path in set_repository.places(tmp_path):
+        assert f"{old}-extra" in path.read_text() or old not in path.read_text(), path.name
+    assert set_repository.set_repository(new, root=tmp_path) == [], "a second time nothing changes"
+
+
+@pytest.mark.parametrize("address", ["github.com/a/b", "https://github.com/a", "https://example.org/a/b", ""])
+def test_set_repository_refuses_what_is_no_address(address, capsys):
+    with pytest.raises(SystemExit):
+        set_repository.clean(address)
+    assert "OWNER/NAME" in capsys.readouterr().err
+
+
+# ---- serve -----------------------------------------------------------------------------------------------------------
+
+
+def test_serve_prints_an_address_that_answers(site):
+    process = subprocess.Popen([sys.executable, TOOLS / "serve.py"], stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://localhost:\d+/", process.stdout.readline())[0]
+        with urllib.request.urlopen(f"{address}book/intro.html", timeout=10) as answer:
+            assert b"</html>" in answer.read()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_second_server_takes_another_port(site):
+    import serve
+
+    with serve.free_server(8000) as one, serve.free_server(one.server_port) as two:
+        assert one.server_port != two.server_port

@@ -1,0 +1,272 @@
+"""The Sphinx extensions, each on a tiny project: what reaches the HTML is what is looked at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+MODEL = "0123456789abcdef0123456789abcdef"
+
+
+def png(shade: int) -> str:
+    """A tiny picture; different shades give different files."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (4, 4), shade).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def figure(shade: int, **mark):
+    """The two outputs that l2lab.plots.show makes."""
+    outputs = [
+        new_output(
+            "display_data",
+            {"image/png": png(shade), "text/plain": "<Figure>"},
+            metadata={"image/png": {"alt": mark.get("alt", "")}, "l2lab": mark},
+        )
+    ]
+    if mark.get("caption"):
+        outputs.append(
+            new_output(
+                "display_data",
+                {"text/markdown": f"*{mark['caption']}*", "text/plain": "<Markdown>"},
+                metadata={"l2lab": {"role": "caption"}},
+            )
+        )
+    return outputs
+
+
+def widget(shade: int = 9, *, picture: bool = True, alt: str = "Three drawings of a slider"):
+    """The output of an explorer."""
+    data = {VIEW: {"model_id": MODEL, "version_major": 2, "version_minor": 0}, "text/plain": "LambdaExplorer()"}
+    if picture:
+        data["image/png"] = png(shade)
+    return new_output("display_data", data, metadata={"l2lab": {"alt": alt, "role": "explorer", "name": "w"}})
+
+
+def state() -> dict:
+    """A widget state as the sidecar has it; the text would end the script if it were not escaped."""
+    record = {
+        "model_name": "AnyModel",
+        "model_module": "anywidget",
+        "model_module_version": "~0.11.*",
+        "state": {"_esm": "export default {}; // </script><b>", "index": 3},
+    }
+    return {"version_major": 2, "version_minor": 0, "state": {MODEL: record}}
+
+
+SETTINGS = {
+    "extensions": ["myst_nb", "notebook_outputs", "widget_pages", "no_remote_scripts", "quiz", "accessible"],
+    "nb_execution_mode": "off",
+    "numfig": True,
+    "nitpicky": True,
+    "myst_enable_extensions": ["dollarmath"],
+    "mathjax_path": "mathjax.js",
+    "nb_ipywidgets_js": {"loader.js": {}},
+    "html_theme": "basic",
+}
+
+
+METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+
+
+class Project:
+    """A Sphinx project with one notebook."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.built = folder / "source", folder / "built"
+        self.source.mkdir()
+
+    def build(self, cells, *, sidecar: dict | None = None, strict: bool = True, **settings):
+        """Build the HTML of a notebook (None: the one that is there); returns the page and what Sphinx said."""
+        if cells is not None:
+            nbformat.write(new_notebook(cells=cells, metadata=METADATA), self.source / "index.ipynb")
+        if sidecar is not None:
+            (self.source / "index.widgets.json").write_text(json.dumps(sidecar))
+        said = io.StringIO()
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(
+                self.source,
+                None,
+                self.built / "html",
+                self.built / "doctrees",
+                "html",
+                confoverrides={**SETTINGS, **settings},
+                status=None,
+                warning=said,
+            )
+            app.build()
+        if strict:
+            assert not said.getvalue()
+        return BeautifulSoup((self.built / "html/index.html").read_text("utf-8"), "html.parser"), said.getvalue()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+TITLE = new_markdown_cell("# Title\n\nSee {numref}`fig-a`.")
+
+
+class TestFigures:
+    def test_caption_label_and_alt_reach_the_page(self, project):
+        outputs = figure(1, alt="A line\nthat rises", caption="The *loss* for $\\lambda = 1$.", name="fig-a")
+        page, _ = project.build([TITLE, new_code_cell("show(fig)", outputs=outputs)])
+        (found,) = page.find_all("figure")
+        assert found.img["alt"] == "A line that rises"
+        assert found.find("em").text == "loss"
+        assert found.find("span", class_="math").text == r"\(\lambda = 1\)"
+        assert found.find(class_="caption-number").text.strip() == "Fig. 1"
+        assert page.find("a", href="#fig-a").text == "Fig. 1"
+
+    def test_the_caption_for_notebook_readers_is_not_repeated(self, project):
+        outputs = figure(1, alt="A line that rises", caption="Only once.", name="fig-a")
+        page, _ = project.build([TITLE, new_code_cell("show(fig)", outputs=outputs)])
+        assert page.text.count("Only once.") == 1
+
+    def test_several_figures_and_a_text_in_one_cell(self, project):
+        outputs = [
+            new_output("stream", name="stdout", text="before\n"),
+            *figure(1, alt="First drawing", caption="First.", name="fig-a"),
+            new_output("display_data", {"text/plain": "a table"}),
+            *figure(2, alt="Second drawing", caption="Second.", name="fig-b"),
+        ]
+        cell = new_code_cell("two = figures", outputs=outputs, metadata={"tags": ["hide-output"]})
+        page, _ = project.build([TITLE, cell])
+        figures = page.find_all("figure")
+        assert [f.img["alt"] for f in figures] == ["First drawing", "Second drawing"]
+        assert [f.find(class_="caption-text").text.strip(" \n#¶") for f in figures] == ["First.", "Second."]
+        assert page.text.count("two = figures") == 1, "the code is shown once"
+        assert not any("a table" in f.text for f in figures)
+        assert page.text.index("before") < page.text.index("First.") < page.text.index("a table")
+
+    def test_a_figure_without_alt_is_a_warning(self, project):
+        cell = new_code_cell("show(fig)", outputs=figure(1, caption="Nobody says what it shows.", name="fig-a"))
+        _, said = project.build([TITLE, cell], strict=False)
+        assert "cell 2: a figure with a caption but without alternative text" in said
+
+    def test_an_author_s_own_cell_metadata_wins(self, project):
+        cell = new_code_cell(
+            "show(fig)",
+            outputs=figure(1, alt="from the output", caption="From the output.", name="fig-a"),
+            metadata={"mystnb": {"image": {"alt": "from the cell"}}},
+        )
+        page, _ = project.build([TITLE, cell])
+        assert page.find("figure").img["alt"] == "from the cell"
+
+    def test_plain_outputs_stay_as_they_are(self, project):
+        cells = [
+            new_markdown_cell("# T"),
+            new_code_cell("1 + 1", outputs=[new_output("execute_result", {"text/plain": "2"}, execution_count=1)]),
+        ]
+        page, _ = project.build(cells)
+        assert not page.find_all("figure")
+        assert page.find(class_="cell_output").text.strip() == "2"
+
+
+class TestWidgets:
+    CELLS = (new_markdown_cell("# T"),)
+
+    def cells(self, **options):
+        return [*self.CELLS, new_code_cell("explorer", outputs=[widget(**options)])]
+
+    def test_the_picture_stands_before_the_view_in_the_same_parent(self, project):
+        page, _ = project.build(self.cells(), sidecar=state())
+        view = page.find("script", type=VIEW)
+        before = view.find_previous_sibling()
+        assert before.name == "div"
+        assert "widget-fallback" in before["class"]
+        assert before.img["alt"] == "Three drawings of a slider"
+        assert (project.built / "html" / before.img["src"]).is_file()
+        assert json.loads(view.string)["model_id"] == MODEL
+
+    def test_the_state_is_at_the_end_of_the_body_and_whole(self, project):
+        page, _ = project.build(self.cells(), sidecar=state())
+        (script,) = page.find_all("script", type=STATE)
+        assert not page.head.find("script", type=STATE)
+        assert json.loads(script.string) == state()
+        assert not page.find("b"), "the state's text must not end the script element"
+        assert str(page).index(VIEW) < str(page).index(STATE)
+
+    def test_the_loader_only_where_there_are_widgets(self, project):
+        page, _ = project.build(self.cells(), sidecar=state())
+        assert page.find("script", src=lambda s: s and "loader.js" in s)
+        (project.source / "index.widgets.json").unlink()
+        page, _ = project.build([*self.CELLS])
+        assert not page.find("script", src=lambda s: s and "loader.js" in s)
+
+    def test_a_widget_without_picture_is_a_warning(self, project):
+        _, said = project.build(self.cells(picture=False), sidecar=state(), strict=False)
+        assert "a widget without a picture" in said
+
+    def test_a_changed_sidecar_rebuilds_the_page(self, project):
+        project.build(self.cells(), sidecar=state())
+        changed = state()
+        changed["state"][MODEL]["state"]["index"] = 7
+        page, _ = project.build(None, sidecar=changed)
+        assert json.loads(page.find("script", type=STATE).string)["state"][MODEL]["state"]["index"] == 7
+
+    def test_the_notebook_file_is_not_changed(self, project):
+        project.build(self.cells(), sidecar=state())
+        assert "widgets" not in json.loads((project.source / "index.ipynb").read_text())["metadata"]
+
+
+def test_thebe_is_taken_out(project):
+    cells = [new_markdown_cell("# T")]
+    extensions = [*SETTINGS["extensions"], "sphinx_thebe"]
+    without, _ = project.build(cells, extensions=extensions)
+    assert "thebe" not in str(without).lower()
+    extensions.remove("no_remote_scripts")
+    with_thebe, _ = project.build(cells, extensions=extensions)
+    assert "unpkg.com" in str(with_thebe), "sphinx_thebe no longer does what the extension is for: remove it"
+
+
+def test_quiz_options_are_typeset(project):
+    quiz = (
+        "# T\n\n$x$\n\n"
+        '<details class="quiz-right"><summary>A. It is $a<b$, by `fit(x)`, for 5 $ or 6</summary>\n\n'
+        "Because **so**: $\\lambda$.\n\n</details>\n"
+    )
+    page, _ = project.build([new_markdown_cell(quiz)])
+    option = page.find("details", class_="quiz-right")
+    assert option.summary.find("span", class_="math").text == r"\(a<b\)"
+    assert option.summary.code.text == "fit(x)"
+    assert option.summary.text.endswith("for 5 $ or 6")
+    assert option.find("strong").text == "so"
+    assert option.p.find("span", class_="math").text == r"\(\lambda\)"
+
+
+def test_exercises_do_not_share_ids(project):
+    text = "# T\n\n" + "".join(
+        f"```{{exercise}}\n:label: ex-{k}\nDo it.\n```\n\n```{{solution}} ex-{k}\nDone.\n```\n\n" for k in range(2)
+    )
+    page, _ = project.build([new_markdown_cell(text)], extensions=[*SETTINGS["extensions"], "sphinx_exercise"])
+    ids = [element["id"] for element in page.find_all(id=True)]
+    assert "ex-0" in ids
+    assert len(ids) == len(set(ids)), ids
+
+
+def test_the_bibliography_is_a_list_of_items(project):
+    (project.source / "r.bib").write_text("@misc{a2020, author={Ann A}, title={T}, year={2020}}\n")
+    text = "# T\n\n{cite:t}`a2020` says so.\n\n```{bibliography}\n```\n"
+    page, _ = project.build(
+        [new_markdown_cell(text)],
+        extensions=[*SETTINGS["extensions"], "sphinxcontrib.bibtex"],
+        bibtex_bibfiles=["r.bib"],
+    )
+    (entries,) = page.find_all(role="list")
+    assert [child["role"] for child in entries.find_all(class_="citation")] == ["listitem"]
+    assert not page.find(role="doc-biblioentry")

@@ -1,0 +1,284 @@
+"""The chapters as they are committed: executed once, in order, without error, and complete.
+
+That their cells still give these outputs is tested by nbval, which ``make test`` runs over the same files.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import execute
+import nbformat
+import pytest
+from common import chapters, sidecar_of
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+VIEW = "application/vnd.jupyter.widget-view+json"
+PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+NOTEBOOKS = chapters()
+CHAPTERS = [path for path in NOTEBOOKS if re.match(r"\d\d_", path.name)]
+MAX_LINES = 40
+ABSOLUTE = re.compile(r"(?<![\w.:/~])/(?:tmp|work|root|home|Users|mnt|usr|opt|var)/[\w.-]+")
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, 4)
+
+
+def code_cells(path: Path) -> list[tuple[int, nbformat.NotebookNode]]:
+    """Code cells with their number in the notebook, from 1."""
+    return [(k, cell) for k, cell in enumerate(read(path).cells, start=1) if cell.cell_type == "code"]
+
+
+def rich_outputs(path: Path):
+    """All display outputs: cell number and output."""
+    for number, cell in code_cells(path):
+        for output in cell.outputs:
+            if "data" in output:
+                yield number, output
+
+
+def markdown(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def test_there_is_a_chapter():
+    assert CHAPTERS
+
+
+@each_notebook
+def test_it_is_a_valid_notebook_in_the_form_that_execute_writes(path):
+    raw = json.loads(path.read_text("utf-8"))
+    nbformat.validate(nbformat.from_dict(raw))
+    assert (raw["nbformat"], raw["nbformat_minor"]) == (4, 5)
+    assert raw["metadata"]["kernelspec"] == execute.KERNEL
+    assert raw["metadata"]["language_info"] == {"name": "python"}
+    ids = [cell["id"] for cell in raw["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
+@each_notebook
+def test_it_was_executed_in_order_from_a_fresh_kernel(path):
+    counts = [cell.execution_count for _, cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1)), "run: make execute"
+
+
+@each_notebook
+def test_no_cell_ended_with_an_error_or_wrote_to_stderr(path):
+    for number, cell in code_cells(path):
+        may_raise = "raises-exception" in cell.metadata.get("tags", [])
+        for output in cell.outputs:
+            assert output.output_type != "error" or may_raise, f"cell {number}: {output.get('ename')}"
+            assert output.get("name") != "stderr", f"cell {number} wrote to stderr: {output.text[:200]}"
+
+
+@each_notebook
+def test_nothing_of_this_run_or_machine_is_stored(path):
+    notebook = read(path)
+    assert "widgets" not in notebook.metadata, "with widget state inside, GitHub shows nothing: run make execute"
+    assert not [k for k, cell in enumerate(notebook.cells, 1) if "execution" in cell.metadata]
+    for place in (path, sidecar_of(path)):
+        if place.exists():
+            assert not ABSOLUTE.search(place.read_text("utf-8")), ABSOLUTE.search(place.read_text("utf-8"))
+    outputs = json.dumps([cell.outputs for _, cell in code_cells(path)])
+    assert not re.search(r"object at 0x[0-9a-f]+", outputs), "an address in an output differs in each run"
+
+
+@each_notebook
+def test_code_cells_are_short(path):
+    for number, cell in code_cells(path):
+        assert cell.source.strip(), f"cell {number} is empty"
+        lines = len(cell.source.splitlines())
+        assert lines <= MAX_LINES, f"cell {number} has {lines} lines: plumbing belongs into l2lab"
+
+
+@each_notebook
+def test_every_picture_has_alternative_text_that_says_something(path):
+    seen = set()
+    for number, output in rich_outputs(path):
+        for kind in set(PICTURES) & set(output.data):
+            alt = output.metadata.get("l2lab", {}).get("alt") or output.metadata.get(kind, {}).get("alt") or ""
+            assert len(alt) >= 20, f"cell {number}: {alt!r}"
+            assert len(alt.split()) >= 5, f"cell {number}: {alt!r}"
+            assert alt not in seen, f"cell {number}: the same text for two pictures: {alt!r}"
+            seen.add(alt)
+    assert seen, "a notebook without a picture"
+
+
+@each_notebook
+def test_every_png_is_a_picture_and_not_a_blank_sheet(path):
+    for number, output in rich_outputs(path):
+        if "image/png" in output.data:
+            image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("L")
+            low, high = image.getextrema()
+            assert high - low > 100, f"cell {number}: nothing is drawn"
+            assert image.width >= 300, f"cell {number}: {image.size}"
+
+
+@each_notebook
+def test_every_figure_of_show_has_caption_and_a_name_of_its_own(path):
+    names = []
+    for number, output in rich_outputs(path):
+        mark = output.metadata.get("l2lab", {})
+        if set(PICTURES) & set(output.data) and mark.get("role") != "explorer":
+            assert len(mark.get("caption", "")) >= 20, f"cell {number}: show it with l2lab.plots.show"
+            names.append(mark.get("name"))
+    named = [name for name in names if name]
+    assert len(set(named)) == len(named), named
+
+
+@each_notebook
+def test_every_figure_that_is_referred_to_exists(path):
+    known = {
+        output.metadata.get("l2lab", {}).get("name") for other in NOTEBOOKS for _, output in rich_outputs(other)
+    }
+    for name in re.findall(r"\{numref\}`(?:[^<`]*<)?([\w-]+)>?`", markdown(path)):
+        if name.startswith("fig"):
+            assert name in known, name
+
+
+@each_notebook
+def test_every_widget_has_its_state_and_a_picture(path):
+    shown = []
+    for number, output in rich_outputs(path):
+        if VIEW in output.data:
+            assert "image/png" in output.data, f"cell {number}: a widget without a fallback picture"
+            assert output.metadata["l2lab"]["role"] == "explorer"
+            shown.append(output.data[VIEW]["model_id"])
+    sidecar = sidecar_of(path)
+    if not shown:
+        assert not sidecar.exists(), "a sidecar that nothing needs: run make execute"
+        return
+    state = json.loads(sidecar.read_text("utf-8"))["state"]
+    assert set(execute.reachable(state, shown)) | {
+        name for name, record in state.items() if execute.is_link(record, state)
+    } == set(state), "the sidecar is not that of this notebook: run make execute"
+
+
+@each_notebook
+def test_stored_widgets_are_the_current_ones(path):
+    """The sidecar holds a copy of the widget's JavaScript; after a change of it, the page would keep the old one."""
+    from l2lab.explore import LambdaExplorer
+
+    sidecar = sidecar_of(path)
+    if not sidecar.exists():
+        pytest.skip("no widgets")
+    for record in json.loads(sidecar.read_text("utf-8"))["state"].values():
+        if record["state"].get("_anywidget_id", "").startswith("l2lab.explore"):
+            assert record["state"]["_esm"] == LambdaExplorer._esm, "explorer.js changed: run make execute"
+            assert record["state"]["_css"] == LambdaExplorer._css, "explorer.css changed: run make execute"
+
+
+@each_notebook
+def test_the_first_code_cell_installs_on_colab_and_does_nothing_elsewhere(path, tmp_path):
+    _, first = code_cells(path)[0]
+    assert not first.outputs
+    assert "google.colab" in first.source
+    script = (
+        "import sys, types, importlib.util\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell, calls = InteractiveShell.instance(), []\n"
+        "shell.register_magic_function(lambda line: calls.append(line), magic_name='pip')\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'l2lab' else find(name, *a)\n"
+        "for colab in (False, True):\n"
+        "    sys.modules.pop('google.colab', None)\n"
+        "    if colab: sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+        "    calls.clear()\n"
+        f"    shell.run_cell({first.source!r}).raise_error()\n"
+        "    print(len(calls), *calls)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    elsewhere, colab = done.stdout.splitlines()
+    assert elsewhere == "0"
+    assert colab.startswith("1 install")
+    assert "git+https://" in colab
+    assert "--no-deps" in colab, "without it, pip may replace what Colab ships"
+    assert not re.search(r"--upgrade|-U\b|==|--force", colab)
+
+
+@each_notebook
+def test_chapters_use_the_package_and_not_its_inside(path):
+    for number, cell in code_cells(path):
+        assert not re.search(r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _", cell.source), number
+
+
+# ---- the frame of a chapter ------------------------------------------------------------------------------------------
+
+
+@each_chapter
+@pytest.mark.parametrize("part", ["objectives", "prerequisites", "time", "takeaways", "exercises", "quiz", "references"])
+def test_the_frame_is_complete(path, part):
+    label = re.compile(rf"(?im)^(#+ .*\b{part}\b|:::+\{{admonition\}}.*\b{part}\b|\*\*[^*\n]*\b{part}\b[^*\n]*\*\*)")
+    assert label.search(markdown(path)), f"no part called {part}"
+
+
+@each_chapter
+def test_the_parts_stand_in_their_order(path):
+    text = markdown(path).lower()
+    places = [text.index(word) for word in ("objectives", "## takeaways", "## exercises", "## quiz", "## references")]
+    assert places == sorted(places)
+
+
+@each_chapter
+def test_at_least_four_exercises_each_with_a_hidden_solution(path):
+    text = markdown(path)
+    block = r"(?m)^(?:```|:::)+\{%s\}([^\n]*)\n((?:^:[\w-]+:.*\n)*)"
+    exercises = [re.search(r":label: *(\S+)", options)[1] for _, options in re.findall(block % "exercise", text)]
+    solutions = dict(re.findall(block % "solution(?:-start)?", text))
+    assert len(exercises) >= 4
+    assert len(set(exercises)) == len(exercises)
+    assert {name.strip() for name in solutions} == set(exercises)
+    for name, options in solutions.items():
+        assert "dropdown" in options, f"the solution of {name.strip()} is not hidden"
+    assert len(re.findall(r"\{solution-start\}", text)) == len(re.findall(r"\{solution-end\}", text))
+
+
+@each_chapter
+def test_at_least_five_questions_with_one_right_and_explained_answers(path):
+    quiz = re.split(r"(?m)^## Quiz", markdown(path))[1]
+    quiz = re.split(r"(?m)^## ", quiz)[0]
+    questions = re.split(r"(?m)^\*\*\d+\. ", quiz)[1:]
+    assert len(questions) >= 5
+    for number, question in enumerate(questions, start=1):
+        answers = re.findall(
+            r'<details class="quiz-(right|wrong)">\s*<summary>(.+?)</summary>(.*?)</details>', question, re.DOTALL
+        )
+        kinds = [kind for kind, _, _ in answers]
+        assert kinds.count("right") == 1, f"question {number}"
+        assert kinds.count("wrong") >= 1, f"question {number}"
+        letters = [summary.strip()[:2] for _, summary, _ in answers]
+        assert letters == [f"{letter}." for letter in "ABCDEFG"[: len(letters)]], f"question {number}"
+        for _, summary, explanation in answers:
+            assert len(explanation.split()) >= 6, f"question {number}, {summary}: not explained"
+            assert explanation.startswith("\n\n"), f"question {number}: Markdown needs an empty line after the summary"
+        assert question.count("<details") == question.count("</details>") == len(answers)
+
+
+@each_chapter
+def test_the_right_answer_is_not_always_the_same_letter(path):
+    right = re.findall(r'quiz-right">\s*<summary>\s*(\w)', markdown(path))
+    assert len(set(right)) > 1
+
+
+@each_chapter
+def test_every_citation_is_in_the_bibliography(path):
+    known = set(re.findall(r"(?m)^@\w+\{([^,\s]+)", (ROOT / "book" / "references.bib").read_text("utf-8")))
+    cited = {
+        key.strip()
+        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", markdown(path))
+        for key in keys.split(",")
+    }
+    assert cited
+    assert cited <= known, cited - known
