@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: the built site, a server for it, a browser that sees only this machine."""
+"""Fixtures that several test files share: the built site, a server for it, a browser without network."""
 
 from __future__ import annotations
 
@@ -49,6 +49,15 @@ class _Server(http.server.ThreadingHTTPServer):
         pass
 
 
+@pytest.fixture(autouse=True)
+def no_shell_left_over() -> Iterator[None]:
+    """Clear an IPython shell that a test has made: later ones would believe to run in a notebook."""
+    yield
+    module = sys.modules.get("IPython.core.interactiveshell")
+    if module and module.InteractiveShell.initialized():
+        module.InteractiveShell.clear_instance()
+
+
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
     """Give a function that serves a folder and returns its address, ``http://localhost:…``."""
@@ -86,8 +95,9 @@ def site_url(site: Path, serve: Callable[[Path], str]) -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start a headless Chromium that reaches nothing but localhost."""
-    import chromium
     from playwright.sync_api import sync_playwright
+
+    import chromium
 
     path = chromium.find()
     if path is None:

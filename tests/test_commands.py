@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -12,14 +13,15 @@ import tomllib
 import urllib.request
 from pathlib import Path
 
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
 import check_site
 import execute
 import install
-import nbformat
-import pytest
 import set_repository
-import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "book" / "_tools"
@@ -28,7 +30,9 @@ STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=120, **options
+    )
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +41,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run("make", *arguments, cwd=ROOT, env=env)
 
 
-# ---- make ------------------------------------------------------------------------------------------------------------
+# ---- make --------------------------------------------------------------------------------------------------
 
 
 def targets() -> set[str]:
@@ -56,8 +60,18 @@ def test_help_lists_every_public_target():
     assert wanted <= listed
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/test.yml",
-                                  ".github/workflows/pages.yml", "book/_tools/serve.py", "book/_tools/lock.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        ".ci/run",
+        ".github/workflows/test.yml",
+        ".github/workflows/pages.yml",
+        "book/_tools/serve.py",
+        "book/_tools/lock.py",
+    ],
+)
 def test_every_make_command_that_is_named_exists(name):
     named = set(re.findall(r"(?:^|[\s`(])make ([a-z][a-z-]*)(?=[\s`;:.,)\"]|$)", (ROOT / name).read_text()))
     named -= {"a", "is", "the", "needs", "and", "alone"}  # prose about make
@@ -99,13 +113,15 @@ def test_workflows_are_yaml_with_least_rights():
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         workflow = yaml.safe_load(path.read_text())
         assert workflow["permissions"] == {"contents": "read"}, path.name
-    versions = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]
+    versions = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"][
+        "matrix"
+    ]
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
     supported = {c.rpartition(" ")[2] for c in classifiers if re.search(r":: 3\.\d+$", c)}
     assert set(versions["python"]) == supported
 
 
-# ---- install ---------------------------------------------------------------------------------------------------------
+# ---- install -----------------------------------------------------------------------------------------------
 
 
 class TestInstall:
@@ -173,6 +189,47 @@ def test_package_dependencies_have_lower_bounds_only():
         assert re.fullmatch(r"[a-z0-9-]+>=[\d.]+", requirement), requirement
 
 
+def third_party_imports() -> set[str]:
+    """Top-level names that the package imports and that neither Python nor the package has."""
+    found = set()
+    for path in (ROOT / "book" / "l2lab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module)
+    return {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"l2lab"}
+
+
+def test_package_dependencies_are_what_the_package_imports():
+    distribution = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipython"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[a-z0-9-]+", requirement)[0] for requirement in project["dependencies"]}
+    assert {distribution.get(name, name) for name in third_party_imports()} == declared
+
+
+def test_the_book_s_requirements_cover_those_of_the_package():
+    """A lower bound may be higher for the book, never lower than what the package itself asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    book = dict(re.findall(r"(?m)^([a-z0-9-]+)>=([\d.]+)", (ROOT / "requirements.txt").read_text()))
+    for requirement in project["dependencies"]:
+        name, _, bound = requirement.partition(">=")
+        if name in book:
+            assert [int(x) for x in book[name].split(".")] >= [int(x) for x in bound.split(".")], name
+
+
+def test_every_file_of_the_package_is_installed_with_it():
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    package = ROOT / "book" / "l2lab"
+    files = [
+        p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".py"
+    ]
+    assert files
+    for path in files:
+        assert any(path.match(pattern) for pattern in patterns), f"{path.name}: not in package-data"
+        assert (path.parent / "__init__.py").exists(), f"{path.parent.name}/ is no package"
+
+
 def test_the_lock_leaves_torch_to_the_machine_and_names_no_index():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
@@ -181,9 +238,9 @@ def test_the_lock_leaves_torch_to_the_machine_and_names_no_index():
     assert any(line.startswith("sphinx==") for line in pins)
 
 
-# ---- execute ---------------------------------------------------------------------------------------------------------
+# ---- execute -----------------------------------------------------------------------------------------------
 
-WIDGETS = '''\
+WIDGETS = """\
 import base64
 import ipywidgets as widgets
 from IPython.display import display
@@ -194,7 +251,7 @@ label = widgets.Label()
 link = widgets.jslink((slider, "value"), (label, "value"))
 box = widgets.VBox([slider, label])
 picture = widgets.Image(value=b"bytes of a picture", format="png")
-'''
+"""
 
 
 @pytest.fixture
@@ -282,9 +339,13 @@ class TestExecute:
         assert path.read_bytes() == before
 
     def test_a_cell_that_may_raise(self, notebook):
-        path = notebook(new_code_cell("raise KeyError('meant')", metadata={"tags": ["raises-exception"]}), "1")
+        path = notebook(
+            new_code_cell("raise KeyError('meant')", metadata={"tags": ["raises-exception"]}), "1"
+        )
         execute.execute(path)
-        outputs = [out.output_type for cell in nbformat.read(path, 4).cells for out in cell.get("outputs", [])]
+        outputs = [
+            out.output_type for cell in nbformat.read(path, 4).cells for out in cell.get("outputs", [])
+        ]
         assert outputs == ["error", "execute_result"]
 
     def test_a_name_that_is_not_there(self, tmp_path):
@@ -293,7 +354,7 @@ class TestExecute:
         assert "no.ipynb: there is no such notebook" in result.stderr
 
 
-# ---- check_site ------------------------------------------------------------------------------------------------------
+# ---- check_site --------------------------------------------------------------------------------------------
 
 GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>
 <link rel="stylesheet" href="a.css"><link rel="canonical" href="https://example.org/x.html">
@@ -329,12 +390,24 @@ def test_check_site_accepts_a_good_site(small_site):
         ('src="a.js"', 'src="//cdn.example.org/a.js"', "loads from another host"),
         ('src="a.js"', 'src="missing.js"', "a file that is not there"),
         ('href="a.css"', 'href="https://fonts.example.org/a.css"', "loads from another host"),
-        ("<h1", '<style>@import "https://fonts.example.org/x.css";</style><h1', "a style loads from another host"),
+        (
+            "<h1",
+            '<style>@import "https://fonts.example.org/x.css";</style><h1',
+            "a style loads from another host",
+        ),
         ("<h1", '<p style="background: url(//x.example.org/y.png)">', "a style loads from another host"),
         ("<h1", '<iframe src="https://video.example.org/1"></iframe><h1', "loads from another host"),
         ("<h1", '<script>import("https://cdn.example.org/a.js")</script><h1', "an inline script"),
-        ('<img src="p.png" alt="A', '<img src="https://img.example.org/badge.svg" alt="A', "loads from another host"),
-        ('<img src="p.png" alt="A', '<img srcset="//img.example.org/b.png 2x" alt="A', "loads from another host"),
+        (
+            '<img src="p.png" alt="A',
+            '<img src="https://img.example.org/badge.svg" alt="A',
+            "loads from another host",
+        ),
+        (
+            '<img src="p.png" alt="A',
+            '<img srcset="//img.example.org/b.png 2x" alt="A',
+            "loads from another host",
+        ),
         (' alt="A curve that falls, then rises"', "", "without alternative text"),
         ("A curve that falls, then rises", "", "empty alternative text"),
         ("A curve that falls, then rises", "_images/3f2a77c0d1e2f3a4b5c6.png", "is a file name"),
@@ -343,6 +416,7 @@ def test_check_site_accepts_a_good_site(small_site):
         ('href="#here"', 'href="#gone"', "an anchor that is not there: #gone"),
         ("other.html#there", "other.html#gone", "an anchor that is not there"),
         ("other.html#there", "gone.html", "a link leads nowhere"),
+        ("#here", "#nobody:lam=0.03", "a link to an explorer that is not there"),
         ("<h1", "<p>saved in /home/somebody/book</p><h1", "a path of the building machine"),
     ],
 )
@@ -351,6 +425,13 @@ def test_check_site_finds_a_planted_fault(small_site, old, new, complaint):
     (small_site / "index.html").write_text(GOOD.replace(old, new, 1))
     problems = check_site.check(small_site).problems
     assert any(complaint in line and line.startswith("index.html") for line in problems), problems
+
+
+def test_check_site_knows_links_that_move_a_slider(small_site):
+    page = GOOD.replace('"m": {}', '"m": {"state": {"name": "digits", "panels": []}}')
+    assert page != GOOD
+    (small_site / "index.html").write_text(page.replace("#here", "#digits:lam=1e-3"))
+    assert check_site.check(small_site).problems == []
 
 
 def test_check_site_finds_a_foreign_load_in_a_style_sheet(small_site):
@@ -375,7 +456,7 @@ def test_check_site_refuses_an_empty_folder(tmp_path):
     assert check_site.check(tmp_path).problems
 
 
-# ---- the address of the repository -----------------------------------------------------------------------------------
+# ---- the address of the repository -------------------------------------------------------------------------
 
 
 def test_the_repository_s_address_is_the_same_everywhere():
@@ -417,7 +498,7 @@ def test_set_repository_refuses_what_is_no_address(address, capsys):
     assert "OWNER/NAME" in capsys.readouterr().err
 
 
-# ---- serve -----------------------------------------------------------------------------------------------------------
+# ---- serve -------------------------------------------------------------------------------------------------
 
 
 def test_serve_prints_an_address_that_answers(site):

@@ -561,12 +561,14 @@ class TestAddress:
         knob = part(page, "c").locator(".lx-knob").first
         assert numbers(knob.get_attribute("aria-valuetext")) == pytest.approx([-0.5, 1.68])
 
-    @pytest.mark.parametrize(
-        "hash_", ["#a:lam=", "#a:lam=x", "#a:lam=-1", "#%E0%A4%A", "#a:;;=", "#zz:lam=1", "#a:lam=nan"]
-    )
-    def test_nonsense_changes_nothing(self, page: Page, url: str, said: list[str], hash_: str) -> None:
-        open_page(page, f"{url}/index.html{hash_}")
+    def test_nonsense_changes_nothing(self, page: Page, url: str, said: list[str]) -> None:
+        open_page(page, f"{url}/index.html#a:lam=x;%E0%A4%A")
         assert readout(page, "a") == "λ = 0.01"
+        for text in ("a:lam=", "a:lam=-1", "%E0%A4%A", "a:;;=", "zz:lam=1", "a:lam=nan", "c:lam=1,w=1:x"):
+            page.evaluate("text => { location.hash = text }", text)
+            settle(page)
+            assert readout(page, "a") == "λ = 0.01", text
+        assert "1.20, 0.50" in part(page, "c").locator(".lx-knob").first.get_attribute("aria-valuetext")
 
     def test_state_is_written_late_and_without_history(self, opened: Page) -> None:
         length = opened.evaluate("history.length")
@@ -649,12 +651,14 @@ class TestLook:
         assert columns == (2 if width >= 768 else 1)
 
     def test_tick_labels_do_not_touch(self, standing: Page) -> None:
-        touching = standing.evaluate("""() => [...document.querySelectorAll('.lx-stage > svg, .lx-ticks')].flatMap(g => {
+        touching = standing.evaluate("""() => [...document.querySelectorAll('svg, .lx-ticks')].flatMap(g => {
             const shown = [...g.querySelectorAll('text.tick, span')].filter(e => !e.getAttribute('transform')
                 && e.textContent && getComputedStyle(e).visibility !== 'hidden');
             const all = shown.map(e => [e.textContent, e.getBoundingClientRect()]);
-            return all.flatMap(([t, r], i) => all.slice(i + 1).filter(([, q]) => r.left < q.right && q.left < r.right
-                && r.top + 3 < q.bottom && q.top + 3 < r.bottom).map(([u]) => [t, u])); })""")
+            const meet = (r, q) => r.left < q.right && q.left < r.right
+                && r.top + 3 < q.bottom && q.top + 3 < r.bottom;
+            return all.flatMap(([t, r], i) =>
+                all.slice(i + 1).filter(u => meet(r, u[1])).map(u => [t, u[0]])); })""")
         assert touching == []
 
     @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -798,7 +802,8 @@ class TestHosts:
         hosted.evaluate(
             """([site, lab, colab]) => {
                const put = (e, k, v) => v ? e.setAttribute(k, v) : e.removeAttribute(k);
-               put(document.documentElement, 'data-theme', site); put(document.documentElement, 'theme', colab);
+               put(document.documentElement, 'data-theme', site);
+               put(document.documentElement, 'theme', colab);
                put(document.body, 'data-jp-theme-light', lab); }""",
             [site, lab, colab],
         )
@@ -815,13 +820,14 @@ class TestHosts:
 class TestSpeed:
     """From a key on the slider to the frame that shows the new drawing.
 
-    On a 60 Hz display up to 16.7 ms of it are waiting for the next frame; the rest is work. Other programs on the
-    machine only ever add, so the best of three runs counts, and the limits are generous.
+    On a 60 Hz display up to 16.7 ms of it are waiting for the next frame; the rest is work. Other programs on
+    the machine only ever add, so the best of three runs counts, and the limits are generous.
     """
 
     MEASURE = """() => { window.times = []; addEventListener('input', ev => {
       const channel = new MessageChannel(); let frame;
-      channel.port1.onmessage = () => { const end = performance.now(); times.push([end - ev.timeStamp, end - frame]); };
+      channel.port1.onmessage = () => {
+        const end = performance.now(); times.push([end - ev.timeStamp, end - frame]); };
       // a message sent in a frame is handled after the drawing of that frame
       requestAnimationFrame(() => { frame = performance.now(); channel.port2.postMessage(0); }); }, true) }"""
 

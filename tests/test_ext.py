@@ -50,7 +50,10 @@ def figure(shade: int, **mark):
 
 def widget(shade: int = 9, *, picture: bool = True, alt: str = "Three drawings of a slider"):
     """The output of an explorer."""
-    data = {VIEW: {"model_id": MODEL, "version_major": 2, "version_minor": 0}, "text/plain": "LambdaExplorer()"}
+    data = {
+        VIEW: {"model_id": MODEL, "version_major": 2, "version_minor": 0},
+        "text/plain": "LambdaExplorer()",
+    }
     if picture:
         data["image/png"] = png(shade)
     return new_output("display_data", data, metadata={"l2lab": {"alt": alt, "role": "explorer", "name": "w"}})
@@ -79,7 +82,10 @@ SETTINGS = {
 }
 
 
-METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3"},
+    "language_info": {"name": "python"},
+}
 
 
 class Project:
@@ -90,7 +96,7 @@ class Project:
         self.source.mkdir()
 
     def build(self, cells, *, sidecar: dict | None = None, strict: bool = True, **settings):
-        """Build the HTML of a notebook (None: the one that is there); returns the page and what Sphinx said."""
+        """Build the HTML of a notebook (None: the one that is there); gives the page and what was said."""
         if cells is not None:
             nbformat.write(new_notebook(cells=cells, metadata=METADATA), self.source / "index.ipynb")
         if sidecar is not None:
@@ -110,7 +116,9 @@ class Project:
             app.build()
         if strict:
             assert not said.getvalue()
-        return BeautifulSoup((self.built / "html/index.html").read_text("utf-8"), "html.parser"), said.getvalue()
+        return BeautifulSoup(
+            (self.built / "html/index.html").read_text("utf-8"), "html.parser"
+        ), said.getvalue()
 
 
 @pytest.fixture
@@ -154,7 +162,9 @@ class TestFigures:
         assert page.text.index("before") < page.text.index("First.") < page.text.index("a table")
 
     def test_a_figure_without_alt_is_a_warning(self, project):
-        cell = new_code_cell("show(fig)", outputs=figure(1, caption="Nobody says what it shows.", name="fig-a"))
+        cell = new_code_cell(
+            "show(fig)", outputs=figure(1, caption="Nobody says what it shows.", name="fig-a")
+        )
         _, said = project.build([TITLE, cell], strict=False)
         assert "cell 2: a figure with a caption but without alternative text" in said
 
@@ -170,7 +180,9 @@ class TestFigures:
     def test_plain_outputs_stay_as_they_are(self, project):
         cells = [
             new_markdown_cell("# T"),
-            new_code_cell("1 + 1", outputs=[new_output("execute_result", {"text/plain": "2"}, execution_count=1)]),
+            new_code_cell(
+                "1 + 1", outputs=[new_output("execute_result", {"text/plain": "2"}, execution_count=1)]
+            ),
         ]
         page, _ = project.build(cells)
         assert not page.find_all("figure")
@@ -251,9 +263,12 @@ def test_quiz_options_are_typeset(project):
 
 def test_exercises_do_not_share_ids(project):
     text = "# T\n\n" + "".join(
-        f"```{{exercise}}\n:label: ex-{k}\nDo it.\n```\n\n```{{solution}} ex-{k}\nDone.\n```\n\n" for k in range(2)
+        f"```{{exercise}}\n:label: ex-{k}\nDo it.\n```\n\n```{{solution}} ex-{k}\nDone.\n```\n\n"
+        for k in range(2)
     )
-    page, _ = project.build([new_markdown_cell(text)], extensions=[*SETTINGS["extensions"], "sphinx_exercise"])
+    page, _ = project.build(
+        [new_markdown_cell(text)], extensions=[*SETTINGS["extensions"], "sphinx_exercise"]
+    )
     ids = [element["id"] for element in page.find_all(id=True)]
     assert "ex-0" in ids
     assert len(ids) == len(set(ids)), ids
@@ -270,3 +285,17 @@ def test_the_bibliography_is_a_list_of_items(project):
     (entries,) = page.find_all(role="list")
     assert [child["role"] for child in entries.find_all(class_="citation")] == ["listitem"]
     assert not page.find(role="doc-biblioentry")
+
+
+def test_the_icon_script_is_taken_out_and_nothing_else(project):
+    cells = [new_markdown_cell("# T")]
+    extensions = [*SETTINGS["extensions"], "sphinx_book_theme"]
+    heavy, _ = project.build(cells, extensions=extensions, html_theme="sphinx_book_theme")
+    scripts = [script.get("src") for script in heavy.find_all("script")]
+    icons = [src for src in scripts if src and "scripts/fontawesome.js" in src]
+    assert icons, "the theme no longer loads the script: remove the extension"
+    light, _ = project.build(cells, extensions=[*extensions, "light_pages"], html_theme="sphinx_book_theme")
+    assert [script.get("src") for script in light.find_all("script")] == [
+        s for s in scripts if s not in icons
+    ]
+    assert not list((project.built / "html/_static/scripts").glob("fontawesome*"))

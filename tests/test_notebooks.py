@@ -13,11 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import execute
 import nbformat
 import pytest
-from common import chapters, sidecar_of
+from bs4 import BeautifulSoup
 from PIL import Image
+
+import execute
+from common import chapters, sidecar_of
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -85,7 +87,9 @@ def test_no_cell_ended_with_an_error_or_wrote_to_stderr(path):
 @each_notebook
 def test_nothing_of_this_run_or_machine_is_stored(path):
     notebook = read(path)
-    assert "widgets" not in notebook.metadata, "with widget state inside, GitHub shows nothing: run make execute"
+    assert "widgets" not in notebook.metadata, (
+        "with widget state inside, GitHub shows nothing: run make execute"
+    )
     assert not [k for k, cell in enumerate(notebook.cells, 1) if "execution" in cell.metadata]
     for place in (path, sidecar_of(path)):
         if place.exists():
@@ -107,7 +111,9 @@ def test_every_picture_has_alternative_text_that_says_something(path):
     seen = set()
     for number, output in rich_outputs(path):
         for kind in set(PICTURES) & set(output.data):
-            alt = output.metadata.get("l2lab", {}).get("alt") or output.metadata.get(kind, {}).get("alt") or ""
+            alt = (
+                output.metadata.get("l2lab", {}).get("alt") or output.metadata.get(kind, {}).get("alt") or ""
+            )
             assert len(alt) >= 20, f"cell {number}: {alt!r}"
             assert len(alt.split()) >= 5, f"cell {number}: {alt!r}"
             assert alt not in seen, f"cell {number}: the same text for two pictures: {alt!r}"
@@ -140,7 +146,9 @@ def test_every_figure_of_show_has_caption_and_a_name_of_its_own(path):
 @each_notebook
 def test_every_figure_that_is_referred_to_exists(path):
     known = {
-        output.metadata.get("l2lab", {}).get("name") for other in NOTEBOOKS for _, output in rich_outputs(other)
+        output.metadata.get("l2lab", {}).get("name")
+        for other in NOTEBOOKS
+        for _, output in rich_outputs(other)
     }
     for name in re.findall(r"\{numref\}`(?:[^<`]*<)?([\w-]+)>?`", markdown(path)):
         if name.startswith("fig"):
@@ -166,8 +174,21 @@ def test_every_widget_has_its_state_and_a_picture(path):
 
 
 @each_notebook
+def test_a_renderer_without_widgets_shows_the_pictures(path):
+    """As GitHub does it: nbconvert, no widget state, no script."""
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter(exclude_input=True).from_filename(str(path))
+    page = BeautifulSoup(html, "html.parser")
+    pictures = sum("image/png" in output.data for _, output in rich_outputs(path))
+    assert len(page.find_all("img", src=re.compile("^data:image/png"))) == pictures
+    assert not page.find("script", type=VIEW), "a widget would take the place of its picture"
+    assert not page.find(string=re.compile("LambdaExplorer\\(|<Figure"))
+
+
+@each_notebook
 def test_stored_widgets_are_the_current_ones(path):
-    """The sidecar holds a copy of the widget's JavaScript; after a change of it, the page would keep the old one."""
+    """The sidecar holds the widget's JavaScript: after a change, the page would keep the old one."""
     from l2lab.explore import LambdaExplorer
 
     sidecar = sidecar_of(path)
@@ -198,7 +219,9 @@ def test_the_first_code_cell_installs_on_colab_and_does_nothing_elsewhere(path, 
         f"    shell.run_cell({first.source!r}).raise_error()\n"
         "    print(len(calls), *calls)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     elsewhere, colab = done.stdout.splitlines()
     assert elsewhere == "0"
@@ -211,23 +234,32 @@ def test_the_first_code_cell_installs_on_colab_and_does_nothing_elsewhere(path, 
 @each_notebook
 def test_chapters_use_the_package_and_not_its_inside(path):
     for number, cell in code_cells(path):
-        assert not re.search(r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _", cell.source), number
+        assert not re.search(
+            r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _", cell.source
+        ), number
 
 
-# ---- the frame of a chapter ------------------------------------------------------------------------------------------
+# ---- the frame of a chapter --------------------------------------------------------------------------------
 
 
 @each_chapter
-@pytest.mark.parametrize("part", ["objectives", "prerequisites", "time", "takeaways", "exercises", "quiz", "references"])
+@pytest.mark.parametrize(
+    "part", ["objectives", "prerequisites", "time", "takeaways", "exercises", "quiz", "references"]
+)
 def test_the_frame_is_complete(path, part):
-    label = re.compile(rf"(?im)^(#+ .*\b{part}\b|:::+\{{admonition\}}.*\b{part}\b|\*\*[^*\n]*\b{part}\b[^*\n]*\*\*)")
+    label = re.compile(
+        rf"(?im)^(#+ .*\b{part}\b|:::+\{{admonition\}}.*\b{part}\b|\*\*[^*\n]*\b{part}\b[^*\n]*\*\*)"
+    )
     assert label.search(markdown(path)), f"no part called {part}"
 
 
 @each_chapter
 def test_the_parts_stand_in_their_order(path):
     text = markdown(path).lower()
-    places = [text.index(word) for word in ("objectives", "## takeaways", "## exercises", "## quiz", "## references")]
+    places = [
+        text.index(word)
+        for word in ("objectives", "## takeaways", "## exercises", "## quiz", "## references")
+    ]
     assert places == sorted(places)
 
 
@@ -235,7 +267,9 @@ def test_the_parts_stand_in_their_order(path):
 def test_at_least_four_exercises_each_with_a_hidden_solution(path):
     text = markdown(path)
     block = r"(?m)^(?:```|:::)+\{%s\}([^\n]*)\n((?:^:[\w-]+:.*\n)*)"
-    exercises = [re.search(r":label: *(\S+)", options)[1] for _, options in re.findall(block % "exercise", text)]
+    exercises = [
+        re.search(r":label: *(\S+)", options)[1] for _, options in re.findall(block % "exercise", text)
+    ]
     solutions = dict(re.findall(block % "solution(?:-start)?", text))
     assert len(exercises) >= 4
     assert len(set(exercises)) == len(exercises)
@@ -253,7 +287,9 @@ def test_at_least_five_questions_with_one_right_and_explained_answers(path):
     assert len(questions) >= 5
     for number, question in enumerate(questions, start=1):
         answers = re.findall(
-            r'<details class="quiz-(right|wrong)">\s*<summary>(.+?)</summary>(.*?)</details>', question, re.DOTALL
+            r'<details class="quiz-(right|wrong)">\s*<summary>(.+?)</summary>(.*?)</details>',
+            question,
+            re.DOTALL,
         )
         kinds = [kind for kind, _, _ in answers]
         assert kinds.count("right") == 1, f"question {number}"
@@ -262,7 +298,9 @@ def test_at_least_five_questions_with_one_right_and_explained_answers(path):
         assert letters == [f"{letter}." for letter in "ABCDEFG"[: len(letters)]], f"question {number}"
         for _, summary, explanation in answers:
             assert len(explanation.split()) >= 6, f"question {number}, {summary}: not explained"
-            assert explanation.startswith("\n\n"), f"question {number}: Markdown needs an empty line after the summary"
+            assert explanation.startswith("\n\n"), (
+                f"question {number}: Markdown needs an empty line after the summary"
+            )
         assert question.count("<details") == question.count("</details>") == len(answers)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from pathlib import Path
 
@@ -59,7 +61,7 @@ class Watch:
 def wait_for_widgets(page) -> None:
     """Wait until every widget view stands."""
     page.wait_for_function(
-        "([views, live]) => document.querySelectorAll(live).length >= document.querySelectorAll(views).length",
+        "([view, live]) => document.querySelectorAll(live).length >= document.querySelectorAll(view).length",
         arg=[VIEW, LIVE],
         timeout=20_000,
     )
@@ -102,20 +104,25 @@ def test_no_markup_is_left_over(page, site_url, name):
     visit(page, f"{site_url}/{name}.html")
     text = page.evaluate(
         "() => { const a = document.querySelector('.bd-article').cloneNode(true);"
-        " a.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove()); return a.textContent; }"
+        " a.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());"
+        " return a.textContent; }"
     )
     for pattern in (r"\{[a-z:]+\}`", r"```", r":::", r"\$[^$\s]+\$", r"\\\(", r"\*\*\w"):
         assert not re.search(pattern, text), (pattern, re.search(f".{{0,40}}{pattern}.{{0,40}}", text))
 
 
 def names_of_sliders(page) -> list[str]:
-    return page.eval_on_selector_all(SLIDERS, "all => all.map(e => e.ariaLabel || e.labels?.[0]?.textContent || '')")
+    return page.eval_on_selector_all(
+        SLIDERS, "all => all.map(e => e.ariaLabel || e.labels?.[0]?.textContent || '')"
+    )
 
 
 # Everything drawn, and everything read out, in the widget of a slider.
 DRAWING = """e => { const w = e.closest('.widget-live');
-  return [...w.querySelectorAll('svg, canvas')].map(x => x.tagName === 'CANVAS' ? x.toDataURL() : x.outerHTML).join(); }"""
-READ_OUT = "e => (e.getAttribute('aria-valuetext') || '') + [...e.closest('.widget-live').querySelectorAll('output')].map(x => x.textContent)"
+  const look = x => x.tagName === 'CANVAS' ? x.toDataURL() : x.outerHTML;
+  return [...w.querySelectorAll('svg, canvas')].map(look).join(); }"""
+READ_OUT = """e => { const w = e.closest('.widget-live');
+  return e.getAttribute('aria-valuetext') + [...w.querySelectorAll('output')].map(x => x.textContent); }"""
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -164,9 +171,11 @@ def test_phone_and_no_sideways_scrolling(browser, site_url, name):
     for document in (name, DOCUMENTS[0]):
         visit(page, f"{site_url}/{document}.html")
         wide = page.evaluate(
-            "() => { const w = document.documentElement.clientWidth; return [document.documentElement.scrollWidth - w,"
-            " ...[...document.querySelectorAll('.bd-article *')].filter(e => e.getBoundingClientRect().right > w + 1"
-            " && !e.closest('pre, .math, table, mjx-container, .output')).slice(0, 5).map(e => e.outerHTML.slice(0, 90))]; }"
+            """() => { const root = document.documentElement, w = root.clientWidth;
+                 const out = e => e.getBoundingClientRect().right > w + 1;
+                 const all = [...document.querySelectorAll('.bd-article *')].filter(out);
+                 const free = all.filter(e => !e.closest('pre, .math, table, mjx-container, .output'));
+                 return [root.scrollWidth - w, ...free.slice(0, 5).map(e => e.outerHTML.slice(0, 90))]; }"""
         )
         assert wide[0] <= 0, (document, wide)
     context.close()
@@ -180,7 +189,8 @@ def luminance(colour: str) -> float:
 def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url):
     visit(page, f"{site_url}/{(CHAPTERS or DOCUMENTS)[0]}.html")
     ground = "() => getComputedStyle(document.body).backgroundColor"
-    ink = "() => { const e = document.querySelector('.widget-live > *'); return e && getComputedStyle(e).color; }"
+    ink = """() => { const e = document.querySelector('.widget-live > *');
+      return e && getComputedStyle(e).color; }"""
     seen = {}
     for _ in range(3):  # auto, light, dark
         theme = page.evaluate("() => document.documentElement.dataset.theme")
@@ -197,13 +207,17 @@ def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_no_violation(browser, site_url, name, theme):
-    context = browser.new_context(color_scheme=theme, viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(
+        color_scheme=theme, viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
+    )
     page = context.new_page()
     visit(page, f"{site_url}/{name}")
     page.evaluate("() => document.querySelectorAll('.bd-article details').forEach(e => { e.open = true; })")
+    page.wait_for_timeout(1_000)  # what opens fades in
     result = Axe().run(page)
     found = [
-        f"{v['id']} ({v['impact']}): {v['help']}: {[n['html'][:120] for n in v['nodes'][:3]]}" for v in result["violations"]
+        f"{v['id']} ({v['impact']}): {v['help']}: {[n['html'][:120] for n in v['nodes'][:3]]}"
+        for v in result["violations"]
     ]
     context.close()
     assert result["passes"], "axe did not run"
@@ -261,7 +275,10 @@ def test_a_widget_that_raises_keeps_its_picture_and_the_others_live(page, site_u
     def broken(route):
         body = route.fetch().text()
         source = re.search(r'"_esm": "', body)
-        route.fulfill(body=body[: source.end()] + "throw new Error('planted');" + body[source.end() :], content_type="text/html")
+        route.fulfill(
+            body=body[: source.end()] + "throw new Error('planted');" + body[source.end() :],
+            content_type="text/html",
+        )
 
     page.route(f"**/{name}.html", broken)
     page.goto(f"{site_url}/{name}.html", wait_until="load")
@@ -294,6 +311,40 @@ def test_figures_are_numbered_and_have_captions(page, site_url, name):
         assert len(figures.nth(number).locator(".caption-text").inner_text()) > 20
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_page_is_light_as_a_browser_counts(page, site_url, name):
+    """All that Chromium fetches for a page, fonts included; texts compressed, as servers send them."""
+    answers = []
+    page.on("response", lambda answer: answers.append(answer))
+    visit(page, f"{site_url}/{name}.html")
+    page.mouse.wheel(0, 50_000)
+    page.wait_for_load_state("networkidle")
+    total = 0
+    for answer in {answer.url: answer for answer in answers if answer.url.startswith("http")}.values():
+        packed = answer.url.partition("?")[0].endswith((".woff", ".woff2", ".png"))
+        total += len(answer.body() if packed else gzip.compress(answer.body(), 6))
+    assert 100_000 < total < 1_500_000
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_icons_show(browser, site_url, theme):
+    """Each icon has a glyph of the icon font (they are drawn without the theme's script)."""
+    context = browser.new_context(color_scheme=theme)
+    page = context.new_page()
+    visit(page, f"{site_url}/{DOCUMENTS[0]}.html")
+    empty = page.eval_on_selector_all(
+        "i[class*='fa-']",
+        "all => all.filter(e => ['none', 'normal', '\"\"'].includes(getComputedStyle(e, '::before').content)"
+        " && e.querySelector('svg') === null).map(e => e.className)",
+    )
+    assert page.locator("i[class*='fa-']").count() > 3
+    assert empty == []
+    assert page.evaluate(
+        "() => document.fonts.ready.then(() => document.fonts.check('900 16px \"Font Awesome 6 Free\"'))"
+    )
+    context.close()
+
+
 def test_search_finds_a_word_of_a_chapter(page, site_url):
     page.goto(f"{site_url}/search.html?q=regularization", wait_until="load")
     page.wait_for_selector("ul.search li a", timeout=15_000)
@@ -311,10 +362,12 @@ def test_colab_and_download_buttons_lead_to_the_notebook(page, site_url, name):
     visit(page, f"{site_url}/{name}.html")
     colab = page.locator("a[href*='colab.research.google.com']").first.get_attribute("href")
     home = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
-    assert colab.endswith(f"{home['url'].removeprefix('https://github.com/')}/blob/{home['branch']}/{name}.ipynb")
+    assert colab.endswith(
+        f"{home['url'].removeprefix('https://github.com/')}/blob/{home['branch']}/{name}.ipynb"
+    )
     download = page.locator("a.btn-download-source-button").first.get_attribute("href")
     answer = page.request.get(f"{site_url}/book/{download}")
-    assert answer.json() == __import__("json").loads((ROOT / f"{name}.ipynb").read_text("utf-8"))
+    assert answer.json() == json.loads((ROOT / f"{name}.ipynb").read_text("utf-8"))
 
 
 def test_site_check_finds_nothing(site):

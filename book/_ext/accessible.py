@@ -1,8 +1,9 @@
 """Mend the markup in which Sphinx, its theme and extensions fail an accessibility check (axe-core).
 
-- Entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that has no items:
-  they become list items.
-- sphinx-exercise gives the content of every exercise and solution the same id: it goes, since nothing refers to it.
+- Entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that
+  has no items: they become list items.
+- sphinx-exercise gives the content of every exercise and solution the same id: it goes, since nothing refers
+  to it.
 
 The logo's landmark is in ``_templates/navbar-logo.html``.
 """

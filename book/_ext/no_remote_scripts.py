@@ -1,7 +1,7 @@
 """Take out the scripts with which extensions would reach for another host.
 
-jupyter-book always loads ``sphinx_thebe``, which writes the address of thebe on a content network into every page,
-also when no thebe button is wanted.  The book has none: its widgets work without a kernel.
+jupyter-book always loads ``sphinx_thebe``, which writes the address of thebe on a content network into every
+page, also when no thebe button is wanted.  The book has none: its widgets work without a kernel.
 """
 
 from __future__ import annotations

@@ -19,9 +19,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from l2lab.explore import compact_state
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from l2lab.explore import compact_state
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
             mark = label(out)
             if is_picture(out) and mark.get("caption") and not mark.get("alt"):
                 logger.warning(
-                    "cell %d: a figure with a caption but without alternative text; give l2lab.plots.show an alt=",
+                    "cell %d: a figure with a caption but without alternative text; give plots.show an alt=",
                     number,
                     location=docname,
                     type="l2book",

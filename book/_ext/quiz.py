@@ -1,7 +1,10 @@
-r"""Typeset formulas and code in the questions' options: ``<details class="quiz-…"><summary>A. $\lambda$</summary>``.
+r"""Typeset formulas and code in the options of a quiz.
 
-Markdown does not look inside the ``<summary>`` line of an HTML block.  JupyterLab typesets ``$…$`` there all the same; this
-extension does it for the page: ``$…$`` becomes a formula for MathJax and ``\`…\``` becomes code.
+An option is ``<details class="quiz-right"><summary>A. $\lambda$</summary> … </details>`` (or ``quiz-wrong``).
+
+Markdown does not look inside the ``<summary>`` line of an HTML block.  JupyterLab typesets ``$…$`` there all
+the same; this extension does it for the page: ``$…$`` becomes a formula for MathJax and ``\`…\``` becomes
+code.
 """
 
 from __future__ import annotations

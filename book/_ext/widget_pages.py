@@ -5,10 +5,11 @@ JavaScript, or whose script fails, would see nothing.  So
 
 1. the picture of the bundle is put in front of the widget, in ``<div class="widget-fallback">``; the loader
    (``vendor/widgets-offline.js``) hides it once the widget stands;
-2. the state, often more than 100 kB of JSON, moves from ``<head>`` to the end of the body, so that the text is
-   painted before it is parsed.
+2. the state, often more than 100 kB of JSON, moves from ``<head>`` to the end of the body, so that the
+   text is painted before it is parsed.
 
-The loader itself stands in ``_config.yml`` (``nb_ipywidgets_js``): myst-nb adds it to pages with widget state only.
+The loader itself stands in ``_config.yml`` (``nb_ipywidgets_js``): myst-nb adds it to pages with widget state
+only.
 """
 
 from __future__ import annotations

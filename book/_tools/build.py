@@ -1,8 +1,8 @@
 """Build the book: ``python book/_tools/build.py`` (that is ``make book``).
 
-The HTML is made from the stored outputs of the notebooks; nothing is executed.  Every build starts cold, since an
-incremental one does not repeat the warnings of pages that did not change; when nothing at all has changed since the
-last good build, that build is kept.
+The HTML is made from the stored outputs of the notebooks; nothing is executed.  Every build starts cold,
+since an incremental one does not repeat the warnings of pages that did not change; when nothing at all has
+changed since the last good build, that build is kept.
 """
 
 from __future__ import annotations
@@ -72,9 +72,11 @@ def build_site(*, force: bool = False) -> Path:
     # Not the script .venv/bin/jupyter-book: its first line has the environment's path, which may have moved.
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     strict = ["--all", "-n", "-W", "--keep-going", "-q"]
-    code = subprocess.run([*jupyter_book, "build", ".", "--path-output", ".", *strict], cwd=ROOT, env=env).returncode
+    code = subprocess.run(
+        [*jupyter_book, "build", ".", "--path-output", ".", *strict], cwd=ROOT, env=env
+    ).returncode
     if code:
-        stop(f"\nThe book was not built: jupyter-book ended with code {code}; each warning above is an error here.")
+        stop(f"\nThe book was not built: code {code} from jupyter-book; each warning above is an error here.")
     (SITE / ".nojekyll").touch()  # GitHub Pages would drop _static/ and _images/
     report = check_site.check(SITE)
     say(report.text())
@@ -87,7 +89,9 @@ def build_site(*, force: bool = False) -> Path:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Build the book's HTML from the stored outputs and check it.")
+    parser = argparse.ArgumentParser(
+        description="Build the book's HTML from the stored outputs and check it."
+    )
     parser.add_argument("--force", action="store_true", help="build also when nothing has changed")
     site = build_site(force=parser.parse_args().force)
     say(f"\nThe book: {(site / 'index.html').relative_to(ROOT)}  (open it, or: make serve)")

@@ -1,8 +1,9 @@
 """Check a built site without a browser: ``python book/_tools/check_site.py [SITE]``.
 
-A page must not load anything from another host; a widget must have its state and a picture; an image must have
-alternative text that a person wrote; links inside the site must lead somewhere; no path of the building machine may be
-left over; and a page with all that it loads at first must stay below 1.5 MB (compressed, as servers send it).
+A page must not load anything from another host; a widget must have its state and a picture; an image must
+have alternative text that a person wrote; links inside the site must lead somewhere; no path of the building
+machine may be left over; and a page with all that it loads at first must stay below 1.5 MB (compressed, as
+servers send it).
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
+
 from common import SITE, say
 
 MAX_BYTES = 1_500_000
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
+EXPLORER_LINK = re.compile(r"([a-z][a-z0-9-]*):lam=[0-9.e+-]+")
 LOADS = {
     "script": "src",
     "img": "src",
@@ -37,8 +41,12 @@ NAMING = {"canonical", "author", "license", "search", "index", "next", "prev", "
 CSS_URL = re.compile(r"(?:url\(\s*|@import\s+)['\"]?([^'\")\s]+)")
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 ALREADY_PACKED = {".woff", ".woff2", ".png", ".jpg", ".jpeg", ".gif", ".webp"}
-MACHINE_PATH = re.compile(r"(?<![\w.:/])(?:/(?:home|root|Users|tmp|work|workspace|builds|mnt)/|[A-Z]:\\\\?Users\\)[\w.-]+")
-HASH_LIKE = re.compile(r"[0-9a-f]{16,}|\.(?:png|svg|jpe?g|gif|webp)$|^(?:image|figure|picture|logo)$", re.IGNORECASE)
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/])(?:/(?:home|root|Users|tmp|work|workspace|builds|mnt)/|[A-Z]:\\\\?Users\\)[\w.-]+"
+)
+HASH_LIKE = re.compile(
+    r"[0-9a-f]{16,}|\.(?:png|svg|jpe?g|gif|webp)$|^(?:image|figure|picture|logo)$", re.IGNORECASE
+)
 
 
 @dataclass
@@ -70,7 +78,8 @@ class Report:
         return "\n".join(
             [
                 *lines,
-                f"{len(self.weights)} pages, {self.widgets} widgets, {self.images} images, {len(self.problems)} problems",
+                f"{len(self.weights)} pages, {self.widgets} widgets, {self.images} images, "
+                f"{len(self.problems)} problems",
             ]
         )
 
@@ -113,6 +122,7 @@ class SiteCheck:
         self.report = Report()
         self.soups: dict[Path, BeautifulSoup] = {}
         self.ids: dict[Path, set[str]] = {}
+        self.explorers: dict[Path, set[str]] = {}
         self.sizes: dict[Path, int] = {}
 
     def problem(self, page: Path, text: str) -> None:
@@ -128,6 +138,13 @@ class SiteCheck:
         file = file.resolve()
         return file / "index.html" if file.is_dir() else file
 
+    def state(self, soup: BeautifulSoup) -> dict[str, Any]:
+        """The widget models of a page, by id."""
+        models: dict[str, Any] = {}
+        for script in soup.find_all("script", type=STATE):
+            models |= json.loads(script.string or "{}").get("state", {})
+        return models
+
     def size(self, file: Path) -> int:
         """Bytes that travel for a file: gzip for texts, as they are for packed formats."""
         if file not in self.sizes:
@@ -137,13 +154,21 @@ class SiteCheck:
 
     def run(self) -> Report:
         """Read all pages and style sheets, then look at them."""
-        pages = [p for p in sorted(self.site.rglob("*.html")) if p.relative_to(self.site).parts[0] not in ("_static", "vendor")]
+        pages = [
+            p
+            for p in sorted(self.site.rglob("*.html"))
+            if p.relative_to(self.site).parts[0] not in ("_static", "vendor")
+        ]
         if not pages:
             self.report.problems.append(f"{self.site.name}: no page at all; was the book built?")
         for page in pages:
             soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
             self.soups[page] = soup
-            self.ids[page] = {e["id"] for e in soup.find_all(id=True)} | {e["name"] for e in soup.find_all("a", attrs={"name": True})}
+            self.ids[page] = {e["id"] for e in soup.find_all(id=True)} | {
+                e["name"] for e in soup.find_all("a", attrs={"name": True})
+            }
+            states = [model.get("state", {}) for model in self.state(soup).values()]
+            self.explorers[page] = {state.get("name") for state in states if "panels" in state}
         for page, soup in self.soups.items():
             self.foreign(page, soup)
             self.links(page, soup)
@@ -164,14 +189,17 @@ class SiteCheck:
                 self.problem(page, f"<{element.name}> loads from another host: {address}")
             elif is_local(address) and not self.target(page, address).is_file():
                 self.problem(page, f"<{element.name}> loads a file that is not there: {address}")
-        styles = [e.string or "" for e in soup.find_all("style")] + [e["style"] for e in soup.find_all(style=True)]
+        styles = [e.string or "" for e in soup.find_all("style")] + [
+            e["style"] for e in soup.find_all(style=True)
+        ]
         for text in styles:
             for address in css_addresses(text):
                 if is_foreign(address):
                     self.problem(page, f"a style loads from another host: {address}")
         for script in soup.find_all("script", src=False):
             if script.get("type") in (None, "module", "text/javascript") and re.search(
-                r"(?:import\s*\(|from\s+|fetch\s*\(|\.src\s*=|_URL\s*=)\s*['\"](?:https?:)?//", script.string or ""
+                r"(?:import\s*\(|from\s+|fetch\s*\(|\.src\s*=|_URL\s*=)\s*['\"](?:https?:)?//",
+                script.string or "",
             ):
                 self.problem(page, "an inline script names an address on another host to load from")
 
@@ -184,6 +212,9 @@ class SiteCheck:
             file, anchor = self.target(page, address), unquote(urlsplit(address).fragment)
             if not file.is_file():
                 self.problem(page, f"a link leads nowhere: {address}")
+            elif setting := EXPLORER_LINK.fullmatch(anchor):  # "#digits:lam=0.03" moves a slider
+                if setting[1] not in self.explorers.get(file, ()):
+                    self.problem(page, f"a link to an explorer that is not there: {address}")
             elif anchor and file in self.ids and anchor not in self.ids[file]:
                 self.problem(page, f"a link to an anchor that is not there: {address}")
 
@@ -202,16 +233,20 @@ class SiteCheck:
 
     def widgets(self, page: Path, soup: BeautifulSoup) -> None:
         """Each widget has its state in the page and a picture before it."""
-        state: dict[str, object] = {}
-        for script in soup.find_all("script", type=STATE):
-            state |= json.loads(script.string or "{}").get("state", {})
+        state = self.state(soup)
         for view in soup.find_all("script", type=VIEW):
             self.report.widgets += 1
             model = json.loads(view.string or "{}").get("model_id")
             if model not in state:
-                self.problem(page, f"a widget without state ({model}): run `make execute`, commit the .widgets.json")
+                self.problem(
+                    page, f"a widget without state ({model}): run `make execute`, commit the .widgets.json"
+                )
             before = view.find_previous_sibling()
-            if not (isinstance(before, Tag) and "widget-fallback" in before.get("class", []) and before.find("img")):
+            if not (
+                isinstance(before, Tag)
+                and "widget-fallback" in before.get("class", [])
+                and before.find("img")
+            ):
                 self.problem(page, f"a widget without a static picture ({model})")
 
     def machine_paths(self, page: Path) -> None:

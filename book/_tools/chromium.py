@@ -1,4 +1,4 @@
-"""Find a Chromium for the browser tests, and install one if there is none: ``python book/_tools/chromium.py``.
+"""Find a Chromium for the browser tests, and install one if there is none.
 
 In this order: the one named by ``L2_CHROMIUM``, one that the system has, Playwright's own, Debian's package.
 Building and reading the book need none.
@@ -33,7 +33,7 @@ def starts(path: str | None) -> bool:
 
 def playwrights_own() -> str | None:
     """Path of the Chromium that ``playwright install chromium`` would have put there."""
-    code = "from playwright.sync_api import sync_playwright as s\nwith s() as p: print(p.chromium.executable_path)"
+    code = "import playwright.sync_api as a\nwith a.sync_playwright() as p: print(p.chromium.executable_path)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     return found.stdout.strip() or None
 

@@ -1,15 +1,16 @@
-"""Run the notebooks top to bottom and store what should be committed: ``python book/_tools/execute.py [NOTEBOOK …]``.
+"""Run notebooks top to bottom and store what should be committed (``make execute``).
 
 For each notebook, in a fresh kernel with ``book/`` as working directory:
 
-- the notebook itself, with outputs, execution counts 1 … n and nothing that changes from run to run: no times, no
-  interpreter version, no widget state;
-- beside it ``<notebook>.widgets.json`` with the state of the widgets that are displayed (or that those refer to).  Inside
-  the notebook the state would make GitHub show nothing; the Sphinx extension ``notebook_outputs`` puts it back.
+- the notebook itself, with outputs, execution counts 1 … n and nothing that changes from run to run: no
+  times, no interpreter version, no widget state;
+- beside it ``<notebook>.widgets.json`` with the state of the widgets that are displayed (or that those refer
+  to).  Inside the notebook the state would make GitHub show nothing; the Sphinx extension
+  ``notebook_outputs`` puts it back.
 
-Widget models get ids that follow from the notebook's name and the order of display, so that two runs with the same
-outputs write the same bytes.  A cell that raises stops the tool with the cell shown, and the file stays as it was;
-a cell with the tag ``raises-exception`` may raise.
+Widget models get ids that follow from the notebook's name and the order of display, so that two runs with the
+same outputs write the same bytes.  A cell that raises stops the tool with the cell shown, and the file stays
+as it was; a cell with the tag ``raises-exception`` may raise.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from common import BOOK, ROOT, chapters, say, sidecar_of, stop
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from common import BOOK, ROOT, chapters, say, sidecar_of, stop
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -78,7 +80,7 @@ def is_link(record: dict[str, Any], kept: Iterable[str]) -> bool:
 
 
 def rename(value: Any, names: dict[str, str]) -> Any:
-    """Replace model ids wherever they stand in strings (ids are random, so nothing else can look like one)."""
+    """Replace model ids wherever they stand (ids are random, so nothing else can look like one)."""
     text = json.dumps(value)
     for old, new in names.items():
         text = text.replace(old, new)
@@ -107,7 +109,7 @@ def split_widgets(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any] 
         return None
     missing = [model for model in roots if model not in state]
     if missing:
-        stop(f"{name}: {len(missing)} displayed widgets have no state; were they closed before the end of the run?")
+        stop(f"{name}: {len(missing)} displayed widgets have no state; were they closed in the run?")
     kept = reachable(state, roots)
     kept += [model for model in state if model not in kept and is_link(state[model], kept)]
     names = {old: uuid.uuid5(NAMESPACE, f"{name}/{number}").hex for number, old in enumerate(kept)}
@@ -188,7 +190,8 @@ def write(path: Path, notebook: nbformat.NotebookNode, state: dict[str, Any] | N
 
 def failure(path: Path, notebook: nbformat.NotebookNode, error: CellExecutionError) -> str:
     """What a person needs who has to mend the cell: its number, its source and the end of the traceback."""
-    # The run stops at the failing cell, so it is the last one with an error (earlier ones are allowed by their tag).
+    # The run stops at the failing cell, so it is the last one with an error (earlier ones are allowed by
+    # their tag).
     number, cell = next(
         (i, c)
         for i, c in reversed(list(enumerate(notebook.cells, start=1)))
@@ -196,7 +199,8 @@ def failure(path: Path, notebook: nbformat.NotebookNode, error: CellExecutionErr
     )
     bar = "-" * 78
     trace = COLOUR.sub("", error.traceback)[-3000:]
-    return f"{path.name}: cell {number} raised {error.ename}: {error.evalue}\n{bar}\n{cell.source}\n{bar}\n{trace}"
+    head = f"{path.name}: cell {number} raised {error.ename}: {error.evalue}"
+    return "\n".join([head, bar, cell.source, bar, trace])
 
 
 def execute(path: Path, *, timeout: int = 1800) -> None:
@@ -230,7 +234,9 @@ def execute(path: Path, *, timeout: int = 1800) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Run notebooks top to bottom and store outputs and widget state.")
+    parser = argparse.ArgumentParser(
+        description="Run notebooks top to bottom and store outputs and widget state."
+    )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all notebooks of the book")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one cell (default 1800)")
     arguments = parser.parse_args()
@@ -245,7 +251,8 @@ def main() -> None:
         say(f"{path.name} …")
         execute(path, timeout=arguments.timeout)
         size = sidecar_of(path).stat().st_size / 1e3 if sidecar_of(path).exists() else 0
-        say(f"{path.name}: {time.monotonic() - began:.0f} s, {path.stat().st_size / 1e3:.0f} kB, state {size:.0f} kB")
+        seconds, own = time.monotonic() - began, path.stat().st_size / 1e3
+        say(f"{path.name}: {seconds:.0f} s, {own:.0f} kB, state {size:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Install what the book needs into a virtual environment: ``python book/_tools/install.py book|test``.
 
-Runs under the system's Python, with the standard library only.  The environment is made with uv where it is installed,
-else with venv and pip.  A stamp holds the hash of the contents of the requirement files: as long as that is unchanged,
-a second call does nothing.
+Runs under the system's Python, with the standard library only.  The environment is made with uv where it is
+installed, else with venv and pip.  A stamp holds the hash of the contents of the requirement files: as long
+as that is unchanged, a second call does nothing.
 """
 
 from __future__ import annotations
@@ -53,13 +53,18 @@ def make_venv(venv: Path, uv: str | None) -> None:
     code = subprocess.run([sys.executable, "-m", "venv", str(venv)], cwd=ROOT).returncode
     if code:
         shutil.rmtree(venv, ignore_errors=True)
-        stop("Python cannot make a virtual environment here. On Debian or Ubuntu: apt-get install python3-venv. Or install uv.")
+        stop(
+            "Python cannot make a virtual environment here.\n"
+            "On Debian or Ubuntu: apt-get install python3-venv. Anywhere: install uv."
+        )
 
 
 def stamp_of(group: str, venv: Path) -> tuple[Path, str]:
     """The stamp file of a group, and what it holds when everything is installed."""
     files = [ROOT / name for name in [*REQUIREMENTS[group], LOCK, "pyproject.toml"] if (ROOT / name).exists()]
-    return venv / f".installed-{group}", content_hash(files, str(ROOT), ".".join(map(str, sys.version_info[:2])))
+    return venv / f".installed-{group}", content_hash(
+        files, str(ROOT), ".".join(map(str, sys.version_info[:2]))
+    )
 
 
 def install(group: str, venv: Path) -> None:
@@ -84,7 +89,10 @@ def install(group: str, venv: Path) -> None:
         arguments += ["--requirement", name]
     if (ROOT / LOCK).exists():
         arguments += ["--constraint", LOCK]
-    say(f"Installing {', '.join(REQUIREMENTS[group])} into {venv.name} (the first time this takes minutes: torch is large) …")
+    say(
+        f"Installing {', '.join(REQUIREMENTS[group])} into {venv.name} "
+        "(the first time this takes minutes: torch is large) …"
+    )
     if uv:
         run(uv, "pip", "install", "--quiet", "--python", python, *arguments)
     else:
@@ -96,7 +104,9 @@ def install(group: str, venv: Path) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Install the book's requirements into a virtual environment.")
+    parser = argparse.ArgumentParser(
+        description="Install the book's requirements into a virtual environment."
+    )
     parser.add_argument("group", choices=sorted(REQUIREMENTS))
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
 """Resolve the requirements anew and write ``requirements.lock``: ``python book/_tools/lock.py`` (needs uv).
 
-The lock is a list of constraints: it pins the documentation tools, the notebook tools and the test tools for all
-supported Pythons.  torch, torchvision, their CUDA packages and what only they need are left out, so that a machine keeps
-the torch that fits it.  It names no package index.
+The lock is a list of constraints: it pins the documentation tools, the notebook tools and the test tools for
+all supported Pythons.  torch, torchvision, their CUDA packages and what only they need are left out, so that
+a machine keeps the torch that fits it.  It names no package index.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FREE = re.compile(
     r"(torch|torchvision|triton|nvidia-.+|cuda-.+|sympy|mpmath|networkx|fsspec|filelock|setuptools|numpy|typing-extensions)"
 )
 HEAD = """\
-# Constraints for a reproducible environment, for Python 3.11 to 3.13. Written by `make lock`; not edited by hand.
-# Left free on purpose: torch, torchvision, numpy and what torch brings with it.
+# Constraints for a reproducible environment, for Python 3.11 to 3.13. Written by `make lock`; not edited by
+# hand. Left free on purpose: torch, torchvision, numpy and what torch brings with it.
 """
 
 

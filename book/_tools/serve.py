@@ -31,12 +31,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def free_server(port: int) -> Server:
     """Bind the given port, or the next free one, or any."""
     handler = functools.partial(Handler, directory=str(SITE))
-    for candidate in [*range(port, port + 20), 0]:
+    for candidate in range(port, port + 20):
         try:
             return Server(("127.0.0.1", candidate), handler)
         except OSError:
-            continue
-    stop("no free port")
+            continue  # taken
+    return Server(("127.0.0.1", 0), handler)
 
 
 def main() -> None:

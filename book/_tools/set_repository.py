@@ -1,8 +1,8 @@
 """Write the repository's address wherever it is repeated: ``python book/_tools/set_repository.py ADDRESS``.
 
-The address has one home, ``repository: url:`` in ``_config.yml``.  Colab cells, package metadata, citation and README must
-repeat it.  The publishing workflow gives the repository that it runs in, so that a fork publishes a book that points to the
-fork.
+The address has one home, ``repository: url:`` in ``_config.yml``.  Colab cells, package metadata, citation
+and README must repeat it.  The publishing workflow gives the repository that it runs in, so that a fork
+publishes a book that points to the fork.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from pathlib import Path
 from common import ROOT, say, stop
 
 CONFIG = "_config.yml"
-PLACES = ("pyproject.toml", "CITATION.cff", "README.md", "CONTRIBUTING.md", ".github/**/*.yml", "book/*.md", "book/*.ipynb")
+PLACES = (
+    "pyproject.toml",
+    "CITATION.cff",
+    "README.md",
+    "CONTRIBUTING.md",
+    ".github/**/*.yml",
+    "book/*.md",
+    "book/*.ipynb",
+)
 ADDRESS = re.compile(r"https://github\.com/([A-Za-z0-9][\w.-]*)/([A-Za-z0-9_][\w.-]*?)(?:\.git)?/?")
 HOME = re.compile(r"(?m)^(repository:\s*\n(?:[ \t]+.*\n)*?[ \t]+url:\s*)(\S+)")
 

@@ -2,8 +2,9 @@
 
 :class:`MLP` and :class:`CNN` are *specifications*. They build ordinary modules (:meth:`MLP.module`), initial
 parameters for K copies (:meth:`MLP.init`), outputs of K copies that autograd can differentiate
-(:meth:`MLP.forward`), and a :class:`MLPGradient` or :class:`CNNGradient`: the same function with its gradient written
-out by hand in preallocated memory, which is what :func:`l2lab.sweep.sweep` runs in its inner loop.
+(:meth:`MLP.forward`), and a :class:`MLPGradient` or :class:`CNNGradient`: the same function with its
+gradient written out by hand in preallocated memory, which is what :func:`l2lab.sweep.sweep` runs in its
+inner loop.
 
 Parameters are dictionaries from the names of the module's ``state_dict`` to tensors (K, ...).
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -118,7 +120,9 @@ class MLP(_Network):
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", _sizes("sizes", self.sizes))
         if len(self.sizes) < 2:
-            raise ValueError(f"sizes needs at least inputs and outputs, for example (64, 10), got {self.sizes}")
+            raise ValueError(
+                f"sizes needs at least inputs and outputs, for example (64, 10), got {self.sizes}"
+            )
 
     @property
     def n_inputs(self) -> int:
@@ -137,17 +141,17 @@ class MLP(_Network):
 
     @property
     def activations_per_sample(self) -> int:
-        """Numbers that one copy keeps per sample for the gradient."""
+        """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
         return 2 * sum(self.sizes[1:])
 
     @property
     def flops_per_sample(self) -> int:
         """Floating point operations in matrix products, per copy and sample, forward and backward.
 
-        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that of its
-        input, which the first layer does not need.
+        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that
+        of its input, which the first layer does not need.
         """
-        weights = [m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False)]
+        weights = [m * n for m, n in pairwise(self.sizes)]
         return 6 * sum(weights) - 2 * weights[0]
 
     def module(self) -> nn.Sequential:
@@ -159,7 +163,7 @@ class MLP(_Network):
             ``Linear``, ``ReLU``, …, ``Linear``; it takes inputs (B, n_inputs).
         """
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False):
+        for n_in, n_out in pairwise(self.sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         return nn.Sequential(*layers[:-1])
 
@@ -226,9 +230,9 @@ def _linear(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
 class MLPGradient:
     """Outputs and hand-written gradient of K MLPs on one shared batch.
 
-    Activations are kept features first, (K, units, B): the first layer of all copies together is then one ordinary matrix
-    product, (K·units, inputs) times (inputs, B), and every other product is a batched one on contiguous
-    memory. All results go to memory that is allocated once.
+    Activations are kept features first, (K, units, B): the first layer of all copies together is then one
+    ordinary matrix product, (K·units, inputs) times (inputs, B), and every other product is a batched one
+    on contiguous memory. All results go to memory that is allocated once.
 
     Parameters
     ----------
@@ -305,7 +309,7 @@ class MLPGradient:
                 below, out = self.hidden[i - 1], self.hidden_delta[i - 1]
                 torch.baddbmm(grad_weight, delta, below.transpose(1, 2), beta=keep, out=grad_weight)
                 torch.bmm(layers[i][0].transpose(1, 2), delta, out=out)
-                delta = _relu_backward(out, below)
+                delta = _relu_backward(out, below, out=out)
 
 
 def _add_sum(grad_bias: Tensor, delta: Tensor, keep: float) -> None:
@@ -316,9 +320,9 @@ def _add_sum(grad_bias: Tensor, delta: Tensor, keep: float) -> None:
         torch.sum(delta, -1, out=grad_bias)
 
 
-def _relu_backward(delta: Tensor, activation: Tensor) -> Tensor:
-    """Set `delta` to zero where the ReLU was closed, in place."""
-    return torch.ops.aten.threshold_backward.grad_input(delta, activation, 0, grad_input=delta)
+def _relu_backward(delta: Tensor, activation: Tensor, out: Tensor) -> Tensor:
+    """Set `delta` to zero where the ReLU was closed."""
+    return torch.ops.aten.threshold_backward.grad_input(delta, activation, 0, grad_input=out)
 
 
 @dataclass(frozen=True)
@@ -373,7 +377,7 @@ class CNN(_Network):
     def blocks(self) -> list[tuple[int, int, int]]:
         """Input channels, output channels and image size of every block."""
         ins = (self.in_channels, *self.channels)
-        return [(i, o, self.image_size >> k) for k, (i, o) in enumerate(zip(ins, ins[1:], strict=False))]
+        return [(i, o, self.image_size >> k) for k, (i, o) in enumerate(pairwise(ins))]
 
     @property
     def n_features(self) -> int:
@@ -382,13 +386,14 @@ class CNN(_Network):
 
     @property
     def activations_per_sample(self) -> int:
-        """Numbers that one copy keeps per sample for the gradient."""
-        shared, *own = ((9 * i + 4 * o) * size**2 for i, o, size in self.blocks)
-        return 4 * self.channels[0] * self.image_size**2 + 2 * sum(own) + 2 * self.n_outputs
+        """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
+        # the columns of a convolution with its maps, or maps and their first halves; the first columns are
+        # shared
+        return max((9 * i * (k > 0) + 2 * o) * size**2 for k, (i, o, size) in enumerate(self.blocks))
 
     @property
     def flops_per_sample(self) -> int:
-        """Floating point operations in products, per copy and sample, forward and backward (see :class:`MLP`)."""
+        """Floating point operations in products, per copy and sample; see :class:`MLP`."""
         products = [9 * i * o * size**2 for i, o, size in self.blocks] + [self.n_features * self.n_outputs]
         return 6 * sum(products) - 2 * products[0]
 
@@ -462,59 +467,121 @@ class CNN(_Network):
         return CNNGradient(self, n_models, batch_size, dtype, device)
 
 
-class _Block:
-    """Convolution, max-pooling and ReLU of K copies, and their gradient.
+class _ProductConvolution:
+    """3×3 convolution of K copies as matrix products.
 
-    Maps are kept as (K, channels, height, width, B), the batch last. Then the nine shifted copies of the input that a 3×3
-    convolution needs are long contiguous runs, the convolution is a matrix product on them, and the four pixels of a
-    pooling window are four contiguous runs as well, so that every elementwise operation is vectorized.
+    Maps are (K, channels, height, width, B), the batch last: then the nine shifted copies of the input that
+    the convolution needs are long contiguous runs, cheap to gather and to add up again.
     """
 
     def __init__(
-        self,
-        n_models: int,
-        shape: tuple[int, int, int],
-        batch_size: int,
-        shared_input: bool,
-        dtype: torch.dtype,
-        device: torch.device | str,
-    ) -> None:
-        n_in, n_out, size = shape
-        own = 1 if shared_input else n_models
-
-        def empty(*dims: int) -> Tensor:
-            return torch.empty(dims, dtype=dtype, device=device)
-
-        self.shared_input = shared_input
-        padded = torch.zeros(own, n_in, size + 2, size + 2, batch_size, dtype=dtype, device=device)
+        self, n_models: int, block: tuple[int, int, int], batch_size: int, shared_input: bool, like: Tensor
+    ):
+        n_in, _, size = block
+        n_models = 1 if shared_input else n_models
+        padded = like.new_zeros(n_models, n_in, size + 2, size + 2, batch_size)
         self.image = padded[:, :, 1:-1, 1:-1]
-        stride = padded.stride()
+        models, channels, rows, pixels, _ = padded.stride()
         # windows[k, c, dy, dx, y, x, b] is padded[k, c, y + dy, x + dx, b]
         self.windows = padded.as_strided(
-            (own, n_in, 3, 3, size, size, batch_size),
-            (stride[0], stride[1], stride[2], stride[3], stride[2], stride[3], 1),
+            (n_models, n_in, 3, 3, size, size, batch_size), (models, channels, rows, pixels, rows, pixels, 1)
         )
-        self.columns = empty(own, n_in, 3, 3, size, size, batch_size)
-        self.maps = empty(n_models, n_out, size, size // 2, 2, batch_size)
-        self.halves = empty(n_models, n_out, size // 2, 2, size // 2, batch_size)
-        self.pooled = empty(n_models, n_out, size // 2, size // 2, batch_size)
-        self.pooled_delta = torch.empty_like(self.pooled)
+        self.columns = like.new_empty(self.windows.shape)
         if not shared_input:
-            self.columns_delta = torch.empty_like(self.columns)
-            self.padded_delta = torch.empty_like(padded)
+            self.columns_delta = like.new_empty(self.windows.shape)
+            self.padded_delta = like.new_empty(padded.shape)
 
-    def forward(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Pool the convolution of ``self.image``; returns (K, out, H/2, W/2, B)."""
+    def forward(self, image: Tensor, weight: Tensor, bias: Tensor, maps: Tensor) -> None:
+        """Convolve `image` (K or 1, in, H, W, B) into `maps` (K, out, H·W·B)."""
+        self.image.copy_(image)
         self.columns.copy_(self.windows)
-        n_models, n_out = bias.shape
-        columns = self.columns.view(len(self.columns), -1, self.maps[0, 0].numel())
-        maps = self.maps.view(n_models, n_out, -1)
-        if self.shared_input:
-            torch.addmm(bias.view(-1, 1), weight.view(n_models * n_out, -1), columns[0], out=maps.flatten(0, 1))
+        columns = self.columns.view(len(self.columns), -1, maps.shape[2])
+        if len(columns) < len(maps):  # one shared image: one wide product
+            torch.addmm(bias.view(-1, 1), weight.flatten(0, 1).flatten(1), columns[0], out=maps.flatten(0, 1))
         else:
-            torch.baddbmm(bias[:, :, None], weight.view(n_models, n_out, -1), columns, out=maps)
-        # The larger of each pair of columns, then of each pair of rows. Each left or upper value is afterwards
-        # replaced by 1 where it won and 0 elsewhere: all that the gradient needs. A tie goes to the first, as in torch.
+            torch.baddbmm(bias[:, :, None], weight.flatten(2), columns, out=maps)
+
+    def backward(self, weight: Tensor, delta: Tensor, grad_weight: Tensor, keep: float) -> Tensor | None:
+        """Compute ``grad_weight = keep * grad_weight + gradient``; return that of the image, if needed."""
+        columns = self.columns.view(len(self.columns), -1, delta.shape[2])
+        if len(columns) < len(delta):
+            flat = grad_weight.flatten(0, 1).flatten(1)
+            torch.addmm(flat, delta.flatten(0, 1), columns[0].T, beta=keep, out=flat)
+        else:
+            flat = grad_weight.flatten(2)
+            torch.baddbmm(flat, delta, columns.transpose(1, 2), beta=keep, out=flat)
+        if not hasattr(self, "columns_delta"):
+            return None
+        torch.bmm(weight.flatten(2).transpose(1, 2), delta, out=self.columns_delta.view_as(columns))
+        size = self.columns_delta.shape[4]
+        total = self.padded_delta.zero_()
+        for dy in range(3):
+            for dx in range(3):
+                total[:, :, dy : dy + size, dx : dx + size].add_(self.columns_delta[:, :, dy, dx])
+        return total[:, :, 1:-1, 1:-1]
+
+
+class _LibraryConvolution:
+    """The same by the library's convolution, copy by copy: faster on a CPU if a copy has many channels."""
+
+    def __init__(self, n_models: int, block: tuple[int, int, int], batch_size: int, like: Tensor) -> None:
+        n_in, _, size = block
+        self.images = like.new_empty(n_models, batch_size, n_in, size, size)
+        self.images_delta = like.new_empty(n_models, n_in, size, size, batch_size)
+
+    def forward(self, image: Tensor, weight: Tensor, bias: Tensor, maps: Tensor) -> None:
+        """See :meth:`_ProductConvolution.forward`."""
+        for k, own in enumerate(self.images):
+            own.flatten(1).copy_(image[k].flatten(0, 2).T)
+            outputs = F.conv2d(own, weight[k], bias[k], padding=1)
+            maps[k].view(-1, len(own)).copy_(outputs.flatten(1).T)
+
+    def backward(self, weight: Tensor, delta: Tensor, grad_weight: Tensor, keep: float) -> Tensor:
+        """See :meth:`_ProductConvolution.backward`."""
+        for k, own in enumerate(self.images):
+            own_delta = delta[k].view(-1, len(own)).T.contiguous().view(len(own), -1, *own.shape[2:])
+            own_image_delta, gradient, _ = torch.ops.aten.convolution_backward(
+                own_delta, own, weight[k], None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1, (True, True, False)
+            )
+            self.images_delta[k].flatten(0, 2).copy_(own_image_delta.flatten(1).T)
+            torch.add(gradient, grad_weight[k], alpha=keep, out=grad_weight[k]) if keep else grad_weight[
+                k
+            ].copy_(gradient)
+        return self.images_delta
+
+
+def _library_is_faster(n_in: int, like: Tensor) -> bool:
+    """Whether a convolution from `n_in` channels is left to the library (measured; see `make bench`)."""
+    return n_in >= 16 and like.device.type == "cpu" and like.dtype == torch.float32
+
+
+class _Block:
+    """Convolution, max-pooling and ReLU of K copies, and their gradient.
+
+    With the batch last, the four pixels of a pooling window lie in four contiguous runs, so that every
+    elementwise operation is vectorized.
+    """
+
+    def __init__(
+        self, n_models: int, block: tuple[int, int, int], batch_size: int, shared_input: bool, like: Tensor
+    ):
+        n_in, n_out, size = block
+        self.convolution: _ProductConvolution | _LibraryConvolution
+        if not shared_input and _library_is_faster(n_in, like):
+            self.convolution = _LibraryConvolution(n_models, block, batch_size, like)
+        else:
+            self.convolution = _ProductConvolution(n_models, block, batch_size, shared_input, like)
+        self.maps = like.new_empty(n_models, n_out, size, size // 2, 2, batch_size)
+        self.halves = like.new_empty(n_models, n_out, size // 2, 2, size // 2, batch_size)
+        self.pooled = like.new_empty(n_models, n_out, size // 2, size // 2, batch_size)
+        self.pooled_delta = torch.empty_like(self.pooled)
+
+    def forward(self, image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Map (K or 1, in, H, W, B) to (K, out, H/2, W/2, B)."""
+        self.convolution.forward(image, weight, bias, self.maps.flatten(2))
+        # The larger of each pair of columns, then of each pair of rows. Each left or upper value is
+        # afterwards replaced by 1 where it won and 0 elsewhere: all that the gradient needs. A tie goes to
+        # the first, as in torch.
         left, right = self.maps.unbind(4)
         torch.maximum(left, right, out=self.halves.view_as(left))
         left.ge_(right)
@@ -523,39 +590,21 @@ class _Block:
         upper.ge_(lower)
         return self.pooled.relu_()
 
-    def backward(self, weight: Tensor, delta: Tensor, into: tuple[Tensor, Tensor], keep: float) -> Tensor | None:
-        """Add the gradient to ``keep * into``; return the derivative with respect to the input, if needed."""
+    def backward(
+        self, weight: Tensor, delta: Tensor, into: tuple[Tensor, Tensor], keep: float
+    ) -> Tensor | None:
+        """Compute ``into = keep * into + gradient``; return that of the image, if needed."""
         grad_weight, grad_bias = into
-        n_models, n_out = grad_bias.shape
-        delta = torch.ops.aten.threshold_backward.grad_input(
-            delta, self.pooled, 0, grad_input=self.pooled_delta
-        )
-        # Every pooled value comes from exactly one pixel, so the gradient of the bias can be summed here already.
-        _add_sum(grad_bias, delta.view(n_models, n_out, -1), keep)
+        delta = _relu_backward(delta, self.pooled, out=self.pooled_delta)
+        # Every pooled value comes from exactly one pixel, so the gradient of the bias can be summed here
+        # already.
+        _add_sum(grad_bias, delta.flatten(2), keep)
         upper, lower = self.halves.unbind(3)
         torch.sub(delta, upper.mul_(delta), out=lower)
         left, right = self.maps.unbind(4)
         halves = self.halves.view_as(left)
         torch.sub(halves, left.mul_(halves), out=right)
-        maps = self.maps.view(n_models, n_out, -1)
-        columns = self.columns.view(len(self.columns), -1, maps.shape[2])
-        if self.shared_input:
-            flat = grad_weight.view(n_models * n_out, -1)
-            torch.addmm(flat, maps.flatten(0, 1), columns[0].T, beta=keep, out=flat)
-            return None
-        flat = grad_weight.view(n_models, n_out, -1)
-        torch.baddbmm(flat, maps, columns.transpose(1, 2), beta=keep, out=flat)
-        torch.bmm(weight.view(n_models, n_out, -1).transpose(1, 2), maps, out=self.columns_delta.view_as(columns))
-        return self._fold()
-
-    def _fold(self) -> Tensor:
-        """Sum the nine shifted derivatives back to the pixels that they came from."""
-        size = self.columns_delta.shape[4]
-        total = self.padded_delta.zero_()
-        for dy in range(3):
-            for dx in range(3):
-                total[:, :, dy : dy + size, dx : dx + size].add_(self.columns_delta[:, :, dy, dx])
-        return total[:, :, 1:-1, 1:-1]
+        return self.convolution.backward(weight, self.maps.flatten(2), grad_weight, keep)
 
 
 class CNNGradient:
@@ -576,11 +625,12 @@ class CNNGradient:
     def __init__(
         self, network: CNN, n_models: int, batch_size: int, dtype: torch.dtype, device: torch.device | str
     ) -> None:
+        like = torch.empty((), dtype=dtype, device=device)
         self.blocks = [
-            _Block(n_models, shape, batch_size, k == 0, dtype, device) for k, shape in enumerate(network.blocks)
+            _Block(n_models, block, batch_size, k == 0, like) for k, block in enumerate(network.blocks)
         ]
-        self.outputs = torch.empty(n_models, network.n_outputs, batch_size, dtype=dtype, device=device)
-        self.features_delta = torch.empty(n_models, network.n_features, batch_size, dtype=dtype, device=device)
+        self.outputs = like.new_empty(n_models, network.n_outputs, batch_size)
+        self.features_delta = like.new_empty(n_models, network.n_features, batch_size)
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
         """Compute the outputs and keep what :meth:`backward` needs.
@@ -598,10 +648,9 @@ class CNNGradient:
             Overwritten by the next call.
         """
         *convolutions, (weight, bias) = _layers(params)
-        h = x.permute(1, 2, 3, 0)
+        h = x.permute(1, 2, 3, 0)[None]
         for block, layer in zip(self.blocks, convolutions, strict=True):
-            block.image.copy_(h)
-            h = block.forward(*layer)
+            h = block.forward(h, *layer)
         return torch.baddbmm(bias[:, :, None], weight, h.flatten(1, 3), out=self.outputs)
 
     def backward(self, params: Parameters, delta: Tensor, into: Parameters, keep: float = 0.0) -> None:

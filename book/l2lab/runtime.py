@@ -123,8 +123,8 @@ def _why_unusable(device: torch.device) -> str | None:
 def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     """Choose the device: CUDA, else MPS (Apple), else CPU.
 
-    A GPU that is present but cannot be used (no free memory, driver too old) must not stop a reader: it is tried
-    with a tiny tensor, and if that fails the CPU is taken and one warning says why.
+    A GPU that is present but cannot be used (no free memory, driver too old) must not stop a reader: it is
+    tried with a tiny tensor, and if that fails the CPU is taken and one warning says why.
 
     Parameters
     ----------
@@ -172,9 +172,9 @@ def _device_name(device: torch.device) -> str:
 def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtime:
     """Prepare torch for the book and print in one line what was chosen.
 
-    One thread is the default: the networks of this book are small, and two threads that wait for each other on
-    a loaded machine are slower than one. Denormal numbers are flushed to zero: dying weights pass through
-    them, and arithmetic on them is slow.
+    One thread is the default: the networks of this book are small, and two threads that wait for each other
+    on a loaded machine are slower than one. Denormal numbers are flushed to zero: dying weights pass
+    through them, and arithmetic on them is slow.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     torch.backends.cudnn.benchmark = not deterministic
     seed_everything(seed)
     print(
-        f"device {_device_name(chosen.device)}, torch {torch.__version__}, {threads} thread{'s' * (threads > 1)}, "
-        f"profile {chosen.profile}, seed {seed}"
+        f"device {_device_name(chosen.device)}, torch {torch.__version__}, "
+        f"{threads} thread{'s' * (threads > 1)}, profile {chosen.profile}, seed {seed}"
     )
     return chosen

@@ -5,7 +5,8 @@ All K = L·S·R models see the same minibatches, so they are one network with a 
 
     mean loss + (λ/2)·‖w‖²,
 
-with w all weights but no bias. Each copy ends where a separately trained ``torch.optim`` model ends, up to rounding.
+with w all weights but no bias. Each copy ends where a separately trained ``torch.optim`` model ends, up to
+rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -38,13 +39,15 @@ SCHEDULES = ("constant", "cosine")
 LOSSES = ("cross_entropy", "squared")
 METHODS = ("auto", "batched", "loop")
 
-# Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache: measured with
-# `make bench`, see `_models_at_once`.
-CACHE_BYTES = 2**20
-# Numbers in the largest intermediate result of an evaluation; bounds its memory.
-EVALUATION_NUMBERS = 2**22
+# Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache:
+# measured with `make bench`, see `_models_at_once`.
+CACHE_BYTES = 5 * 2**19
+# Numbers that an evaluation on a CPU works on at a time; bounds its memory, and is small enough for a cache.
+EVALUATION_NUMBERS = 2**19
 # Between two looks at Ctrl-C and two updates of the progress bar.
 SEGMENT_SECONDS = 0.25
+# Shorter sweeps show no bar.
+BAR_AFTER_SECONDS = 1.0
 
 
 class Best(NamedTuple):
@@ -68,8 +71,9 @@ class SweepResult:
     lams, seeds, lrs : ndarray, shapes (L,), (S,), (R,)
         The grid.
     metrics : dict of str to ndarray, shape (L, S, R)
-        After the last step: ``"train_loss"``, ``"train_accuracy"`` and the same for every other split. Losses are without
-        the penalty; accuracies are there for the cross-entropy only. NaN marks models that diverged.
+        After the last step: ``"train_loss"``, ``"train_accuracy"`` and the same for every other split.
+        Losses are without the penalty; accuracies are there for the cross-entropy only. NaN marks models
+        that diverged.
     history : dict of str to ndarray, shape (T, L, S, R)
         The same metrics after ``history_steps`` steps.
     history_steps : ndarray of int, shape (T,)
@@ -235,8 +239,10 @@ class SweepResult:
         inputs = _inputs("X", X, self.network, dtype, torch.device("cpu"))
         params = {name: value.flatten(0, 2) for name, value in self.params.items()}
         with torch.inference_mode():
-            outputs = torch.cat(list(_outputs(self.network, params, inputs)), dim=2)
-        return outputs.transpose(1, 2).reshape(*self.shape, len(inputs), -1).numpy()
+            outputs = torch.cat(
+                [part.transpose(1, 2).clone() for part in _outputs(self.network, params, inputs)], 1
+            )
+        return outputs.reshape(*self.shape, len(inputs), -1).numpy()
 
     def best(self, metric: str = "valid_loss") -> Best:
         """Return the setting whose metric is best on average over the seeds.
@@ -249,8 +255,8 @@ class SweepResult:
         Returns
         -------
         Best
-            Named tuple ``(l, r, lam, lr, value)``: positions on the λ and learning-rate axes, their values and the mean
-            metric. Settings with a diverged seed are passed over; a tie goes to the larger λ.
+            Named tuple ``(l, r, lam, lr, value)``: positions on the λ and learning-rate axes, their values
+            and the mean metric. Settings with a diverged seed are passed over; a tie goes to the larger λ.
 
         Raises
         ------
@@ -261,10 +267,14 @@ class SweepResult:
             raise ValueError(f"metric={metric!r} was not measured; there are {sorted(self.metrics)}")
         mean = self.metrics[metric].mean(axis=1)
         if np.isnan(mean).all():
-            raise ValueError(f"every setting diverged, so none is best by {metric!r}; use smaller learning rates")
+            raise ValueError(
+                f"every setting diverged, so none is best by {metric!r}; use smaller learning rates"
+            )
         sign = -1 if metric.endswith("accuracy") else 1
         candidates = [
-            (sign * mean[i, j], -self.lams[i], j, i) for i, j in np.ndindex(*mean.shape) if not np.isnan(mean[i, j])
+            (sign * mean[i, j], -self.lams[i], j, i)
+            for i, j in np.ndindex(*mean.shape)
+            if not np.isnan(mean[i, j])
         ]
         *_, r, i = min(candidates)
         return Best(i, r, float(self.lams[i]), float(self.lrs[r]), float(mean[i, r]))
@@ -273,7 +283,8 @@ class SweepResult:
 def minibatches(n: int, batch_size: int, steps: int, seed: int = 0) -> list[Tensor]:
     """Draw the rows of each minibatch: shuffled epochs without replacement.
 
-    Every row is used once per epoch. If `batch_size` does not divide `n`, the last batch of each epoch is smaller.
+    Every row is used once per epoch. If `batch_size` does not divide `n`, the last batch of each epoch is
+    smaller.
 
     Parameters
     ----------
@@ -299,7 +310,9 @@ def minibatches(n: int, batch_size: int, steps: int, seed: int = 0) -> list[Tens
     _whole("batch_size", batch_size, 1)
     _whole("steps", steps, 1)
     if batch_size > n:
-        raise ValueError(f"batch_size={batch_size} is larger than the {n} training rows; use batch_size=None for all")
+        raise ValueError(
+            f"batch_size={batch_size} is larger than the {n} training rows; use batch_size=None for all"
+        )
     generator = torch.Generator().manual_seed(seed)
     batches: list[Tensor] = []
     while len(batches) < steps:
@@ -337,7 +350,8 @@ def sweep(
         Specification from :mod:`l2lab.networks`.
     data : Problem or dict of str to (X, y)
         Must have the split ``"train"``; metrics are computed for every split. `X` is (n, ...) and
-        finite; `y` holds class numbers 0, 1, … (integers) or targets (n,) or (n, n_outputs) (floats). NumPy arrays or tensors.
+        finite; `y` holds class numbers 0, 1, … (integers) or targets (n,) or (n, n_outputs) (floats). NumPy
+        arrays or tensors.
     lams : float or sequence of float, length L
         Strengths λ ≥ 0 of the penalty (λ/2)·‖w‖². Biases are not penalized.
     seeds : int or sequence of int, length S
@@ -345,8 +359,9 @@ def sweep(
     lrs : float or sequence of float, length R
         Learning rates > 0.
     optimizer : {"sgd", "adam", "adamw"}
-        ``"sgd"``: with momentum. ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights decay by the
-        factor 1 − lr·λ per step apart from the gradient [1]_; this does not minimize the objective above.
+        ``"sgd"``: with momentum. ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights
+        decay by the factor 1 − lr·λ per step apart from the gradient [1]_; this does not minimize the
+        objective above.
     momentum : float, default 0.9
         For SGD, in [0, 1).
     betas : (float, float), default (0.9, 0.999)
@@ -373,8 +388,8 @@ def sweep(
     batch_seed : int, default 0
         Seed of the minibatches, which all models share.
     progress : bool, default True
-        Show a bar with the remaining time, if it takes longer than a second and somebody watches: in a terminal or
-        a live notebook. Notebooks executed by a program get none.
+        Show a bar with the remaining time, if it takes longer than a second and somebody watches: in a
+        terminal or a live notebook. Notebooks executed by a program get none.
 
     Returns
     -------
@@ -416,16 +431,17 @@ def sweep(
         where = torch.device("cpu")
     splits, loss = _check_data(data, network, loss, dtype, where)
     n_train = len(splits["train"].X)
-    batches = None
-    if batch_size is not None:
-        batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
-
     start = time.perf_counter()
-    job = _Job(network, grid, rule, loss, splits, batches, dtype, where)
-    shards = _make_shards(job, method, batch_size or n_train)
-    record_at = sorted({0, steps, *range(0, steps, record_every or steps)})
-    recorder = _Recorder(job, shards)
-    done, interrupted = _train(shards, steps, record_at, recorder, progress)
+    with _interruptible() as interrupted:
+        batches = None
+        if batch_size is not None:
+            batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
+        job = _Job(network, grid, rule, loss, splits, batches, dtype, where)
+        shards = _make_shards(job, method, batch_size or n_train)
+        recorder = _Recorder(job, shards)
+        record_at = sorted({steps, *range(0, steps, record_every or steps)})
+        with _progress_bar(steps, progress) as advance:
+            done = _train(shards, record_at, recorder, interrupted, advance)
     params = {
         name: torch.cat([shard.parameters()[name].detach().cpu() for shard in shards])
         .reshape(*grid.shape, *shape)
@@ -444,7 +460,7 @@ def sweep(
         params=params,
         loss=loss,
         steps=done,
-        interrupted=interrupted,
+        interrupted=done < steps,
         seconds=time.perf_counter() - start,
         device=where,
         method="loop" if method == "loop" else "batched",
@@ -453,9 +469,9 @@ def sweep(
     return result
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Checking the arguments
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def _is_weight(name: str) -> bool:
@@ -553,7 +569,7 @@ class _Rule:
         )
 
     def factor(self, t: int) -> float:
-        """Factor on the learning rate in step t = 0, 1, …"""
+        """Factor on the learning rate in step t, counted from 0."""
         return 1.0 if self.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * t / self.steps))
 
     def scalars(self) -> np.ndarray:
@@ -586,10 +602,14 @@ def _tensor(values: Any) -> Tensor:
 
 def _inputs(name: str, X: Any, network: MLP | CNN, dtype: torch.dtype, device: torch.device) -> Tensor:
     X = _tensor(X)
-    if X.ndim < 2 or math.prod(X.shape[1:]) != network.n_inputs or (X.ndim > 2 and X.shape[1:] != network.input_shape):
+    if (
+        X.ndim < 2
+        or math.prod(X.shape[1:]) != network.n_inputs
+        or (X.ndim > 2 and X.shape[1:] != network.input_shape)
+    ):
         raise ValueError(
-            f"{name} has shape {tuple(X.shape)}, but {network} needs (n, {', '.join(map(str, network.input_shape))}); "
-            "change the network or the features"
+            f"{name} has shape {tuple(X.shape)}, but {network} needs "
+            f"(n, {', '.join(map(str, network.input_shape))}); change the network or the features"
         )
     if len(X) == 0:
         raise ValueError(f"{name} has no rows")
@@ -606,14 +626,18 @@ def _check_data(
     n_classes = getattr(data, "n_classes", None)
     raw = getattr(data, "splits", data)
     if not isinstance(raw, Mapping) or "train" not in raw:
-        raise ValueError("data must be a Problem or a dict {'train': (X, y), ...} with at least the key 'train'")
+        raise ValueError(
+            "data must be a Problem or a dict {'train': (X, y), ...} with at least the key 'train'"
+        )
     splits: dict[str, _Split] = {}
     for key, pair in raw.items():
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(f"split {key!r} must be a pair (X, y)")
         X, y = _inputs(f"X of split {key!r}", pair[0], network, dtype, device), _tensor(pair[1]).to(device)
         if len(y.shape) == 0 or len(y) != len(X):
-            raise ValueError(f"split {key!r}: X has {len(X)} rows and y has shape {tuple(y.shape)}; they must agree")
+            raise ValueError(
+                f"split {key!r}: X has {len(X)} rows and y has shape {tuple(y.shape)}; they must agree"
+            )
         if loss is None:  # "train" need not be first in the dict, but all splits have the same kind of y
             loss = "squared" if y.is_floating_point() else "cross_entropy"
         _one_of("loss", loss, LOSSES)
@@ -624,8 +648,8 @@ def _check_data(
             targets = y.to(dtype).reshape(len(y), -1)
             if targets.shape[1] != network.n_outputs:
                 raise ValueError(
-                    f"split {key!r}: y has {targets.shape[1]} targets per row, but {network} has {network.n_outputs} "
-                    "outputs; they must agree"
+                    f"split {key!r}: y has {targets.shape[1]} targets per row, but {network} has "
+                    f"{network.n_outputs} outputs; they must agree"
                 )
             if not torch.isfinite(targets).all():
                 raise ValueError(f"y of split {key!r} holds NaN or infinite values; drop these rows first")
@@ -636,8 +660,8 @@ def _check_data(
 def _labels(key: str, y: Tensor, n_outputs: int, n_classes: int | None) -> Tensor:
     if y.ndim != 1 or y.is_floating_point():
         raise ValueError(
-            f"split {key!r}: the cross-entropy needs integer class numbers of shape (n,), got {y.dtype} of shape "
-            f"{tuple(y.shape)}; convert y, or use loss='squared'"
+            f"split {key!r}: the cross-entropy needs integer class numbers of shape (n,), got {y.dtype} of "
+            f"shape {tuple(y.shape)}; convert y, or use loss='squared'"
         )
     y = y.long()
     top = int(y.max())
@@ -651,9 +675,9 @@ def _labels(key: str, y: Tensor, n_outputs: int, n_classes: int | None) -> Tenso
     return y
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Training
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -673,8 +697,8 @@ class _Job:
 class _BatchedShard:
     """Models trained together: one contiguous vector of parameters, laid out name by name as (K, ...).
 
-    The optimizers work on the whole vector, so that a step costs a handful of elementwise operations however many layers
-    there are. λ and learning rate are vectors of the same length; λ is 0 at biases.
+    The optimizers work on the whole vector, so that a step costs a handful of elementwise operations
+    however many layers there are. λ and learning rate are vectors of the same length; λ is 0 at biases.
     """
 
     def __init__(self, job: _Job, models: list[tuple[float, int, float]]) -> None:
@@ -686,7 +710,9 @@ class _BatchedShard:
         lr = torch.tensor(lrs, dtype=job.dtype, device=job.device)
 
         def flat(value: Any) -> Tensor:
-            return torch.cat([value(name).expand(initial[name].flatten(1).shape).flatten() for name in initial])
+            return torch.cat(
+                [value(name).expand(initial[name].flatten(1).shape).flatten() for name in initial]
+            )
 
         self.values = torch.cat([v.flatten() for v in initial.values()])
         self.params = _named_views(self.values, initial)
@@ -695,8 +721,11 @@ class _BatchedShard:
         update = _SGD if job.rule.optimizer == "sgd" else _Adam
         self.optimizer = update(job.rule, lam_flat, lr_flat)
         self.grads = _named_views(self.optimizer.gradient, initial)
-        # SGD gets lr times the gradient (see there): it is cheapest to scale the small derivative of the outputs.
-        self.delta_scale = lr[:, None, None] if job.rule.optimizer == "sgd" else torch.ones_like(lr)[:, None, None]
+        # SGD gets lr times the gradient (see there): it is cheapest to scale the small derivative of the
+        # outputs.
+        self.delta_scale = (
+            lr[:, None, None] if job.rule.optimizer == "sgd" else torch.ones_like(lr)[:, None, None]
+        )
         self.scalars = torch.tensor(job.rule.scalars(), dtype=job.dtype, device=job.device)
         self.plans: dict[int, Any] = {}
 
@@ -754,8 +783,8 @@ class _Step:
 class _GraphedStep:
     """A step recorded as a CUDA graph and replayed, used on cuda.
 
-    Small networks leave a GPU idle between launches; a replay launches the whole step at once. If the recording
-    fails, the step runs without.
+    Small networks leave a GPU idle between launches; a replay launches the whole step at once. If the
+    recording fails, the step runs without.
     """
 
     def __init__(self, step: _Step, job: _Job, batch_size: int) -> None:
@@ -773,7 +802,9 @@ class _GraphedStep:
         try:
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # libraries set themselves up in a first run, which cannot be recorded
+            with torch.cuda.stream(
+                side
+            ):  # libraries set themselves up in a first run, which cannot be recorded
                 step(*self.inputs)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
@@ -797,9 +828,9 @@ class _GraphedStep:
 class _SGD:
     """SGD with momentum for one λ and learning rate per parameter.
 
-    ``torch.optim.SGD`` computes v ← μv + g + λw and w ← w − c·lr·v, with the factor c of the schedule. Here u = lr·v is
-    kept instead: u ← μu + lr·g + (lr·λ)w and w ← w − c·u. Then the matrix product that computes the gradient can add it
-    to μu right away, and λ and lr need one vector together.
+    ``torch.optim.SGD`` computes v ← μv + g + λw and w ← w − c·lr·v, with the factor c of the schedule. Here
+    u = lr·v is kept instead: u ← μu + lr·g + (lr·λ)w and w ← w − c·u. Then the matrix product that computes
+    the gradient can add it to μu right away, and λ and lr need one vector together.
     """
 
     def __init__(self, rule: _Rule, lam: Tensor, lr: Tensor) -> None:
@@ -816,7 +847,7 @@ class _SGD:
 
 
 class _Adam:
-    """Adam, with the penalty in the gradient, or AdamW, with decoupled decay, for one λ and lr per parameter."""
+    """Adam (penalty in the gradient) or AdamW (decoupled decay) for one λ and learning rate per parameter."""
 
     keep = 0.0
 
@@ -873,7 +904,11 @@ class _LoopShard:
         for t in range(start, stop):
             rows = slice(None) if self.job.batches is None else self.job.batches[t]
             outputs, y = self.module(train.X[rows]), truth[rows]
-            loss = F.cross_entropy(outputs, y) if train.labels is not None else 0.5 * (outputs - y).square().sum(1).mean()
+            loss = (
+                F.cross_entropy(outputs, y)
+                if train.labels is not None
+                else 0.5 * (outputs - y).square().sum(1).mean()
+            )
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -886,8 +921,8 @@ _Shard = _BatchedShard | _LoopShard
 def _models_at_once(job: _Job, batch_size: int) -> int:
     """How many models to train together.
 
-    On a GPU all. On a CPU so many that parameters, optimizer state and activations stay in the cache: larger matrix
-    products gain less than memory traffic loses.
+    On a GPU all. On a CPU so many that parameters, optimizer state and activations stay in the cache:
+    larger matrix products gain less than memory traffic loses.
     """
     n_models = len(job.grid.models())
     if job.device.type != "cpu":
@@ -906,38 +941,42 @@ def _make_shards(job: _Job, method: str, batch_size: int) -> list[_Shard]:
     n_shards = math.ceil(len(models) / _models_at_once(job, batch_size))
     with torch.inference_mode():
         return [
-            _BatchedShard(job, [models[k] for k in part]) for part in np.array_split(np.arange(len(models)), n_shards)
+            _BatchedShard(job, [models[k] for k in part])
+            for part in np.array_split(np.arange(len(models)), n_shards)
         ]
 
 
 def _train(
-    shards: list[_Shard], steps: int, record_at: list[int], recorder: _Recorder, progress: bool
-) -> tuple[int, bool]:
-    """Run all shards in turns, so that all have done the same number of steps whenever training stops."""
-    recorder.record(0)
-    done, stop_at = 0, iter(record_at[1:])
-    next_record, segment = next(stop_at), 1
-    with _interruptible() as interrupted, _progress_bar(steps, progress) as bar:
-        while done < steps and not interrupted():
-            stop = min(done + segment, next_record)
+    shards: list[_Shard],
+    record_at: list[int],
+    recorder: _Recorder,
+    interrupted: Callable[[], bool],
+    advance: Callable[[int], Any],
+) -> int:
+    """Train and record at the given steps; return the number of steps done.
+
+    The shards take turns, so that all have done the same number of steps whenever training stops.
+    """
+    done, segment = 0, 1
+    recorder.record(done)
+    for target in record_at[1:]:
+        while done < target and not interrupted():
+            stop = min(done + segment, target)
             started = time.perf_counter()
             for shard in shards:
                 with torch.inference_mode(isinstance(shard, _BatchedShard)):
                     shard.run(done, stop)
             per_step = (time.perf_counter() - started) / (stop - done)
             segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
-            bar(stop - done)
+            advance(stop - done)
             done = stop
-            if done == next_record:
-                recorder.record(done)
-                next_record = next(stop_at, steps)
         if recorder.steps[-1] != done:
             recorder.record(done)
-        return done, done < steps
+    return done
 
 
 @contextmanager
-def _interruptible() -> Iterator[Any]:
+def _interruptible() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a question to be asked between steps; the second one interrupts as usual."""
     asked = False
 
@@ -967,14 +1006,15 @@ def _someone_watches() -> str | None:
 
         kernel = getattr(get_ipython(), "kernel", None)
         if kernel is not None:
-            # A front end with a person at it can answer input(); programs that execute notebooks say that they cannot.
-            request = kernel.get_parent("shell") or {}
+            # A front end with a person at it can answer input(); programs that execute notebooks say that
+            # they cannot.
+            request = kernel.get_parent() if hasattr(kernel, "get_parent") else {}
             return "notebook" if request.get("content", {}).get("allow_stdin") else None
     return "terminal" if sys.stderr is not None and sys.stderr.isatty() and "CI" not in os.environ else None
 
 
 @contextmanager
-def _progress_bar(steps: int, wanted: bool) -> Iterator[Any]:
+def _progress_bar(steps: int, wanted: bool) -> Iterator[Callable[[int], Any]]:
     """Yield a function that moves the bar; the bar appears after a second and vanishes at the end."""
     watcher = _someone_watches() if wanted else None
     if watcher is None:
@@ -984,21 +1024,28 @@ def _progress_bar(steps: int, wanted: bool) -> Iterator[Any]:
         from tqdm.auto import tqdm
     else:
         from tqdm import tqdm
-    with tqdm(total=steps, desc="λ sweep", unit="step", delay=1, leave=False) as bar:
+    with tqdm(total=steps, desc="λ sweep", unit="step", delay=BAR_AFTER_SECONDS, leave=False) as bar:
         yield bar.update
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Measuring
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def _outputs(network: MLP | CNN, params: dict[str, Tensor], X: Tensor) -> Iterator[Tensor]:
-    """Yield outputs (K, n_outputs, rows) for consecutive rows, so few that memory stays bounded."""
+    """Yield outputs (K, n_outputs, rows) for consecutive rows, so few that memory stays bounded.
+
+    Each is overwritten by the next.
+    """
     n_models = len(next(iter(params.values())))
-    rows = max(1, EVALUATION_NUMBERS // (n_models * network.activations_per_sample))
+    numbers = EVALUATION_NUMBERS if X.device.type == "cpu" else 128 * EVALUATION_NUMBERS
+    rows = max(16, int(numbers / (n_models * network.activations_per_sample)))
+    plans: dict[int, Any] = {}
     for part in X.split(rows):
-        yield network.forward(params, part).transpose(1, 2)
+        if len(part) not in plans:
+            plans[len(part)] = network.gradient(n_models, len(part), X.dtype, X.device)
+        yield plans[len(part)].forward(params, part)
 
 
 class _Recorder:
@@ -1014,7 +1061,9 @@ class _Recorder:
         with torch.inference_mode():
             parts = [self._measure(shard.parameters()) for shard in self.shards]
         shape = self.job.grid.shape
-        self.rows.append({key: np.concatenate([part[key] for part in parts]).reshape(shape) for key in parts[0]})
+        self.rows.append(
+            {key: np.concatenate([part[key] for part in parts]).reshape(shape) for key in parts[0]}
+        )
         self.steps.append(step)
 
     def _measure(self, params: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -1027,15 +1076,17 @@ class _Recorder:
             for outputs in _outputs(self.job.network, params, split.X):
                 rows = slice(row, row := row + outputs.shape[2])
                 if split.labels is None:
-                    loss += 0.5 * (outputs - split.targets[:, rows]).square().sum((1, 2)).double().cpu().numpy()
+                    loss += (
+                        0.5 * (outputs - split.targets[:, rows]).square().sum((1, 2)).double().cpu().numpy()
+                    )
                     continue
                 labels = split.labels[rows].expand(n_models, -1)
                 loss += F.cross_entropy(outputs, labels, reduction="none").double().sum(1).cpu().numpy()
-                correct += (outputs.argmax(1) == labels).sum(1).cpu().numpy()
+                correct += (outputs.max(1).indices == labels).sum(1).cpu().numpy()
             metrics[f"{key}_loss"] = loss / len(split.X)
             if split.labels is not None:
                 metrics[f"{key}_accuracy"] = correct / len(split.X)
-        # A diverged model predicts nothing, although argmax of NaN is a class.
+        # A diverged model predicts nothing, although the largest of NaNs is a class.
         finite = np.isfinite(metrics["train_loss"])
         for value in params.values():
             finite &= torch.isfinite(value).flatten(1).all(1).cpu().numpy()
@@ -1050,10 +1101,15 @@ def _warn_of_divergence(result: SweepResult) -> None:
     lost = np.isnan(result.metrics["train_loss"])
     if not lost.any():
         return
-    pairs = sorted({(float(result.lrs[r]), float(result.lams[i])) for i, _, r in zip(*np.nonzero(lost), strict=True)})
-    named = "; ".join(f"λ = {lam:g}, lr = {lr:g}" for lr, lam in pairs[:5]) + ("; …" if len(pairs) > 5 else "")
+    pairs = sorted(
+        {(float(result.lrs[r]), float(result.lams[i])) for i, _, r in zip(*np.nonzero(lost), strict=True)}
+    )
+    named = "; ".join(f"λ = {lam:g}, lr = {lr:g}" for lr, lam in pairs[:5]) + (
+        "; …" if len(pairs) > 5 else ""
+    )
     warnings.warn(
-        f"{lost.sum()} of {lost.size} models diverged and have NaN metrics ({named}); use a smaller learning rate there",
+        f"{lost.sum()} of {lost.size} models diverged and have NaN metrics ({named}); "
+        "use a smaller learning rate there",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -21,7 +21,10 @@ function s(tag, attrs, parent) {
 }
 function h(tag, props, ...kids) {
   const e = document.createElement(tag);
-  for (const k in props) k in e ? (e[k] = props[k]) : e.setAttribute(k, props[k]);
+  for (const k in props) {
+    if (k.startsWith("aria")) e.setAttribute("aria-" + k.slice(4).toLowerCase(), props[k]);
+    else k in e ? (e[k] = props[k]) : e.setAttribute(k, props[k]);
+  }
   e.append(...kids);
   return e;
 }
@@ -177,7 +180,7 @@ const PANELS = {
   curves(p, a, ctx, f) {
     const v = a.y, [S, , L] = v.shape, at = (j, r, i) => v[(j * 3 + r) * L + i], g = p.logy ? Math.log10 : (u) => u, inv = p.logy ? (u) => 10 ** u : (u) => u;
     const show = p.percent ? (u) => minus(String(+(100 * u).toPrecision(3))) + " %" : fmt;
-    const [lo, hi] = p.ylim ? p.ylim.map(g) : range(p, v.map(g)), yt = p.logy ? logTicks(lo, hi, 5) : ticks(lo, hi, 4).map((u) => [u, show(u)]);
+    const [lo, hi] = p.ylim ? p.ylim.map(g) : range(p, v.map(g)), yt = p.logy ? logTicks(lo, hi, 5).map(([u]) => [u, fmt(u)]) : ticks(lo, hi, 4).map((u) => [u, show(u)]);
     const B = box(f, yt.map((t) => t[1]), 12 + Math.max(...p.names.map((t) => wide(t, true)))), y0 = lin(lo, hi, B.b, B.t), y = (u) => y0(g(u));
     yAxis(f, B, yt.map(([u, t]) => [y(u), t]), p.ylabel);
     const x = lamAxis(f, B, ctx), area = clipTo(f, B), ends = apart(p.names.map((_, j) => y(at(j, 0, L - 1)) + 4), 14, B.t + 4, B.b);
@@ -190,17 +193,24 @@ const PANELS = {
     if (p.band.some(Boolean) && wide(p.spread) + wide(p.ylabel) + 20 < f.W) text(f.svg, f.W, 12, p.spread, "label", "end");
     const b = p.best;
     if (b) {
-      const bx = x[b.at], by = y(at(b.series, 0, b.at)), c = color(p.colors[b.series]), w = wide(b.label, true) / 2, under = by + 26 < B.b && p.names.every((_, j) => { const d = y(at(j, 0, b.at)) - by; return d <= 1 || d > 40; });
+      const bx = x[b.at], by = y(at(b.series, 0, b.at)), c = color(p.colors[b.series]), w = wide(b.label, true) / 2;
       s("path", { d: `M${f1(bx)} ${f1(by)}V${B.b}`, stroke: c, class: "best" }, f.svg);
       s("circle", { cx: bx, cy: by, r: 6, stroke: c, class: "ring" }, f.svg);
-      // the label stands under the mark, or over it when something else does
-      tint(text(f.svg, clamp(bx, B.l + w + 2, B.r - w), under ? by + 22 : by - 13, b.label, "strong halo"), c);
+      // the label stands near the mark, where it hides least of the curves
+      let place, least = Infinity;
+      for (const dy of [22, -13, 38, -30, 56, -48]) for (const dx of [0, -w - 8, w + 8]) {
+        const u = clamp(bx + dx, B.l + w + 2, B.r - w), v = by + dy;
+        let hidden = v > B.b - 6 || v < B.t + 8 ? 99 : Math.abs(dy) / 400;
+        p.names.forEach((_, j) => { for (let k = 0; k < 4 * L - 4; k++) { const i = k >> 2, t = (k % 4) / 4, mix = (a, b) => a + t * (b - a); if (Math.abs(mix(x[i], x[i + 1]) - u) < w + 4 && Math.abs(mix(y(at(j, 0, i)), y(at(j, 0, i + 1))) - v + 4) < 10) hidden++; } });
+        if (hidden < least) { least = hidden; place = [u, v]; }
+      }
+      tint(text(f.svg, ...place, b.label, "strong halo"), c);
     }
     const cur = cursor(f, B), dots = p.names.map((_, j) => s("circle", { r: 4.5, fill: color(p.colors[j]), class: "dot" }, area));
     return (i) => {
       cur(x[i]);
       dots.forEach((e, j) => put(e, { cx: f1(x[i]), cy: f1(y(at(j, 0, i))) }));
-      const said = p.names.map((name, j) => `${name} ${show(at(j, 0, i))}`).join(", ");
+      const said = p.names.map((name, j) => `${name}: ${show(at(j, 0, i))}`).join(", ");
       return said + (b ? i === b.at ? `. This is the ${b.label}.` : `; ${b.label}: ${fmt(ctx.lams[b.at])}.` : ".");
     };
   },
@@ -209,15 +219,15 @@ const PANELS = {
     const v = a.y, [L, P] = v.shape, [lo, hi] = range(p, v), yt = ticks(lo, hi, 4);
     const B = box(f, yt.map((u) => fmt(u))), y = lin(lo, hi, B.b, B.t);
     yAxis(f, B, yt.map((u) => [y(u), fmt(u)]), p.ylabel);
-    const x = lamAxis(f, B, ctx), area = clipTo(f, B);
+    const x = lamAxis(f, B, ctx), area = clipTo(f, B), many = p.names.map((_, g) => crowd(p, g));
     s("path", { class: "zero", d: `M${B.l} ${f1(y(0))}H${B.r}` }, area);
     const cur = cursor(f, B), dots = [];
     // the first group is drawn last, on top
     for (let gi = p.names.length - 1; gi >= 0; gi--) {
       let d = "";
       for (let k = 0; k < P; k++) if (p.group[k] === gi) d += polyline(L, (i) => x[i], (i) => y(v[i * P + k]));
-      s("path", { class: p.group.filter((k) => k === gi).length > 8 ? "line hair" : "line thin", d, stroke: color(p.colors[gi]), "stroke-dasharray": DASH[gi % 6] }, area);
-      dots[gi] = s("path", { fill: color(p.colors[gi]), class: "dot" }, area);
+      s("path", { class: many[gi] ? "line hair" : "line thin", d, stroke: color(p.colors[gi]), "stroke-dasharray": many[gi] ? "" : DASH[gi % 6] }, area);
+      dots[gi] = s("path", { fill: color(p.colors[gi]), class: many[gi] ? "" : "dot" }, area);
     }
     const hollow = s("path", { class: "ring small" }, area), r = P > 40 ? 2 : 3;
     const tell = groupLegend(p, f);
@@ -225,7 +235,7 @@ const PANELS = {
       cur(x[i]);
       const d = p.names.map(() => "");
       let none = "";
-      for (let k = 0; k < P; k++) { const u = v[i * P + k]; if (u) d[p.group[k]] += disc(x[i], y(u), r); else none = disc(x[i], y(0), r + 0.5); }
+      for (let k = 0; k < P; k++) { const u = v[i * P + k]; if (u) d[p.group[k]] += disc(x[i], y(u), many[p.group[k]] ? 1.5 : r); else none = disc(x[i], y(0), r + 0.5); }
       dots.forEach((e, k) => e.setAttribute("d", d[k]));
       hollow.setAttribute("d", none);
       return tell(v, i, P);
@@ -377,10 +387,15 @@ const PANELS = {
   },
 };
 
+// the largest of several groups recedes when it has many members: hairlines, as dashes would only make a pattern
+function crowd(p, g) {
+  const size = p.names.map((_, j) => p.group.filter((k) => k === j).length);
+  return size.length > 1 && size[g] > 8 && size[g] === Math.max(...size);
+}
 // legend of groups; returns what to say about the nonzero entries of each
 function groupLegend(p, f, truth, bars) {
   const named = p.names.length > 1 || p.names[0] !== "", size = p.names.map((_, g) => p.group.filter((k) => k === g).length);
-  f.legend([...(named ? p.names.map((t, g) => [bars ? "rect" : "line", color(p.colors[g]), t, bars ? "" : DASH[g % 6]]) : []), truth && ["line", "currentColor", truth]]);
+  f.legend([...(named ? p.names.map((t, g) => [bars ? "rect" : crowd(p, g) ? "hair" : "line", color(p.colors[g]), t, bars ? "" : DASH[g % 6]]) : []), truth && ["line", "currentColor", truth]]);
   return (v, i, P) => {
     const n = p.names.map(() => 0);
     for (let k = 0; k < P; k++) if (v[i * P + k]) n[p.group[k]]++;
@@ -428,10 +443,11 @@ function mount(p, arrays, ctx) {
   const fig = h("figure", { className: "lx-panel" }, h("figcaption", { textContent: p.title }), legend, stage, note);
   const f = { svg, stage, W: 0, H: 0, legend(items) {
     legend.replaceChildren();
-    for (const [mark, c, t, dash] of items.filter(Boolean)) {
+    const told = items.filter(Boolean);
+    for (const [mark, c, t, dash] of told.length > 1 ? told : []) {
       const g = s("svg", { viewBox: "0 0 20 10", width: 20, height: 10, class: "key" });
       put(g, { style: `color:${c}` });
-      s("path", { d: mark === "line" ? "M0 5H20" : mark === "circle" ? disc(10, 5, 4) : mark === "rect" ? "M6 1h8v8h-8z" : "M4 5h12M10 -1v12", ...(mark === "line" || mark === "plus" ? { stroke: "currentColor", "stroke-width": 2.2, fill: "none", "stroke-dasharray": dash || "" } : { fill: "currentColor" }) }, g);
+      s("path", { d: mark === "line" ? "M0 5H20" : mark === "hair" ? "M0 2H20M0 5H20M0 8H20" : mark === "circle" ? disc(10, 5, 4) : mark === "rect" ? "M6 1h8v8h-8z" : "M4 5h12M10 -1v12", ...(mark === "hair" ? { stroke: "currentColor", fill: "none", opacity: 0.7 } : mark === "line" || mark === "plus" ? { stroke: "currentColor", "stroke-width": 2.2, fill: "none", "stroke-dasharray": dash || "" } : { fill: "currentColor" }) }, g);
       legend.append(h("span", { className: "lx-item" }, g, t));
     }
   } };
@@ -474,7 +490,7 @@ const ICON = { play: "M4 2.5v11l9-5.5z", pause: "M4 2.5h3v11H4zm5 0h3v11H9z", st
 function render({ model, el }) {
   const still = model.isStatic === true, name = model.get("name"), calm = matchMedia("(prefers-reduced-motion: reduce)"), osDark = matchMedia("(prefers-color-scheme: dark)"), off = new AbortController();
   const listen = (to, what, f) => to.addEventListener(what, f, { signal: off.signal });
-  const id = newId(), label = model.get("label"), sign = label.startsWith("λ") ? label.split(" ")[0] : "λ", root = h("div", { className: "lx", role: "group", ariaLabel: model.get("alt") });
+  const id = newId(), label = model.get("label"), short = label.replace(/ *\(.*\)$/, ""), sign = /^λ.{0,9}$/.test(short) ? short : "λ", root = h("div", { className: "lx", role: "group", ariaLabel: model.get("alt") });
   const slider = h("input", { type: "range", id, min: 0, step: 1 }), out = h("output", { htmlFor: id }), live = h("div", { className: "lx-hidden", ariaLive: "polite" });
   const icon = s("path", {}), play = h("button", { type: "button", className: "lx-play" }, (() => { const g = s("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }); g.append(icon); return g; })());
   const marks = h("div", { className: "lx-ticks", ariaHidden: "true" }), grid = h("div", { className: "lx-panels" }), extra = h("div", { className: "lx-extra" }), alarm = h("p", { className: "lx-error", role: "alert", hidden: true });
@@ -529,7 +545,8 @@ function render({ model, el }) {
   function face() {
     const now = timer ? "pause" : calm.matches ? "step" : "play";
     icon.setAttribute("d", ICON[now]);
-    play.ariaLabel = play.title = { play: "Play through λ", pause: "Pause", step: "Next λ" }[now];
+    play.title = { play: "Play through λ", pause: "Pause", step: "Next λ" }[now];
+    play.setAttribute("aria-label", play.title);
   }
   function stop() { clearInterval(timer); timer = 0; face(); }
   const next = () => set(model.get("index") < lams.length - 1 ? model.get("index") + 1 : 0);
@@ -620,7 +637,7 @@ function render({ model, el }) {
       return { follow, row: h("span", { className: "lx-control" }, h("label", { htmlFor: key, textContent: c.label }), input, value) };
     });
     extra.append(...fields.map((f) => f.row), status);
-    const busy = () => { const b = model.get("busy"); root.classList.toggle("busy", b); root.ariaBusy = String(b); status.textContent = b ? "computing …" : ""; if (!b) ask(); };
+    const busy = () => { const b = model.get("busy"); root.classList.toggle("busy", b); root.setAttribute("aria-busy", b); status.textContent = b ? "computing …" : ""; if (!b) ask(); };
     const chosen = () => { if (!wanted) fields.forEach((f) => f.follow()); };
     heard.push(["change:busy", busy], ["change:choice", chosen]);
     busy();

@@ -90,7 +90,8 @@ class LambdaExplorer(anywidget.AnyWidget):
         Identifies the explorer in the page and in its address (``#name:lam=0.03``): a lower-case letter, then
         letters, digits and hyphens. Unique within a page.
     label : str
-        What λ is called above the slider and on the axes.
+        What λ is called above the slider and on the axes, for example "λ (weight decay)". The read-out leaves
+        out what stands in brackets.
     alt : str
         What the picture shows, for those who do not see it (at least 20 characters).
     index : int, optional
@@ -122,6 +123,12 @@ class LambdaExplorer(anywidget.AnyWidget):
     ------
     ValueError
         If the grid, a panel, the name or the alternative text does not fit; the message says how.
+
+    Notes
+    -----
+    On the static page, ``<a href="#name:lam=0.03">`` sets the explorer to the nearest λ and scrolls to it.
+    With geometry panels the address can also hold w*: ``#name:lam=0.03,w=1.2:0.4``. Several explorers are
+    separated by ";". In a live notebook the address is left alone.
 
     Examples
     --------

@@ -8,6 +8,7 @@ the picture cannot show anything else than the widget does.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -215,7 +216,8 @@ def _power(k: int) -> str:
 
 
 def _lam_text(lam: float, label: str) -> str:
-    sign = label.split(" ")[0] if label.startswith("λ") else "λ"  # "λ (weight decay)" is written λ
+    short = re.sub(r" *\(.*\)$", "", label)  # "λ (weight decay)" is written λ, "λ / λ*" stays
+    sign = short if re.fullmatch(r"λ.{0,9}", short) else "λ"
     if lam == 0 or 1e-3 <= lam < 1e4:
         return f"{sign} = {lam:.3g}"
     mantissa, exponent = f"{lam:.1e}".split("e")
@@ -402,11 +404,14 @@ def _curves(ax: Axes, p: Panel, axis: _LamAxis) -> None:
 
 def _paths(ax: Axes, p: Panel, axis: _LamAxis) -> None:
     group = np.array(p.spec["group"])
+    sizes = np.bincount(group)
     for k in reversed(range(len(p.spec["names"]))):  # the first group on top
         color = _COLORS[p.spec["colors"][k] - 1]
-        lines = ax.plot(
-            axis.x, p.arrays["y"][:, group == k], color=color, ls=_DASHES[k % len(_DASHES)], lw=1.2
+        crowd = len(sizes) > 1 and sizes[k] > 8 and sizes[k] == sizes.max()  # recedes, as in explorer.js
+        style = (
+            {"ls": "-", "lw": 0.8, "alpha": 0.6} if crowd else {"ls": _DASHES[k % len(_DASHES)], "lw": 1.3}
         )
+        lines = ax.plot(axis.x, p.arrays["y"][:, group == k], color=color, **style)
         lines[0].set_label(p.spec["names"][k])
     ax.axhline(0, color=_MUTED, lw=0.7)
     if p.spec["ylim"]:

@@ -1,0 +1,202 @@
+"""Networks with a K axis: the same numbers as ordinary modules, and gradients as autograd finds them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from l2lab import networks
+from l2lab.networks import CNN, MLP
+
+NETWORKS = [
+    MLP((6, 4)),
+    MLP((6, 5, 3)),
+    MLP((6, 7, 5, 1)),
+    CNN(1, (3,), 5, 4),
+    CNN(2, (3, 4), 5, 8),
+    CNN(1, (2, 3, 4), 2, 8),
+]
+SEEDS = (3, 0, 3, 7)
+
+
+def ids(network):
+    return repr(network)
+
+
+def random_parameters(network, n_models=4):
+    """Parameters away from their initial values, so that no two copies are alike."""
+    torch.manual_seed(1)
+    return {
+        name: 0.5 * torch.randn(n_models, *shape, dtype=torch.float64)
+        for name, shape in network.shapes.items()
+    }
+
+
+def one_module(network, params, k):
+    module = network.module().double()
+    module.load_state_dict({name: value[k] for name, value in params.items()})
+    return module
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=ids)
+def test_init_gives_the_numbers_of_a_module_under_the_same_seed(network):
+    params = network.init(SEEDS)
+    for k, seed in enumerate(SEEDS):
+        torch.manual_seed(seed)
+        state = network.module().state_dict()
+        assert list(state) == list(params)
+        for name, value in state.items():
+            assert torch.equal(params[name][k], value)
+
+
+def test_init_matches_handwritten_modules():
+    torch.manual_seed(5)
+    mlp = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    for ours, theirs in zip(MLP((4, 3, 2)).init([5]).values(), mlp.parameters(), strict=True):
+        assert torch.equal(ours[0], theirs)
+    torch.manual_seed(5)
+    cnn = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 4, 3)
+    )
+    for ours, theirs in zip(CNN(1, (2,), 3, 4).init([5]).values(), cnn.parameters(), strict=True):
+        assert torch.equal(ours[0], theirs)
+
+
+def test_init_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    MLP((3, 2)).init(range(4))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_init_converts_type():
+    params = MLP((3, 2)).init([0], torch.float64)
+    assert params["0.weight"].dtype == torch.float64
+    assert torch.equal(params["0.weight"].float(), MLP((3, 2)).init([0])["0.weight"])
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=ids)
+def test_forward_equals_the_modules(network):
+    params = random_parameters(network)
+    x = torch.randn(7, *network.input_shape, dtype=torch.float64)
+    outputs = network.forward(params, x)
+    assert outputs.shape == (4, 7, network.n_outputs)
+    for k in range(4):
+        torch.testing.assert_close(outputs[k], one_module(network, params, k)(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.9])
+@pytest.mark.parametrize("n_models", [1, 4])
+@pytest.mark.parametrize(
+    ("network", "library"),
+    [*((n, False) for n in NETWORKS), *((n, True) for n in NETWORKS if isinstance(n, CNN))],
+)
+def test_handwritten_gradient_equals_autograd(network, n_models, keep, library, monkeypatch):
+    """Against the modules, model by model, twice in the same memory."""
+    monkeypatch.setattr(networks, "_library_is_faster", lambda n_in, like: library)
+    params = random_parameters(network, n_models)
+    gradient = network.gradient(n_models, 7, torch.float64)
+    for _ in range(2):
+        x = torch.randn(7, *network.input_shape, dtype=torch.float64)
+        delta = torch.randn(n_models, network.n_outputs, 7, dtype=torch.float64)
+        into = {name: torch.randn_like(value) for name, value in params.items()}
+        before = {name: value.clone() for name, value in into.items()}
+        outputs = gradient.forward(params, x).clone()
+        gradient.backward(params, delta.clone(), into, keep)
+        for k in range(n_models):
+            module = one_module(network, params, k)
+            expected = module(x)
+            torch.testing.assert_close(outputs[k].T, expected, rtol=0, atol=1e-10)
+            expected.backward(delta[k].T)
+            for name, p in module.named_parameters():
+                torch.testing.assert_close(into[name][k] - keep * before[name][k], p.grad, rtol=0, atol=1e-10)
+
+
+def test_float32_with_many_channels_uses_the_library_and_agrees():
+    network = CNN(1, (16, 4), 3, 8)
+    gradient = network.gradient(2, 5)
+    assert isinstance(gradient.blocks[1].convolution, networks._LibraryConvolution)
+    assert isinstance(
+        network.gradient(2, 5, torch.float64).blocks[1].convolution, networks._ProductConvolution
+    )
+    params = {name: value.float() for name, value in random_parameters(network, 2).items()}
+    x, delta = torch.randn(5, 1, 8, 8), torch.randn(2, 3, 5)
+    into = {name: torch.zeros_like(value) for name, value in params.items()}
+    gradient.forward(params, x)
+    gradient.backward(params, delta, into)
+    for value in params.values():
+        value.requires_grad_()
+    (network.forward(params, x).transpose(1, 2) * delta).sum().backward()
+    for name, value in params.items():
+        torch.testing.assert_close(into[name], value.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_ties_in_a_pooling_window_go_to_the_first_pixel():
+    """In images with a flat background most windows are ties; a shared gradient would double or halve it."""
+    network = CNN(1, (2, 3), 2, 8)
+    params = random_parameters(network, 1)
+    for name, value in params.items():  # whole numbers: ties are exact
+        params[name] = (4 * value).round().requires_grad_()
+    x = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
+    x[:, :, 2:5, 3:7] = 1
+    gradient = network.gradient(1, 2, torch.float64)
+    into = {name: torch.zeros_like(value) for name, value in params.items()}
+    delta = torch.tensor([[[1.0, -2.0], [3.0, 1.0]]], dtype=torch.float64)
+    with torch.no_grad():
+        gradient.forward(params, x)
+        gradient.backward(params, delta, into)
+    (network.forward(params, x).transpose(1, 2) * delta).sum().backward()
+    assert any(value.grad.abs().max() > 0 for name, value in params.items() if name.startswith("conv1"))
+    for name, value in params.items():
+        torch.testing.assert_close(into[name], value.grad, rtol=0, atol=1e-10)
+
+
+def test_a_copy_that_diverged_does_not_touch_the_others():
+    for network in (MLP((6, 5, 3)), CNN(1, (2, 3), 3, 8)):
+        params = random_parameters(network, 3)
+        x = torch.randn(4, *network.input_shape, dtype=torch.float64)
+        delta = torch.randn(3, 3, 4, dtype=torch.float64)
+        results = []
+        for broken in (False, True):
+            if broken:
+                for value in params.values():
+                    value[1] = torch.nan
+                delta[1] = torch.nan
+            into = {name: torch.zeros_like(value) for name, value in params.items()}
+            gradient = network.gradient(3, 4, torch.float64)
+            gradient.forward(params, x)
+            gradient.backward(params, delta.clone(), into)
+            results.append(into)
+        for name in params:
+            assert torch.isnan(results[1][name][1]).all()
+            torch.testing.assert_close(results[0][name][::2], results[1][name][::2], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=ids)
+def test_flops_agree_with_the_counter_of_torch(network):
+    module, x = network.module(), torch.randn(3, *network.input_shape)
+    with FlopCounterMode(display=False) as counter:
+        module(x).sum().backward()
+    assert network.flops_per_sample * 3 == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: MLP((4,)), "at least inputs and outputs"),
+        (lambda: MLP((4, 0, 2)), "at least 1"),
+        (lambda: MLP((4, 2.5)), "integers"),
+        (lambda: CNN(1, ()), "channels is empty"),
+        (lambda: CNN(0), "in_channels"),
+        (lambda: CNN(1, (4, 8), 10, 10), "multiple of 4"),
+        (lambda: CNN(1, (4, -8)), "channels"),
+        (lambda: MLP((4, 2)).init([]), "seeds is empty"),
+        (lambda: MLP((4, 2)).init([0.5]), "integers"),
+    ],
+)
+def test_bad_specifications(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

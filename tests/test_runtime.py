@@ -1,0 +1,157 @@
+"""Device, seeds and profile: what is chosen, and what a reader is told when that is not possible."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from l2lab import runtime
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    """No variable from outside; torch's switches as they were."""
+    for name in ("L2LAB_DEVICE", "L2LAB_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+    )
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
+    torch.backends.cudnn.benchmark = before[2]
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def hardware(monkeypatch):
+    """Pretend that GPUs are there or not."""
+
+    def pretend(cuda=False, mps=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(runtime, "_mps_available", lambda: mps)
+
+    pretend()
+    return pretend
+
+
+def test_profile_and_choose(monkeypatch):
+    assert runtime.profile() == "quick"
+    assert runtime.choose(quick=3, full=30) == 3
+    monkeypatch.setenv("L2LAB_PROFILE", " Full ")
+    assert runtime.profile() == "full"
+    assert runtime.choose(quick=3, full=30) == 30
+    monkeypatch.setenv("L2LAB_PROFILE", "")
+    assert runtime.profile() == "quick"
+    monkeypatch.setenv("L2LAB_PROFILE", "fast")
+    with pytest.raises(ValueError, match=r"'fast'.*'quick' or 'full'"):
+        runtime.choose(quick=3, full=30)
+
+
+def test_device_order(hardware, monkeypatch):
+    monkeypatch.setattr(runtime, "_why_unusable", lambda device: None)
+    assert runtime.pick_device().type == "cpu"
+    hardware(mps=True)
+    assert runtime.pick_device().type == "mps"
+    hardware(cuda=True, mps=True)
+    assert runtime.pick_device().type == "cuda"
+    monkeypatch.setenv("L2LAB_DEVICE", "cpu")
+    assert runtime.pick_device().type == "cpu"
+    assert runtime.pick_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine on which CUDA fails")
+def test_cuda_that_cannot_allocate_falls_back_with_one_line(hardware):
+    hardware(cuda=True)
+    with pytest.warns(RuntimeWarning, match="cuda cannot be used, so the CPU is") as caught:
+        assert runtime.pick_device().type == "cpu"
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+
+
+def test_fallback_when_memory_is_full(hardware, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate more")
+
+    hardware(cuda=True)
+    monkeypatch.setattr(torch, "ones", full)
+    with pytest.warns(RuntimeWarning, match=r"out of memory\.$"):
+        assert runtime.pick_device().type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", "cpu:x"])
+def test_unknown_device(name, monkeypatch):
+    monkeypatch.setenv("L2LAB_DEVICE", name)
+    with pytest.raises(ValueError, match=rf"L2LAB_DEVICE='{name}' is not a device; use 'cpu'"):
+        runtime.pick_device()
+    with pytest.raises(ValueError, match="prefer="):
+        runtime.pick_device(name)
+
+
+def test_seed_everything_repeats_all_generators():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+    runtime.seed_everything(4)
+    first = draw()
+    runtime.seed_everything(np.int64(4))
+    assert draw() == first
+    runtime.seed_everything(5)
+    assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, "0"])
+def test_bad_seed(seed):
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        runtime.seed_everything(seed)
+
+
+def test_setup_prints_one_line_and_sets_torch(hardware, capsys):
+    chosen = runtime.setup(seed=11, threads=2)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    for part in ("device cpu", torch.__version__, "2 threads", "profile quick", "seed 11"):
+        assert part in line
+    assert chosen == runtime.Runtime(torch.device("cpu"), "quick", 11, 2)
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+    drawn = torch.rand(2)
+    runtime.setup(seed=11, deterministic=False)
+    assert torch.equal(torch.rand(2), drawn)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_setup_flushes_denormals(hardware):
+    tiny = torch.tensor([1e-310], dtype=torch.float64)
+    torch.set_flush_denormal(False)
+    assert (tiny / 2).item() > 0
+    runtime.setup()
+    if torch.set_flush_denormal(True):
+        assert (tiny / 2).item() == 0
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_bad_threads(threads):
+    with pytest.raises(ValueError, match="threads must be an integer of at least 1"):
+        runtime.setup(threads=threads)
+
+
+def test_setup_repeats_in_another_process(hardware):
+    code = "from l2lab import runtime, sweep; import torch; runtime.setup(3); print(torch.rand(1).item())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=BOOK, timeout=60
+    )
+    runtime.setup(3)
+    assert float(done.stdout.splitlines()[1]) == torch.rand(1).item()

@@ -1,0 +1,572 @@
+"""The sweep against separately trained modules, written here with nn.Module and torch.optim only."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from l2lab import sweep as _  # noqa: F401 - the module, under the name of its function below
+from l2lab.networks import CNN, MLP
+from l2lab.sweep import SweepResult, minibatches, sweep
+
+engine = inspect.getmodule(sweep)
+DOUBLE = {"dtype": torch.float64, "device": "cpu", "progress": False}
+LAMS, SEEDS, LRS = (0.0, 0.02, 0.3), (0, 5), (0.05, 0.01)
+
+
+def make_data(network, loss, n=23, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def split(n):
+        X = rng.standard_normal((n, *network.input_shape))
+        if loss == "cross_entropy":
+            return X, rng.integers(0, network.n_outputs, n)
+        return X, rng.standard_normal((n, network.n_outputs))
+
+    return {"train": split(n), "valid": split(9), "test": split(40)}
+
+
+def handwritten_module(network):
+    """The same architecture, spelled out; initialized by the caller's seed."""
+    if isinstance(network, MLP):
+        a, b, c = network.sizes
+        return nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c))
+    (c,), size = network.channels, network.image_size
+    return nn.Sequential(
+        nn.Conv2d(network.in_channels, c, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(c * (size // 2) ** 2, network.n_outputs),
+    )
+
+
+def reference(network, data, loss, lam, seed, lr, *, optimizer="sgd", schedule="constant", steps, batches):
+    """Train one model as anybody would."""
+    torch.manual_seed(seed)
+    module = handwritten_module(network).double()
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    biases = [p for p in module.parameters() if p.ndim == 1]
+    groups = [{"params": weights, "weight_decay": lam}, {"params": biases, "weight_decay": 0.0}]
+    optim = {
+        "sgd": lambda: torch.optim.SGD(groups, lr=lr, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(groups, lr=lr, betas=(0.8, 0.99), eps=1e-6),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=lr, betas=(0.8, 0.99), eps=1e-6),
+    }[optimizer]()
+    scheduler = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optim, T_max=steps) if schedule == "cosine" else None
+    )
+    X, y = (torch.as_tensor(a) for a in data["train"])
+    for t in range(steps):
+        rows = slice(None) if batches is None else batches[t]
+        outputs = module(X[rows])
+        if loss == "cross_entropy":
+            value = F.cross_entropy(outputs, y[rows])
+        else:
+            value = 0.5 * ((outputs - y[rows]) ** 2).sum(dim=1).mean()
+        optim.zero_grad()
+        value.backward()
+        optim.step()
+        if scheduler is not None:
+            scheduler.step()
+    return module
+
+
+def assert_same(result, l, s, r, module, tol=1e-10):
+    for ours, theirs in zip(result.params.values(), module.parameters(), strict=True):
+        torch.testing.assert_close(ours[l, s, r], theirs.detach(), rtol=0, atol=tol)
+
+
+NETS = {"mlp": MLP((6, 7, 3)), "cnn": CNN(1, (3,), 3, 4)}
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared"])
+@pytest.mark.parametrize("net", ["mlp", "cnn"])
+def test_every_model_equals_its_separately_trained_twin(net, loss, optimizer, schedule, batch_size):
+    """23 rows in batches of 5: the last batch of an epoch has 3 rows. Corners and inner points."""
+    network, steps = NETS[net], 12
+    data = make_data(network, loss)
+    batches = None if batch_size is None else minibatches(23, batch_size, steps, seed=3)
+    result = sweep(
+        network,
+        data,
+        LAMS,
+        seeds=SEEDS,
+        lrs=LRS,
+        optimizer=optimizer,
+        schedule=schedule,
+        steps=steps,
+        betas=(0.8, 0.99),
+        eps=1e-6,
+        batch_size=batch_size,
+        batch_seed=3,
+        **DOUBLE,
+    )
+    assert result.loss == loss
+    for l, s, r in [(0, 0, 0), (2, 0, 0), (0, 1, 1), (1, 0, 1), (2, 1, 0)]:
+        module = reference(
+            network,
+            data,
+            loss,
+            LAMS[l],
+            SEEDS[s],
+            LRS[r],
+            optimizer=optimizer,
+            schedule=schedule,
+            steps=steps,
+            batches=batches,
+        )
+        assert_same(result, l, s, r, module)
+        for key, (X, y) in data.items():
+            outputs, y = module(torch.as_tensor(X)).detach(), torch.as_tensor(y)
+            if loss == "cross_entropy":
+                expected = F.cross_entropy(outputs, y).item()
+                accuracy = (outputs.argmax(1) == y).double().mean().item()
+                assert result.metrics[f"{key}_accuracy"][l, s, r] == pytest.approx(accuracy, abs=1e-12)
+            else:
+                expected = 0.5 * (outputs - y).square().sum(1).mean().item()
+            assert result.metrics[f"{key}_loss"][l, s, r] == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("net", ["mlp", "cnn"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_one_model_alone(net, optimizer):
+    """K = 1: scalars instead of sequences."""
+    network = NETS[net]
+    data = make_data(network, "cross_entropy")
+    result = sweep(
+        network,
+        data,
+        0.1,
+        seeds=2,
+        lrs=0.03,
+        optimizer=optimizer,
+        steps=10,
+        batch_size=8,
+        betas=(0.8, 0.99),
+        eps=1e-6,
+        **DOUBLE,
+    )
+    assert result.shape == (1, 1, 1)
+    batches = minibatches(23, 8, 10)
+    assert_same(
+        result,
+        0,
+        0,
+        0,
+        reference(
+            network, data, "cross_entropy", 0.1, 2, 0.03, optimizer=optimizer, steps=10, batches=batches
+        ),
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_loop_and_batched_are_the_same(optimizer):
+    """Deep networks, float labels of one output, history included."""
+    rng = np.random.default_rng(0)
+    data = {"train": (rng.standard_normal((30, 64)), rng.standard_normal(30))}
+    for network in (MLP((64, 6, 5, 1)), CNN(1, (2, 3), 1, 8)):
+        both = [
+            sweep(
+                network,
+                data,
+                LAMS,
+                seeds=SEEDS,
+                lrs=LRS,
+                optimizer=optimizer,
+                steps=11,
+                batch_size=7,
+                schedule="cosine",
+                record_every=4,
+                method=method,
+                **DOUBLE,
+            )
+            for method in ("loop", "batched")
+        ]
+        assert [b.method for b in both] == ["loop", "batched"]
+        for name in both[0].params:
+            torch.testing.assert_close(both[0].params[name], both[1].params[name], rtol=0, atol=1e-10)
+        np.testing.assert_array_equal(both[0].history_steps, [0, 4, 8, 11])
+        np.testing.assert_array_equal(both[1].history_steps, [0, 4, 8, 11])
+        for key in both[0].history:
+            np.testing.assert_allclose(both[0].history[key], both[1].history[key], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
+    """A CPU trains only as many models together as fit into its cache; the axes must stay in order."""
+    network = NETS["mlp"]
+    data = make_data(network, "cross_entropy")
+    args = {"seeds": SEEDS, "lrs": LRS, "steps": 9, "batch_size": 6, "optimizer": optimizer, **DOUBLE}
+    whole = sweep(network, data, LAMS, **args)
+    monkeypatch.setattr(engine, "_models_at_once", lambda job, batch_size: 5)  # 12 models in 3 groups
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", 1)  # evaluation in many parts
+    parts = sweep(network, data, LAMS, **args)
+    for name in whole.params:
+        torch.testing.assert_close(whole.params[name], parts.params[name], rtol=0, atol=1e-12)
+    for key in whole.metrics:
+        np.testing.assert_allclose(whole.metrics[key], parts.metrics[key], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        whole.predict(data["test"][0]), parts.predict(data["test"][0]), rtol=0, atol=1e-12
+    )
+
+
+def test_groups_fit_into_the_cache():
+    """Small networks are trained together, large ones one by one."""
+
+    def together(network, batch_size, n_models=64):
+        result = []
+        original = engine._make_shards
+
+        def spy(job, method, size):
+            result.extend(original(job, method, size))
+            return result
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "_make_shards", spy)
+            data = {"train": (np.zeros((batch_size, network.n_inputs)), np.arange(batch_size) % 10)}
+            sweep(
+                network, data, np.ones(n_models), steps=1, batch_size=batch_size, device="cpu", progress=False
+            )
+        assert sum(shard.n_models for shard in result) == n_models
+        return max(shard.n_models for shard in result)
+
+    assert together(MLP((64, 32, 10)), 32) == 64
+    assert 8 <= together(MLP((64, 128, 10)), 64) <= 32
+    assert together(MLP((784, 256, 10)), 128, n_models=3) == 1
+
+
+def test_full_batch_training_reaches_ridge():
+    """The λ convention: ½·mean squared error + (λ/2)‖w‖², so w = (XᵀX + nλI)⁻¹Xᵀy on centred data."""
+    rng = np.random.default_rng(0)
+    n, p = 40, 5
+    X = rng.standard_normal((n, p))
+    X -= X.mean(0)
+    y = X @ rng.standard_normal(p) + 3 + rng.standard_normal(n)
+    result = sweep(MLP((p, 1)), {"train": (X, y)}, [0.0, 0.1, 1.0], lrs=0.2, steps=600, **DOUBLE)
+    for l, lam in enumerate(result.lams):
+        ridge = np.linalg.solve(X.T @ X + n * lam * np.eye(p), X.T @ (y - y.mean()))
+        np.testing.assert_allclose(result.weights()[l, 0, 0], ridge, atol=1e-9)
+        assert result.params["0.bias"][l, 0, 0].item() == pytest.approx(y.mean(), abs=1e-9)  # not penalized
+
+
+def test_minibatches_are_shuffled_epochs():
+    batches = minibatches(10, 4, 7, seed=1)
+    assert [len(b) for b in batches] == [4, 4, 2, 4, 4, 2, 4]
+    for epoch in (batches[:3], batches[3:6]):
+        assert sorted(torch.cat(epoch).tolist()) == list(range(10))
+    assert not torch.equal(torch.cat(batches[:3]), torch.cat(batches[3:6]))
+    again, other = minibatches(10, 4, 7, seed=1), minibatches(10, 4, 7, seed=2)
+    assert all(torch.equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(batches, other, strict=True))
+
+
+def test_order_of_rows_depends_on_batch_seed_only():
+    network = NETS["mlp"]
+    data = make_data(network, "cross_entropy")
+    args = {"steps": 9, "batch_size": 6, **DOUBLE}
+    torch.manual_seed(1)
+    first = sweep(network, data, 0.1, batch_seed=4, **args).weights()
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(first, sweep(network, data, 0.1, batch_seed=4, **args).weights())
+    assert np.abs(first - sweep(network, data, 0.1, batch_seed=5, **args).weights()).max() > 1e-4
+
+
+@pytest.fixture(scope="module")
+def result():
+    network = MLP((6, 7, 3))
+    return sweep(
+        network,
+        make_data(network, "cross_entropy"),
+        LAMS,
+        seeds=SEEDS,
+        lrs=LRS,
+        steps=8,
+        record_every=3,
+        **DOUBLE,
+    )
+
+
+def test_shapes_and_axes(result):
+    assert result.shape == (3, 2, 2)
+    np.testing.assert_array_equal(result.lams, LAMS)
+    np.testing.assert_array_equal(result.seeds, SEEDS)
+    np.testing.assert_array_equal(result.lrs, LRS)
+    assert set(result.metrics) == {
+        f"{s}_{m}" for s in ("train", "valid", "test") for m in ("loss", "accuracy")
+    }
+    np.testing.assert_array_equal(result.history_steps, [0, 3, 6, 8])
+    for key, values in result.history.items():
+        assert values.shape == (4, 3, 2, 2)
+        np.testing.assert_array_equal(values[-1], result.metrics[key])
+        np.testing.assert_array_equal(values[0, 0], values[0, 2])  # before training λ cannot matter
+    assert result.params["0.weight"].shape == (3, 2, 2, 7, 6)
+    assert (result.steps, result.interrupted, result.method) == (8, False, "batched")
+    assert result.seconds > 0
+    assert "3 λ × 2 seeds × 2 learning rates, 8 steps" in repr(result)
+
+
+def test_weights_norms_and_histogram(result):
+    module = result.module(2, 1, 0)
+    first, second = (module[i].weight.detach().numpy().ravel() for i in (0, 2))
+    np.testing.assert_array_equal(result.weights()[2, 1, 0], np.concatenate([first, second]))
+    for layer in (1, -1, "2", "2.weight"):
+        np.testing.assert_array_equal(result.weights(layer)[2, 1, 0], second)
+    np.testing.assert_allclose(result.norms(0)[2, 1, 0], np.sqrt((first**2).sum()), rtol=1e-12)
+    edges, counts, zeros = result.histogram(bins=7)
+    assert edges.shape == (8,)
+    assert counts.shape == (3, 7)
+    np.testing.assert_array_equal(counts.sum(1) + zeros, 2 * 2 * (6 * 7 + 7 * 3))
+    np.testing.assert_array_equal(counts[1], np.histogram(result.weights()[1], edges)[0])
+    for layer in (2, -3, "0.bias", "nothing", True):
+        with pytest.raises(ValueError, match="does not exist"):
+            result.weights(layer)
+
+
+def test_module_and_predict_agree(result):
+    X = np.random.default_rng(1).standard_normal((5, 6))
+    outputs = result.predict(X)
+    assert outputs.shape == (3, 2, 2, 5, 3)
+    for index in np.ndindex(3, 2, 2):
+        np.testing.assert_allclose(
+            outputs[index], result.module(*index)(torch.tensor(X)).detach().numpy(), atol=1e-12
+        )
+    module = result.module(0, 0, 0)
+    nn.init.zeros_(module[0].weight)
+    assert np.abs(result.weights(0)[0, 0, 0]).max() > 0  # a copy
+    with pytest.raises(ValueError, match="needs \\(n, 6\\)"):
+        result.predict(X[:, :5])
+
+
+def test_images_may_be_flat_rows():
+    network = CNN(1, (2,), 3, 4)
+    data = make_data(network, "cross_entropy")
+    flat = {key: (X.reshape(len(X), -1), y) for key, (X, y) in data.items()}
+    a, b = (sweep(network, d, 0.1, steps=3, **DOUBLE) for d in (data, flat))
+    np.testing.assert_array_equal(a.weights(), b.weights())
+    np.testing.assert_array_equal(a.predict(data["test"][0]), b.predict(flat["test"][0]))
+
+
+def fake_result(**metrics):
+    metrics = {key: np.array(value, dtype=float) for key, value in metrics.items()}
+    return SweepResult(
+        MLP((2, 2)),
+        np.array([0.0, 0.1, 1.0]),
+        np.arange(2),
+        np.array([0.1, 0.2]),
+        metrics,
+        {},
+        np.array([1]),
+        {},
+        "cross_entropy",
+        1,
+        False,
+        0.0,
+        torch.device("cpu"),
+        "batched",
+    )
+
+
+def test_best():
+    nan = np.nan
+    loss = [[[3, 4], [3, 4]], [[2, 1], [2, 1.5]], [[1, 0.5], [1, nan]]]  # (L, S, R)
+    result = fake_result(valid_loss=loss, valid_accuracy=[[[0.5, 0.9], [0.5, 0.9]]] * 3)
+    assert result.best() == (2, 0, 1.0, 0.1, 1.0)  # the smallest loss of all diverged for one seed
+    assert result.best("valid_accuracy")[:4] == (
+        2,
+        1,
+        1.0,
+        0.2,
+    )  # larger is better; a tie goes to the larger λ
+    with pytest.raises(ValueError, match="was not measured"):
+        result.best("test_loss")
+    with pytest.raises(ValueError, match="every setting diverged"):
+        fake_result(valid_loss=np.full((3, 2, 2), nan)).best()
+
+
+def test_a_diverging_model_is_named_and_leaves_the_others_alone():
+    network = MLP((6, 7, 1))
+    data = make_data(network, "squared")
+    args = {"steps": 200, "batch_size": 5, **DOUBLE}
+    with pytest.warns(
+        RuntimeWarning, match=r"2 of 4 models diverged.*λ = 0, lr = 1000; λ = 0.1, lr = 1000\)"
+    ) as caught:
+        result = sweep(network, data, [0, 0.1], lrs=(0.01, 1000.0), **args)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    for values in result.metrics.values():
+        assert np.isnan(values[:, :, 1]).all()
+        assert np.isfinite(values[:, :, 0]).all()
+    alone = sweep(network, data, [0, 0.1], lrs=0.01, **args)
+    np.testing.assert_allclose(result.weights()[:, :, :1], alone.weights(), rtol=0, atol=1e-10)
+
+
+def test_diverged_classifiers_have_no_accuracy():
+    network = MLP((6, 7, 3))
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        result = sweep(network, make_data(network, "cross_entropy"), 10.0, lrs=50.0, steps=400, **DOUBLE)
+    assert np.isnan(result.metrics["test_accuracy"]).all()
+
+
+@pytest.mark.parametrize("method", ["batched", "loop"])
+def test_ctrl_c_returns_the_state_so_far(method, monkeypatch):
+    """All models have done the same number of steps, and the handler of before is back."""
+    network = MLP((6, 7, 3))
+    data = make_data(network, "cross_entropy")
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    original = engine._train
+    monkeypatch.setattr(engine, "_train", lambda *args: (timer.start(), original(*args))[1])
+    result = sweep(network, data, LAMS, seeds=SEEDS, steps=100_000, batch_size=5, method=method, **DOUBLE)
+    timer.join()
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert result.interrupted
+    assert 0 < result.steps < 100_000
+    assert result.history_steps.tolist() == [0, result.steps]
+    again = sweep(network, data, LAMS[1], seeds=SEEDS[1], steps=result.steps, batch_size=5, **DOUBLE)
+    np.testing.assert_allclose(result.weights()[1, 1], again.weights()[0, 0], rtol=0, atol=1e-8)
+
+
+def test_works_outside_of_the_main_thread():
+    network, results = MLP((6, 3)), []
+    data = make_data(network, "cross_entropy")
+    thread = threading.Thread(target=lambda: results.append(sweep(network, data, 0.1, steps=3, **DOUBLE)))
+    thread.start()
+    thread.join()
+    assert results[0].steps == 3
+
+
+def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
+    network = MLP((6, 3))
+    data = make_data(network, "cross_entropy")
+    sweep(network, data, 0.1, steps=3, device="cpu", progress=True)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(engine, "_someone_watches", lambda: "terminal")
+    monkeypatch.setattr(engine, "SEGMENT_SECONDS", 0.0)  # an update after every step
+    monkeypatch.setattr(engine, "BAR_AFTER_SECONDS", 0.0)
+    sweep(network, data, 0.1, steps=5000, device="cpu", progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "λ sweep" in err
+    assert "step/s" in err
+    assert not err.endswith("\n")
+    sweep(network, data, 0.1, steps=3, device="cpu", progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_kinds_of_arrays_are_accepted(dtype):
+    network = MLP((6, 3))
+    X, y = make_data(network, "cross_entropy")["train"]
+    X.setflags(write=False)
+    expected = sweep(network, {"train": (X, y)}, [0.1], steps=3, device="cpu", progress=False, dtype=dtype)
+    assert expected.params["0.weight"].dtype == dtype
+    tensors = {"train": (torch.tensor(X, requires_grad=True), torch.tensor(y, dtype=torch.int32))}
+    for data, lams in [
+        (tensors, torch.tensor([0.1], dtype=torch.float64)),
+        ({"train": [X.astype("f8"), y]}, 0.1),
+    ]:
+        other = sweep(network, data, lams, steps=3, device="cpu", progress=False, dtype=dtype)
+        np.testing.assert_array_equal(expected.weights(), other.weights())
+
+
+def test_a_problem_is_accepted():
+    from l2lab import data
+
+    result = sweep(MLP((10, 1)), data.diabetes(), [0.0, 1.0], steps=5, device="cpu", progress=False)
+    assert result.loss == "squared"
+    assert set(result.metrics) == {"train_loss", "valid_loss", "test_loss"}
+    result = sweep(MLP((64, 8, 10)), data.digits(n_train=50), 0.01, steps=5, device="cpu", progress=False)
+    assert result.metrics["test_accuracy"].shape == (1, 1, 1)
+    with pytest.raises(ValueError, match=r"11 outputs.*10 classes"):
+        sweep(MLP((64, 11)), data.digits(n_train=50), 0.01, steps=5, progress=False)
+
+
+def good(**changes):
+    rng = np.random.default_rng(0)
+    args = {
+        "network": MLP((4, 3)),
+        "X": rng.standard_normal((12, 4)),
+        "y": np.arange(12) % 3,
+        "lams": [0.0, 0.1],
+    }
+    args |= {"steps": 2, "device": "cpu", "progress": False} | changes
+    network, X, y, lams = (args.pop(key) for key in ("network", "X", "y", "lams"))
+    data = args.pop("data", {"train": (X, y)})
+    return lambda: sweep(network, data, lams, **args)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (good(lams=[0.1, -0.1]), "lams must not be negative, got -0.1"),
+        (good(lams=[0.1, NAN]), "lams must be finite"),
+        (good(lams=float("inf")), "lams must be finite"),
+        (good(lams=[]), "lams must be .* non-empty"),
+        (good(lams=[[0.1], [0.2]]), "lams must be .* 1-D"),
+        (good(lams="many"), "lams must be a number"),
+        (good(lams=None), "lams must be"),
+        (good(seeds=()), "seeds must be .* non-empty"),
+        (good(seeds=0.5), "seeds must be integers"),
+        (good(lrs=[]), "lrs must be .* non-empty"),
+        (good(lrs=[0.1, 0.0]), "lrs must be positive"),
+        (good(lrs=NAN), "lrs must be finite"),
+        (good(optimizer="adamax"), "optimizer='adamax' is not known; use one of 'sgd', 'adam', 'adamw'"),
+        (good(schedule="linear"), "schedule='linear' is not known"),
+        (good(loss="hinge"), "loss='hinge' is not known"),
+        (good(method="magic"), "method='magic' is not known"),
+        (good(momentum=1.0), "momentum must be in"),
+        (good(betas=(0.9, 1.0)), "betas must be in"),
+        (good(betas=(0.9,)), "betas must be two numbers"),
+        (good(eps=0.0), "eps must be in"),
+        (good(steps=0), "steps must be an integer of at least 1"),
+        (good(steps=2.5), "steps must be an integer"),
+        (good(batch_size=0), "batch_size must be an integer of at least 1"),
+        (good(batch_size=13), "batch_size=13 is larger than the 12 training rows"),
+        (good(record_every=0), "record_every must be"),
+        (good(dtype=torch.float16), "dtype must be"),
+        (good(device="gpu"), "is not a device"),
+        (good(network=nn.Linear(4, 3)), "network must be an MLP or CNN"),
+        (good(network=MLP((5, 3))), r"X of split 'train' has shape \(12, 4\), but MLP.* needs \(n, 5\)"),
+        (good(network=MLP((4, 2))), "2 outputs, but the data have 3 classes"),
+        (good(network=CNN(1, (2,), 3, 4)), r"needs \(n, 1, 4, 4\)"),
+        (good(X=np.ones(12)), "needs"),
+        (good(X=np.ones((0, 4)), y=np.ones(0, int)), "no rows"),
+        (good(X=np.full((12, 4), NAN)), "X of split 'train' holds NaN"),
+        (good(X=np.full((12, 4), "a")), "data must be numbers"),
+        (good(y=np.arange(11) % 3), "X has 12 rows and y has shape"),
+        (good(y=np.arange(12) - 1), "class numbers must be 0"),
+        (good(y=np.ones(12), loss="cross_entropy"), "needs integer class numbers"),
+        (good(y=np.ones((12, 1), int)), "needs integer class numbers"),
+        (good(y=np.ones((12, 2))), "y has 2 targets per row, but .* has 3 outputs"),
+        (good(y=np.full((12, 3), NAN)), "y of split 'train' holds NaN"),
+        (good(data={"test": (np.ones((2, 4)), np.ones(2, int))}), "at least the key 'train'"),
+        (good(data=np.ones((2, 4))), "data must be a Problem or a dict"),
+        (good(data={"train": np.ones((3, 4))}), "must be a pair"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_good_input_of_the_error_test_is_good():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert good()().shape == (2, 1, 1)
