@@ -41,11 +41,11 @@ lock: env ## resolve requirements anew and write requirements.lock (then: make t
 	@$(RUN) book/_tools/lock.py
 
 clean: ## remove what was built, and caches
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis *.egg-info book/*.egg-info
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
 	find book tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 distclean: clean ## also remove the environment
-	rm -rf $(VENV)
+	rm -rf $(VENV) book/l2lab.egg-info
 
 python:
 	@$(PYTHON) -c '$(NEW_ENOUGH)'

@@ -354,6 +354,32 @@ class TestExecute:
         assert "no.ipynb: there is no such notebook" in result.stderr
 
 
+# ---- nbval ----------------------------------------------------------------------------------------
+
+
+def test_stored_outputs_are_compared_number_by_number(tmp_path):
+    """Every printed number is compared; only the line that names the machine may differ."""
+    pairs = [  # stored, printed by the code now, whether that may pass
+        ("loss 0.1234 at 3 of 5", "loss 0.1235 at 3 of 5", False),
+        ("93 % right", "92 % right", False),
+        ("device cpu, torch 2.6.0, profile quick", "device cuda, torch 2.9.1, profile quick", True),
+        ("0 of 4100 weights are zero", "3 of 4100 weights are zero", False),
+        ("ridge wins", "lasso wins", False),
+        ("a 0.5\\nb 0.5", "a 0.5", False),
+    ]
+    cells = []
+    for count, (stored, now, _) in enumerate(pairs, start=1):
+        text = stored.replace("\\n", "\n") + "\n"
+        output = nbformat.v4.new_output("stream", name="stdout", text=text)
+        cells.append(new_code_cell(f'print("{now}")', outputs=[output], execution_count=count))
+    nbformat.write(new_notebook(cells=cells), tmp_path / "nb.ipynb")
+    options = ["--nbval", "--nbval-current-env", f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval.cfg'}"]
+    done = run(sys.executable, "-m", "pytest", *options, "-rA", "--rootdir", tmp_path, tmp_path, cwd=tmp_path)
+    failed = {int(number) for number in re.findall(r"(?m)^FAILED .*Cell (\d+)", done.stdout)}
+    assert failed == {k for k, (_, _, passes) in enumerate(pairs) if not passes}, done.stdout
+    assert f"{len(pairs) - len(failed)} passed" in done.stdout
+
+
 # ---- check_site --------------------------------------------------------------------------------------------
 
 GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>

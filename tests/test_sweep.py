@@ -211,6 +211,7 @@ def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
     data = make_data(network, "cross_entropy")
     args = {"seeds": SEEDS, "lrs": LRS, "steps": 9, "batch_size": 6, "optimizer": optimizer, **DOUBLE}
     whole = sweep(network, data, LAMS, **args)
+    predicted = whole.predict(data["test"][0])
     monkeypatch.setattr(engine, "_models_at_once", lambda job, batch_size: 5)  # 12 models in 3 groups
     monkeypatch.setattr(engine, "EVALUATION_NUMBERS", 1)  # evaluation in many parts
     parts = sweep(network, data, LAMS, **args)
@@ -218,9 +219,7 @@ def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
         torch.testing.assert_close(whole.params[name], parts.params[name], rtol=0, atol=1e-12)
     for key in whole.metrics:
         np.testing.assert_allclose(whole.metrics[key], parts.metrics[key], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(
-        whole.predict(data["test"][0]), parts.predict(data["test"][0]), rtol=0, atol=1e-12
-    )
+    np.testing.assert_allclose(predicted, parts.predict(data["test"][0]), rtol=0, atol=1e-12)
 
 
 def test_groups_fit_into_the_cache():
@@ -420,6 +419,20 @@ def test_diverged_classifiers_have_no_accuracy():
     assert np.isnan(result.metrics["test_accuracy"]).all()
 
 
+def test_infinite_weights_behind_closed_relus_count_as_diverged(monkeypatch):
+    """relu(−∞) = 0: the loss alone looks healthy."""
+    recorders = []
+    original = engine._Recorder
+    monkeypatch.setattr(engine, "_Recorder", lambda *args: recorders.append(original(*args)) or recorders[0])
+    X, y = make_data(MLP((6, 3)), "cross_entropy")["train"]
+    result = sweep(MLP((6, 7, 3)), {"train": (np.abs(X), y)}, [0.0, 0.1], steps=1, **DOUBLE)
+    params = {name: value.flatten(0, 2).clone() for name, value in result.params.items()}
+    params["0.weight"][1] = -torch.inf
+    loss = recorders[0]._measure(params)["train_loss"]
+    assert np.isfinite(loss[0])
+    assert np.isnan(loss[1])
+
+
 @pytest.mark.parametrize("method", ["batched", "loop"])
 def test_ctrl_c_returns_the_state_so_far(method, monkeypatch):
     """All models have done the same number of steps, and the handler of before is back."""
@@ -438,6 +451,20 @@ def test_ctrl_c_returns_the_state_so_far(method, monkeypatch):
     assert result.history_steps.tolist() == [0, result.steps]
     again = sweep(network, data, LAMS[1], seeds=SEEDS[1], steps=result.steps, batch_size=5, **DOUBLE)
     np.testing.assert_allclose(result.weights()[1, 1], again.weights()[0, 0], rtol=0, atol=1e-8)
+
+
+def test_the_second_ctrl_c_interrupts_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with engine._interruptible() as interrupted:
+        assert not interrupted()
+        assert signal.getsignal(signal.SIGINT) is not before
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with engine._interruptible():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_works_outside_of_the_main_thread():

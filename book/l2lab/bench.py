@@ -1,15 +1,16 @@
 """Benchmark of the sweep against a Python loop over λ: ``python -m l2lab.bench``.
 
-The loop trains one ``nn.Module`` after the other with autograd and ``torch.optim``, as anybody would write it.
-Both do the same arithmetic (``tests/test_sweep.py`` shows that they end at the same weights).
+The loop trains one ``nn.Module`` after the other with autograd and ``torch.optim``, as anybody would write
+it. Both do the same arithmetic (``tests/test_sweep.py`` shows that they end at the same weights).
 
-How time is measured: one thread; process CPU time on a CPU, since the machine may be shared, and wall-clock time
-between synchronizations on a GPU; loop and sweep take turns, and the smallest time of all repetitions counts.
-Preparations and metrics are left out on both sides.
+How time is measured: one thread; process CPU time on a CPU, since the machine may be shared, and wall-clock
+time between synchronizations on a GPU; loop and sweep take turns, and the smallest time of all repetitions
+counts. Preparations and metrics are left out on both sides.
 
-The floor is the time for the floating point operations of the matrix products alone, at the rate that one large
-product reaches on the same machine. On a CPU the sweep cannot be faster than that, so the loop divided by the
-floor is a bound on the ratio. It is no bound for a library that reaches a higher rate in convolutions.
+The floor is the time for the floating point operations of the matrix products alone, at the rate that one
+large product reaches on the same machine. On a CPU the sweep cannot be faster than that, so the loop
+divided by the floor is a bound on the ratio. It is no bound for a library that reaches a higher rate in
+convolutions.
 
 Results go to ``book/results/bench-<device type>.json``.
 """

@@ -11,6 +11,7 @@ Parameters are dictionaries from the names of the module's ``state_dict`` to ten
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,11 +35,12 @@ def _sizes(name: str, values: Iterable[int]) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
-class _Network:
+class _Network(ABC):
     """What MLP and CNN have in common."""
 
+    @abstractmethod
     def module(self) -> nn.Sequential:
-        raise NotImplementedError
+        """Build one copy as an ordinary module."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -203,7 +203,8 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     chosen = Runtime(pick_device(), profile(), seed, threads)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # the same switch as use_deterministic_algorithms, which imports torch's compiler first: three seconds
+    torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.backends.cudnn.benchmark = not deterministic
     seed_everything(seed)
     print(

@@ -89,11 +89,11 @@ class LambdaExplorer(anywidget.AnyWidget):
     name : str
         Identifies the explorer in the page and in its address (``#name:lam=0.03``): a lower-case letter, then
         letters, digits and hyphens. Unique within a page.
+    alt : str
+        What the picture shows, for those who do not see it (at least 20 characters).
     label : str
         What λ is called above the slider and on the axes, for example "λ (weight decay)". The read-out leaves
         out what stands in brackets.
-    alt : str
-        What the picture shows, for those who do not see it (at least 20 characters).
     index : int, optional
         Position on the grid at the start. By default the middle.
     fallback : {"auto"}, Figure, bytes or None

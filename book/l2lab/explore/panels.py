@@ -440,9 +440,9 @@ def field_panel(
     points: ArrayLike | None = None,
     *,
     title: str = "Decision boundary",
-    classes: tuple[str, str] = ("class 0", "class 1"),
     xlabel: str = "x₁",
     ylabel: str = "x₂",
+    classes: tuple[str, str] = ("class 0", "class 1"),
     notes: Sequence[str] | None = None,
 ) -> Panel:
     """Probability of class 1 over the plane, with the boundary at one half.
