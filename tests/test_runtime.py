@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from l2lab import runtime
 
@@ -131,6 +132,13 @@ def test_setup_prints_one_line_and_sets_torch(hardware, capsys):
     runtime.setup(seed=11, deterministic=False)
     assert torch.equal(torch.rand(2), drawn)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_setup_limits_the_threads_of_numpy_too(hardware):
+    """Two BLAS threads that wait for each other on a loaded machine made a chapter ten times slower."""
+    with threadpool_limits(2):
+        runtime.setup(threads=1)
+        assert {library["num_threads"] for library in threadpool_info()} == {1}
 
 
 def test_setup_flushes_denormals(hardware):

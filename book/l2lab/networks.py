@@ -170,7 +170,7 @@ class MLP(_Network):
         return nn.Sequential(*layers[:-1])
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Outputs of all copies on a shared batch.
+        """Compute the outputs of all copies on a shared batch.
 
         Parameters
         ----------
@@ -418,7 +418,7 @@ class CNN(_Network):
         return nn.Sequential(OrderedDict(layers))
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Outputs of all copies on a shared batch.
+        """Compute the outputs of all copies on a shared batch.
 
         The copies sit side by side in the channels: the first convolution sees the shared image once and has
         K·channels outputs, the later ones are grouped convolutions with K groups.
@@ -489,6 +489,7 @@ class _ProductConvolution:
             (n_models, n_in, 3, 3, size, size, batch_size), (models, channels, rows, pixels, rows, pixels, 1)
         )
         self.columns = like.new_empty(self.windows.shape)
+        self.shared_input = shared_input
         if not shared_input:
             self.columns_delta = like.new_empty(self.windows.shape)
             self.padded_delta = like.new_empty(padded.shape)
@@ -498,7 +499,7 @@ class _ProductConvolution:
         self.image.copy_(image)
         self.columns.copy_(self.windows)
         columns = self.columns.view(len(self.columns), -1, maps.shape[2])
-        if len(columns) < len(maps):  # one shared image: one wide product
+        if self.shared_input:  # one wide product
             torch.addmm(bias.view(-1, 1), weight.flatten(0, 1).flatten(1), columns[0], out=maps.flatten(0, 1))
         else:
             torch.baddbmm(bias[:, :, None], weight.flatten(2), columns, out=maps)
@@ -506,14 +507,12 @@ class _ProductConvolution:
     def backward(self, weight: Tensor, delta: Tensor, grad_weight: Tensor, keep: float) -> Tensor | None:
         """Compute ``grad_weight = keep * grad_weight + gradient``; return that of the image, if needed."""
         columns = self.columns.view(len(self.columns), -1, delta.shape[2])
-        if len(columns) < len(delta):
+        if self.shared_input:
             flat = grad_weight.flatten(0, 1).flatten(1)
             torch.addmm(flat, delta.flatten(0, 1), columns[0].T, beta=keep, out=flat)
-        else:
-            flat = grad_weight.flatten(2)
-            torch.baddbmm(flat, delta, columns.transpose(1, 2), beta=keep, out=flat)
-        if not hasattr(self, "columns_delta"):
             return None
+        flat = grad_weight.flatten(2)
+        torch.baddbmm(flat, delta, columns.transpose(1, 2), beta=keep, out=flat)
         torch.bmm(weight.flatten(2).transpose(1, 2), delta, out=self.columns_delta.view_as(columns))
         size = self.columns_delta.shape[4]
         total = self.padded_delta.zero_()
@@ -546,9 +545,7 @@ class _LibraryConvolution:
                 own_delta, own, weight[k], None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1, (True, True, False)
             )
             self.images_delta[k].flatten(0, 2).copy_(own_image_delta.flatten(1).T)
-            torch.add(gradient, grad_weight[k], alpha=keep, out=grad_weight[k]) if keep else grad_weight[
-                k
-            ].copy_(gradient)
+            grad_weight[k].mul_(keep).add_(gradient)
         return self.images_delta
 
 

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Runtime", "choose", "pick_device", "profile", "seed_everything", "setup"]
 
@@ -181,7 +182,7 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     seed : int, default 0
         See :func:`seed_everything`.
     threads : int, default 1
-        Threads for torch on the CPU.
+        Threads for torch, NumPy and scikit-learn on the CPU.
     deterministic : bool, default True
         Ask torch for deterministic algorithms where there are any (it warns where there are none).
 
@@ -202,6 +203,7 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     chosen = Runtime(pick_device(), profile(), seed, threads)
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # the BLAS of NumPy and SciPy, OpenMP of scikit-learn
     torch.set_flush_denormal(True)
     # the same switch as use_deterministic_algorithms, which imports torch's compiler first: three seconds
     torch.set_deterministic_debug_mode("warn" if deterministic else "default")

@@ -51,7 +51,17 @@ BAR_AFTER_SECONDS = 1.0
 
 
 class Best(NamedTuple):
-    """The best setting of a sweep, see :meth:`SweepResult.best`."""
+    """The best setting of a sweep, see :meth:`SweepResult.best`.
+
+    Parameters
+    ----------
+    l, r : int
+        Positions on the axes λ and learning rate.
+    lam, lr : float
+        Their values.
+    value : float
+        The metric, averaged over the seeds.
+    """
 
     l: int  # noqa: E741 - the same letter as everywhere in this module
     r: int
@@ -379,8 +389,9 @@ def sweep(
     record_every : int, optional
         Measure all metrics after every so many steps; default only before the first and after the last step.
     method : {"auto", "batched", "loop"}
-        ``"loop"`` trains separate modules with ``torch.optim``: the slow reference. ``"batched"`` and
-        ``"auto"`` train all at once.
+        ``"loop"`` trains separate modules with ``torch.optim``: the slow reference. ``"batched"`` trains
+        all at once; on a CPU in groups that fit into its cache, one by one if a network is large, so that it
+        was never slower than the loop in any benchmark. So ``"auto"`` is ``"batched"``.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     dtype : torch.dtype, default torch.float32
