@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import inspect
 import io
 import json
 import re
@@ -550,3 +551,9 @@ class TestSources:
                 for key in (*"123456", "muted"):
                     a, b = sorted((self.luminance(theme[key]), self.luminance(paper)))
                     assert (b + 0.05) / (a + 0.05) >= 4.5, (key, theme[key], paper)
+
+
+def test_help_shows_the_arguments():
+    """Jupyter's Shift+Tab asks for the signature, which traitlets hides."""
+    names = list(inspect.signature(LambdaExplorer).parameters)
+    assert names[:4] == ["lams", "panels", "name", "alt"]

@@ -20,7 +20,10 @@ import check_site
 from common import BOOK, BUILD, ROOT, SITE, content_hash, say, stop
 
 STAMP = BUILD / "site.stamp"
-TOOLS = ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinx-exercise")
+TOOLS = (
+    "sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinx-exercise",
+    "numpydoc",
+)  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints", "results", "l2lab.egg-info"}
 
 

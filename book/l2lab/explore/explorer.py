@@ -9,6 +9,7 @@ stands in.
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -316,6 +317,11 @@ class LambdaExplorer(anywidget.AnyWidget):
                     self.w_star = _shared_w_star(panels)
         finally:
             self.busy = False
+
+
+# traitlets' __new__(*args, **kwargs) would hide the arguments from help(), Shift+Tab in Jupyter and the pages
+_init = inspect.signature(LambdaExplorer.__init__)
+LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])
 
 
 def compact_state(state: dict[str, Any]) -> dict[str, Any]:
