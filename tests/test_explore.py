@@ -34,9 +34,10 @@ from l2lab.explore import (
     fit_panel,
     geometry_panel,
     hist_panel,
+    lasso_2d,
     paths_panel,
+    ridge_2d,
 )
-from l2lab.explore.fallback import lasso_2d, ridge_2d
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 ALT = "A figure for tests, with one curve over lambda."

@@ -26,9 +26,10 @@ from l2lab.explore import (
     fit_panel,
     geometry_panel,
     hist_panel,
+    lasso_2d,
     paths_panel,
+    ridge_2d,
 )
-from l2lab.explore.fallback import lasso_2d, ridge_2d
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

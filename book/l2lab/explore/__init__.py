@@ -6,6 +6,7 @@ draws.
 """
 
 from .explorer import Control, LambdaExplorer, compact_state
+from .fallback import lasso_2d, ridge_2d
 from .panels import (
     PALETTE,
     Panel,
@@ -30,5 +31,7 @@ __all__ = [
     "fit_panel",
     "geometry_panel",
     "hist_panel",
+    "lasso_2d",
     "paths_panel",
+    "ridge_2d",
 ]

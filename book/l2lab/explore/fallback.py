@@ -111,36 +111,43 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index:
 
 
 def ridge_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
-    """Minimum of ½ (w − w*)ᵀ H (w − w*) + ½ λ ‖w‖₂².
+    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) + ½ λ ‖w‖₂².
 
     Parameters
     ----------
     hessian : ndarray of shape (2, 2)
+        Symmetric positive definite matrix H.
     w_star : ndarray of shape (2,)
+        Minimum without penalty.
     lam : float
+        λ, at least 0.
 
     Returns
     -------
     ndarray of shape (2,)
+        The solution.
     """
     return np.linalg.solve(hessian + lam * np.eye(2), hessian @ w_star)
 
 
 def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
-    """Minimum of ½ (w − w*)ᵀ H (w − w*) + λ ‖w‖₁, exactly.
+    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) + λ ‖w‖₁, exactly.
 
     Compares the stationary points of all sign patterns: none zero (four), one zero (two), both zero.
 
     Parameters
     ----------
     hessian : ndarray of shape (2, 2)
+        Symmetric positive definite matrix H.
     w_star : ndarray of shape (2,)
+        Minimum without penalty.
     lam : float
+        λ, at least 0.
 
     Returns
     -------
     ndarray of shape (2,)
-        Zeros are exact.
+        The solution; its zeros are exact.
     """
     g = hessian @ w_star
     found = [np.zeros(2)]
