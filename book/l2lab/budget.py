@@ -1,0 +1,243 @@
+"""The decay budget: how far weight decay alone shrinks a weight that the data do not support.
+
+A weight without gradient from the data is multiplied by about 1 − lr·λ in every step. After the whole run
+e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW. A
+weight is smaller by a factor of 1000 from B ≈ 7 on and by 10⁶ from B ≈ 14 on: a run with a smaller budget
+cannot show which weights λ removes, however large λ looks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["decay_budget", "decay_limits", "lam_needed", "lrs_of", "remaining_share"]
+
+Schedule = Literal["constant", "cosine", "linear"]
+Optimizer = Literal["sgd", "adamw"]
+
+_SCHEDULES = ("constant", "cosine", "linear")
+_OPTIMIZERS = ("sgd", "adamw")
+
+
+def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
+    """Learning rate of every step.
+
+    Parameters
+    ----------
+    schedule : {"constant", "cosine", "linear"}
+        ``lr``, ``lr`` · ½ (1 + cos(π t / steps)) or ``lr`` · (1 − t / steps) in step t = 0, 1, …; the first
+        two are those of `l2lab.sweep`.
+    lr : float
+        Learning rate of the first step, positive.
+    steps : int
+        Number of steps, at least 1.
+
+    Returns
+    -------
+    ndarray of shape (steps,)
+        The learning rates, never zero.
+
+    Raises
+    ------
+    ValueError
+        If the schedule is unknown, ``lr`` is not positive or ``steps`` is not a positive whole number.
+    """
+    if schedule not in _SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(map(repr, _SCHEDULES))}, got {schedule!r}.")
+    if isinstance(lr, bool) or not (0 < lr < math.inf):
+        raise ValueError(f"lr must be a positive number, got {lr!r}.")
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}.")
+    done = np.arange(steps) / steps
+    if schedule == "constant":
+        return np.full(steps, float(lr))
+    return lr * (0.5 * (1 + np.cos(np.pi * done)) if schedule == "cosine" else 1 - done)
+
+
+def decay_budget(
+    lam: ArrayLike,
+    lr: float,
+    steps: int,
+    momentum: float = 0.9,
+    schedule: Schedule = "constant",
+    optimizer: Optimizer = "sgd",
+) -> float | np.ndarray:
+    """Budget B of a run: e^(−B) of an unsupported weight is left at its end.
+
+    Parameters
+    ----------
+    lam : float or array-like
+        λ (``weight_decay`` of the optimizer), at least 0.
+    lr : float
+        Learning rate of the first step, positive.
+    steps : int
+        Number of steps, at least 1.
+    momentum : float
+        Momentum of SGD, in [0, 1). AdamW pays no attention to it.
+    schedule : {"constant", "cosine", "linear"}
+        How the learning rate falls, see `lrs_of`.
+    optimizer : {"sgd", "adamw"}
+        With SGD (λ/2)‖w‖² is part of the objective, so momentum collects its gradient and acts like a
+        learning rate 1/(1 − momentum) times as large. AdamW shrinks the weights apart from the gradient.
+
+    Returns
+    -------
+    float or ndarray
+        B, of the shape of ``lam``.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its range; the message says what is allowed.
+
+    Notes
+    -----
+    e^(−B) is the limit of small steps. What is really left (`remaining_share`) has the logarithm −B (1 + ε)
+    with ε ≈ lr·λ (1 + μ) / (2 (1 − μ)²) − μ / ((1 − μ)·steps) for SGD with momentum μ and constant learning
+    rate (μ = 0 for AdamW): the first part is the size of the steps, the second the run-up of the momentum.
+    Beyond the first of the `decay_limits` the formula does not hold.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> from l2lab.budget import decay_budget
+    >>> round(decay_budget(7e-4, lr=0.1, steps=1000), 6)
+    0.7
+    >>> decay_budget([0, 1e-2], lr=0.1, steps=1000, optimizer="adamw").round(6)
+    array([0., 1.])
+    """
+    lams = _lams(lam)
+    reach = lrs_of(schedule, lr, steps).sum() / (1 - _momentum(momentum, optimizer))
+    return float(lams * reach) if lams.ndim == 0 else lams * reach
+
+
+def remaining_share(
+    lam: ArrayLike,
+    lr: float,
+    steps: int,
+    momentum: float = 0.9,
+    schedule: Schedule = "constant",
+    optimizer: Optimizer = "sgd",
+) -> np.ndarray:
+    """Follow an unsupported weight step by step, exactly as ``torch.optim`` does.
+
+    Parameters
+    ----------
+    lam : float or array-like
+        λ (``weight_decay`` of the optimizer), at least 0.
+    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
+        As for `decay_budget`.
+
+    Returns
+    -------
+    ndarray of shape (..., steps + 1)
+        w_t / w_0 after t = 0, 1, …, steps steps, behind the axes of ``lam``. Without momentum this is
+        Π (1 − lr_t λ). Negative values mean that the weight has swung past zero; beyond the second of the
+        `decay_limits` they grow, in a long run to infinity and NaN.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its range; the message says what is allowed.
+    """
+    lams, mu = _lams(lam), _momentum(momentum, optimizer)
+    w, v = np.ones_like(lams), np.zeros_like(lams)
+    out = [w]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rate in lrs_of(schedule, lr, steps):
+            v = mu * v + lams * w
+            w = w - rate * v
+            out.append(w)
+    return np.stack(out, axis=-1)
+
+
+def lam_needed(
+    share: ArrayLike,
+    lr: float,
+    steps: int,
+    momentum: float = 0.9,
+    schedule: Schedule = "constant",
+    optimizer: Optimizer = "sgd",
+) -> float | np.ndarray:
+    """Find the λ whose budget leaves a given share of an unsupported weight.
+
+    Parameters
+    ----------
+    share : float or array-like
+        What should be left at the end, in (0, 1]; 1e-3 is the usual "dead".
+    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
+        As for `decay_budget`.
+
+    Returns
+    -------
+    float or ndarray
+        λ with e^(−B) = ``share``, of the shape of ``share``. It can be trusted below the first of the
+        `decay_limits`.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its range; the message says what is allowed.
+    """
+    left = np.asarray(share, dtype=np.float64)
+    if left.size == 0 or not np.all((left > 0) & (left <= 1)):
+        raise ValueError(f"share must lie in (0, 1], got {share!r}.")
+    lams = -np.log(left) / decay_budget(1.0, lr, steps, momentum, schedule, optimizer)
+    return float(lams) if lams.ndim == 0 else lams
+
+
+def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd") -> tuple[float, float]:
+    """Give the λ from which decay alone swings around zero, and the λ from which it diverges.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, positive.
+    momentum : float
+        Momentum μ of SGD, in [0, 1). AdamW pays no attention to it.
+    optimizer : {"sgd", "adamw"}
+        For AdamW the limits are those of SGD without momentum.
+
+    Returns
+    -------
+    swings : float
+        (1 − √μ)² / lr. Above it the weight overshoots zero, and the envelope of its swings shrinks by √μ per
+        step, however large λ is.
+    diverges : float
+        2 (1 + μ) / lr. From here on the weight grows.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its range; the message says what is allowed.
+
+    References
+    ----------
+    Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Computational Mathematics
+    and Mathematical Physics 4(5), 1964.
+    """
+    mu, rate = _momentum(momentum, optimizer), float(lrs_of("constant", lr, 1)[0])
+    return (1 - math.sqrt(mu)) ** 2 / rate, 2 * (1 + mu) / rate
+
+
+def _lams(lam: ArrayLike) -> np.ndarray:
+    lams = np.asarray(lam, dtype=np.float64)
+    if not np.all((lams >= 0) & (lams < np.inf)):
+        raise ValueError(f"lam must be finite and at least 0, got {lam!r}.")
+    return lams
+
+
+def _momentum(momentum: float, optimizer: str) -> float:
+    """Momentum that acts on the decay."""
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(map(repr, _OPTIMIZERS))}, got {optimizer!r}.")
+    if isinstance(momentum, bool) or not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum!r}.")
+    return float(momentum) if optimizer == "sgd" else 0.0

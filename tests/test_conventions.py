@@ -1,0 +1,607 @@
+"""Conversions of λ: each row is fitted with what it names and compared with our own minimizer."""
+
+from __future__ import annotations
+
+import doctest
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from matplotlib.mathtext import MathTextParser
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.neural_network import MLPClassifier
+from torch import nn
+
+from l2lab import conventions
+from l2lab.conventions import CONVENTIONS, convert, markdown_table, table
+from l2lab.measures import ridge_path
+from l2lab.networks import MLP
+from l2lab.sweep import sweep
+
+LAM = 0.37
+NOISE_VAR = 0.6
+L2 = [name for name, row in CONVENTIONS.items() if not row.decoupled]
+DECOUPLED = [name for name, row in CONVENTIONS.items() if row.decoupled]
+
+# ---------------------------------------------------------------- our minimizers
+
+
+def problem(loss, n=24, p=4):
+    """Well-conditioned inputs; for regression all centred, so that a bias plays no part."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((n, p))
+    X -= X.mean(axis=0)
+    y = X @ np.array([2.0, -1.0, 0.5, 1.5]) + rng.standard_normal(n)
+    if loss == "squared":
+        return X, y - y.mean()
+    labels = (y > 0.4).astype(int)
+    labels[:4] = 1 - labels[:4]  # no plane separates the classes, so that λ = 0 has a minimizer
+    return X, labels
+
+
+def minimizer(loss, X, y, lam):
+    """Weights that minimize mean loss + (λ/2)‖w‖²; the bias of the logistic regression is free."""
+    if loss == "squared":
+        return ridge_path(X, y, lam)[0]
+    Z = np.column_stack([X, np.ones(len(X))])
+    penalty = np.diag([lam] * X.shape[1] + [0.0])
+    v = np.zeros(Z.shape[1])
+    for _ in range(50):  # Newton
+        p = 1 / (1 + np.exp(-Z @ v))
+        gradient = Z.T @ (p - y) / len(y) + penalty @ v
+        v = v - np.linalg.solve((Z.T * (p * (1 - p))) @ Z / len(y) + penalty, gradient)
+    assert np.abs(gradient).max() < 1e-12
+    return v[:-1]
+
+
+# ---------------------------------------------------------------- one fit per row
+
+
+def half_mse(f, y):
+    return 0.5 * F.mse_loss(f, y)
+
+
+def half_sum(f, y):
+    return 0.5 * F.mse_loss(f, y, reduction="sum")
+
+
+def descend(
+    X,
+    y,
+    loss,
+    *,
+    penalty=None,
+    optimizer=torch.optim.SGD,
+    lr=0.25,
+    steps=500,
+    batch=None,
+    bias=False,
+    **options,
+):
+    """Train a linear model in float64, decaying the weights only; returns the weights."""
+    X, y = torch.tensor(X), torch.tensor(y, dtype=torch.float64)
+    w = torch.zeros(X.shape[1], dtype=torch.float64, requires_grad=True)
+    b = torch.zeros((), dtype=torch.float64, requires_grad=bias)
+    groups = [{"params": [w], **options}, {"params": [b], "weight_decay": 0.0}]
+    optim = optimizer(groups if bias else groups[:1], lr=lr)
+    schedule = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optim, steps) if optimizer != torch.optim.SGD else None
+    )
+    for _ in range(steps):
+        for rows in torch.arange(len(X)).split(batch or len(X)):
+            optim.zero_grad()
+            value = loss(X[rows] @ w + b, y[rows])
+            if penalty is not None:
+                value = value + penalty(w)
+            value.backward()
+            optim.step()
+        if schedule:
+            schedule.step()
+    return w.detach().numpy()
+
+
+def with_sweep(lam, X, y, batch):
+    options = {"dtype": torch.float64, "device": "cpu", "progress": False, "momentum": 0.0}
+    result = sweep(MLP((X.shape[1], 1)), {"train": (X, y[:, None])}, [lam], lrs=0.25, steps=500, **options)
+    return result.weights().ravel()
+
+
+def with_nielsens_rule(lmbda, X, y, batch):
+    w, eta, n = np.zeros(X.shape[1]), 0.25, len(X)
+    for _ in range(500):
+        w = (1 - eta * lmbda / n) * w - eta / n * X.T @ (X @ w - y)
+    return w
+
+
+def with_gaussian_process(prior_var, X, y, batch):
+    # A prior on w is a linear kernel. The posterior mean at the unit vectors is that of w.
+    kernel = ConstantKernel(prior_var, "fixed") * DotProduct(0.0, "fixed")
+    process = GaussianProcessRegressor(kernel, alpha=NOISE_VAR, optimizer=None).fit(X, y)
+    return process.predict(np.eye(X.shape[1]))
+
+
+def with_elastic_net(alpha, X, y, batch):
+    with warnings.catch_warnings():  # "without L1 there are better solvers"
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        return (
+            ElasticNet(alpha=alpha, l1_ratio=0, fit_intercept=False, tol=1e-13, max_iter=10_000)
+            .fit(X, y)
+            .coef_
+        )
+
+
+def with_sgd(kind, **options):
+    def fit(alpha, X, y, batch):
+        return (
+            kind(alpha=alpha, max_iter=3000, tol=None, average=True, random_state=0, **options)
+            .fit(X, y)
+            .coef_.ravel()
+        )
+
+    return fit
+
+
+def with_mlp(alpha, X, y, batch):
+    steps = {
+        "learning_rate_init": 0.5,
+        "momentum": 0.0,
+        "max_iter": 600,
+        "tol": 0.0,
+        "n_iter_no_change": 10_000,
+    }
+    model = MLPClassifier(
+        (), solver="sgd", alpha=alpha, batch_size=batch, shuffle=False, random_state=0, **steps
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(X, y).coefs_[0].ravel()
+
+
+def with_logistic(C, X, y, batch):
+    return (
+        LogisticRegression(C=C, tol=1e-12, max_iter=10_000, solver="newton-cholesky").fit(X, y).coef_.ravel()
+    )
+
+
+def squares(factor):
+    return lambda w: factor * (w**2).sum()
+
+
+# name: (loss, fit(value, X, y, batch) -> weights, relative tolerance)
+FITS = {
+    "l2lab": ("squared", with_sweep, 1e-8),
+    "sgd": ("squared", lambda v, X, y, _: descend(X, y, half_mse, weight_decay=v), 1e-8),
+    "adam": (
+        "squared",
+        lambda v, X, y, _: descend(
+            X, y, half_mse, weight_decay=v, optimizer=torch.optim.Adam, lr=0.1, steps=800
+        ),
+        1e-6,
+    ),
+    "sum_loss": (
+        "squared",
+        lambda v, X, y, _: descend(X, y, half_sum, weight_decay=v, lr=0.25 / len(X)),
+        1e-8,
+    ),
+    "sum_loss_minibatch": (
+        "squared",
+        lambda v, X, y, b: descend(X, y, half_sum, weight_decay=v, lr=0.25 / b, batch=b),
+        1e-8,
+    ),
+    "no_half_penalty": ("squared", lambda v, X, y, _: descend(X, y, half_mse, penalty=squares(v)), 1e-8),
+    "mse_no_half": ("squared", lambda v, X, y, _: descend(X, y, nn.MSELoss(), weight_decay=v, lr=0.12), 1e-8),
+    "d2l_scratch": ("squared", lambda v, X, y, _: descend(X, y, half_mse, penalty=squares(v / 2)), 1e-8),
+    "keras_l2": (
+        "cross-entropy",
+        lambda v, X, y, _: descend(X, y, nn.BCEWithLogitsLoss(), penalty=squares(v), lr=1.0, bias=True),
+        1e-8,
+    ),
+    "keras_l2_mse": (
+        "squared",
+        lambda v, X, y, _: descend(X, y, nn.MSELoss(), penalty=squares(v), lr=0.12),
+        1e-8,
+    ),
+    "ridge": ("squared", lambda v, X, y, _: Ridge(alpha=v, fit_intercept=False).fit(X, y).coef_, 1e-10),
+    "logistic_C": ("cross-entropy", with_logistic, 1e-6),
+    "sgd_classifier": ("cross-entropy", with_sgd(SGDClassifier, loss="log_loss"), 0.03),
+    "sgd_regressor": ("squared", with_sgd(SGDRegressor, fit_intercept=False), 0.03),
+    "elastic_net": ("squared", with_elastic_net, 1e-6),
+    "mlp_classifier": ("cross-entropy", with_mlp, 1e-6),
+    "lambda_over_n": ("squared", with_nielsens_rule, 1e-8),
+    "gaussian_prior": ("squared", with_gaussian_process, 1e-8),
+}
+
+
+def distance(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def test_every_row_has_a_fit_for_the_loss_that_it_names():
+    assert list(FITS) == L2
+    for name, (loss, _, _) in FITS.items():
+        assert CONVENTIONS[name].loss in ("any", loss), name
+        assert CONVENTIONS[name].name == name
+
+
+@pytest.mark.parametrize("name", L2)
+def test_the_converted_setting_has_our_minimizer(name):
+    loss, fit, tolerance = FITS[name]
+    X, y = problem(loss)
+    value = convert(LAM, "l2lab", name, n=len(X), batch_size=len(X), noise_var=NOISE_VAR)
+    w = fit(value, X, y, len(X))
+    assert distance(w, minimizer(loss, X, y, LAM)) < tolerance
+    # What goes wrong most often is far outside: a lost or doubled ½.
+    for wrong in (LAM / 2, LAM * 2):
+        assert distance(w, minimizer(loss, X, y, wrong)) > max(3 * tolerance, 0.1)
+
+
+@pytest.mark.parametrize("name", L2)
+def test_doubling_the_data_halves_lambda_where_n_is_needed_and_changes_nothing_elsewhere(name):
+    loss, fit, tolerance = FITS[name]
+    X, y = problem(loss)
+    value = convert(LAM, "l2lab", name, n=len(X), batch_size=len(X), noise_var=NOISE_VAR)
+    # Minibatches stay as large as they were: each holds the first data set once.
+    w = fit(value, np.tile(X, (2, 1)), np.tile(y, 2), len(X))
+    expected = LAM / 2 if "n" in CONVENTIONS[name].needs else LAM
+    assert distance(w, minimizer(loss, X, y, expected)) < tolerance
+    lam = convert(value, name, "l2lab", n=2 * len(X), batch_size=len(X), noise_var=NOISE_VAR)
+    assert lam == pytest.approx(expected)
+
+
+def test_no_penalty_is_an_infinite_C():
+    X, y = problem("cross-entropy")
+    assert convert(0.0, "l2lab", "logistic_C", n=len(X)) == math.inf
+    assert convert(math.inf, "logistic_C", "l2lab", n=len(X)) == 0.0
+    assert convert(0, "ridge", "gaussian_prior", n=5, noise_var=2.0) == math.inf
+    assert distance(with_logistic(math.inf, X, y, None), minimizer("cross-entropy", X, y, 0.0)) < 1e-6
+
+
+def test_a_gaussian_prior_on_logistic_regression_has_noise_variance_1():
+    X, y = problem("cross-entropy")
+    prior_var = convert(LAM, "l2lab", "gaussian_prior", n=len(X), noise_var=1)
+
+    def negative_log_posterior(f, target):
+        return F.binary_cross_entropy_with_logits(f, target, reduction="sum")
+
+    w = descend(
+        X, y, negative_log_posterior, penalty=squares(1 / (2 * prior_var)), lr=1.0 / len(X), bias=True
+    )
+    assert distance(w, minimizer("cross-entropy", X, y, LAM)) < 1e-8
+
+
+def test_mlp_with_lbfgs_has_one_batch_of_n():
+    X, y = problem("cross-entropy")
+    X, y = np.tile(X, (2, 1)), np.tile(y, 2)
+    alpha = convert(LAM, "l2lab", "mlp_classifier", batch_size=len(X))
+    model = MLPClassifier((), solver="lbfgs", alpha=alpha, batch_size=len(X) // 2, max_iter=5000, tol=1e-12)
+    assert distance(model.fit(X, y).coefs_[0].ravel(), minimizer("cross-entropy", X, y, LAM)) < 1e-4
+
+
+def test_mse_loss_averages_over_outputs_as_the_note_says():
+    X, y = problem("squared")
+    Y = np.column_stack([y, -2 * y, y**2])
+    k, wd = Y.shape[1], LAM
+    inputs, targets = torch.tensor(X), torch.tensor(Y)
+    layer = nn.Linear(X.shape[1], k, bias=False, dtype=torch.float64)
+    optim = torch.optim.SGD(layer.parameters(), lr=0.25, weight_decay=wd)
+    for _ in range(1000):
+        optim.zero_grad()
+        nn.MSELoss()(layer(inputs), targets).backward()
+        optim.step()
+    expected = np.stack([ridge_path(X, column, k / 2 * wd)[0] for column in Y.T])
+    np.testing.assert_allclose(layer.weight.detach().numpy(), expected, atol=1e-9)
+
+
+def test_elastic_net_in_general_as_the_note_says():
+    X, y = problem("squared")
+    w = ElasticNet(alpha=0.5, l1_ratio=0.3, fit_intercept=False, tol=1e-12, max_iter=10_000).fit(X, y).coef_
+    assert (w != 0).all()
+    residual = X.T @ (X @ w - y) / len(X) + 0.5 * 0.3 * np.sign(w) + 0.5 * (1 - 0.3) * w
+    assert np.abs(residual).max() < 1e-6
+
+
+def test_two_cells_of_one_chapter_differ_by_a_factor_of_two():
+    assert convert(3.0, "d2l_scratch", "l2lab") == 3.0
+    assert convert(3.0, "mse_no_half", "l2lab") == 1.5
+    assert convert(3.0, "d2l_scratch", "mse_no_half") == 6.0
+    assert convert(3.0, "keras_l2_mse", "d2l_scratch") == 3.0
+
+
+def test_known_numbers():
+    assert convert(1.0, "ridge", "l2lab", n=1000) == pytest.approx(1e-3)
+    assert convert(1.0, "logistic_C", "l2lab", n=500) == pytest.approx(2e-3)
+    assert convert(5.0, "lambda_over_n", "sgd", n=50_000) == pytest.approx(1e-4)
+    assert convert(0.01, "keras_l2", "sgd") == pytest.approx(0.02)
+    assert convert(1e-4, "mlp_classifier", "l2lab", batch_size=200) == pytest.approx(5e-7)
+    assert convert(4.0, "gaussian_prior", "l2lab", n=10, noise_var=2.0) == pytest.approx(0.05)
+
+
+# ---------------------------------------------------------------- AdamW
+
+
+def test_adamw_decays_by_lr_times_weight_decay_per_step():
+    w = torch.full((3,), 2.0, dtype=torch.float64, requires_grad=True)
+    w.grad = torch.zeros_like(w)
+    torch.optim.AdamW([w], lr=0.1, weight_decay=0.3).step()
+    np.testing.assert_allclose(w.detach(), 2.0 * (1 - 0.1 * 0.3))
+
+
+def test_adamw_of_pytorch_follows_the_paper_after_conversion():
+    X, y = problem("squared")
+    base, steps, decay, (beta1, beta2), eps = 0.05, 40, 0.02, (0.9, 0.999), 1e-8
+    multiplier = [0.5 * (1 + math.cos(math.pi * t / steps)) for t in range(steps)]
+
+    # The paper's update: the schedule multiplies step and decay, the learning rate only the step.
+    w, m, v = np.full(4, 3.0), 0.0, 0.0
+    for t, eta in enumerate(multiplier, start=1):
+        g = X.T @ (X @ w - y) / len(X)
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        step = base * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        w = w - eta * (step + decay * w)
+
+    theirs = torch.full((4,), 3.0, dtype=torch.float64, requires_grad=True)
+    wd = convert(decay, "adamw_paper", "adamw", lr=base)
+    assert wd == pytest.approx(0.4)
+    optim = torch.optim.AdamW([theirs], lr=base, betas=(beta1, beta2), eps=eps, weight_decay=wd)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optim, lambda t: multiplier[min(t, steps - 1)])
+    for _ in range(steps):
+        optim.zero_grad()
+        half_mse(torch.tensor(X) @ theirs, torch.tensor(y)).backward()
+        optim.step()
+        schedule.step()
+    np.testing.assert_allclose(theirs.detach(), w, rtol=1e-9)
+    assert convert(wd, "adamw", "adamw_paper", lr=base) == pytest.approx(decay)
+
+
+def test_why_adamw_is_refused_it_does_not_end_where_the_penalty_would():
+    # Full batches and a step size that ends at 0: a gradient divided by its own size wins over the decay as
+    # long as |w| < 1/wd, and AdamW ends at the least-squares solution, whatever wd is. Adam with the penalty
+    # ends at the ridge solution. (Short memory, so that the size is that of the present gradient.)
+    X, y = problem("squared")
+    wd = 0.3
+    options = {"weight_decay": wd, "lr": 0.05, "steps": 1500, "betas": (0.9, 0.9)}
+    least_squares, ridge = minimizer("squared", X, y, 0.0), minimizer("squared", X, y, wd)
+    assert np.abs(least_squares).max() < 1 / wd
+    assert distance(ridge, least_squares) > 0.2
+    assert distance(descend(X, y, half_mse, optimizer=torch.optim.AdamW, **options), least_squares) < 1e-3
+    assert distance(descend(X, y, half_mse, optimizer=torch.optim.Adam, **options), ridge) < 1e-3
+
+
+@pytest.mark.parametrize("decoupled", DECOUPLED)
+@pytest.mark.parametrize("other", L2)
+def test_adamw_is_not_converted_to_a_penalty(decoupled, other):
+    context = {"n": 10, "lr": 0.1, "batch_size": 5, "noise_var": 1.0}
+    for source, target in ((decoupled, other), (other, decoupled)):
+        with pytest.raises(
+            ValueError, match=f"'{decoupled}' is decoupled weight decay: .* no λ corresponds to it"
+        ):
+            convert(0.1, source, target, **context)
+    with pytest.raises(ValueError, match="decay per step"):
+        CONVENTIONS[decoupled].to_lam(0.1, lr=0.1)
+    with pytest.raises(ValueError, match="decay per step"):
+        CONVENTIONS[decoupled].from_lam(0.1, lr=0.1)
+
+
+# ---------------------------------------------------------------- properties
+
+names = st.sampled_from(L2)
+strengths = st.floats(1e-9, 1e9)
+contexts = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 10**9),
+        "batch_size": st.integers(1, 10**5),
+        "lr": st.floats(1e-6, 10),
+        "noise_var": st.floats(1e-6, 1e6),
+    }
+)
+
+
+@settings(deadline=None)
+@given(strengths, names, names, names, contexts)
+def test_there_and_back_and_by_a_detour(value, a, b, c, context):
+    there = convert(value, a, b, **context)
+    assert isinstance(there, float)
+    assert 0 < there < math.inf
+    assert convert(there, b, a, **context) == pytest.approx(value, rel=1e-13)
+    assert convert(there, b, c, **context) == pytest.approx(convert(value, a, c, **context), rel=1e-13)
+    assert convert(value, a, a, **context) == pytest.approx(value, rel=1e-13)
+    assert CONVENTIONS[a].to_lam(value, **context) == convert(value, a, "l2lab", **context)
+    assert CONVENTIONS[b].from_lam(value, **context) == convert(value, "l2lab", b, **context)
+
+
+@settings(deadline=None)
+@given(strengths, st.floats(1.001, 100), names, names, contexts)
+def test_more_of_one_is_more_or_less_of_the_other(value, factor, a, b, context):
+    small, large = convert([value, value * factor], a, b, **context)
+    opposite = CONVENTIONS[a].decreasing != CONVENTIONS[b].decreasing
+    assert (small > large) if opposite else (small < large)
+
+
+@settings(deadline=None)
+@given(strengths, names, contexts, st.integers(2, 50))
+def test_with_more_samples_the_same_setting_is_less_penalty(value, name, context, times):
+    before = CONVENTIONS[name].to_lam(value, **context)
+    after = CONVENTIONS[name].to_lam(value, **{**context, "n": context["n"] * times})
+    scale = times if "n" in CONVENTIONS[name].needs else 1
+    assert after * scale == pytest.approx(before, rel=1e-13)
+
+
+@settings(deadline=None)
+@given(st.lists(strengths, min_size=1, max_size=6), names, names, contexts)
+def test_arrays_go_entry_by_entry(values, a, b, context):
+    together = convert(np.array([values, values]), a, b, **context)
+    assert together.shape == (2, len(values))
+    np.testing.assert_array_equal(together[1], [convert(value, a, b, **context) for value in values])
+
+
+@settings(deadline=None)
+@given(strengths, st.floats(1e-6, 10))
+def test_the_two_adamw_conventions_convert_into_each_other(value, lr):
+    wd = convert(value, "adamw_paper", "adamw", lr=lr)
+    assert wd * lr == pytest.approx(value)
+    assert convert(wd, "adamw", "adamw_paper", lr=lr) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("name", L2)
+def test_zero_means_no_penalty_everywhere(name):
+    context = {"n": 7, "batch_size": 3, "noise_var": 2.0}
+    setting = CONVENTIONS[name].from_lam(0.0, **context)
+    assert setting == (math.inf if CONVENTIONS[name].decreasing else 0.0)
+    assert CONVENTIONS[name].to_lam(setting, **context) == 0.0
+
+
+def test_whole_numbers_and_tensors_are_values_too():
+    assert convert(np.int64(10), "ridge", "l2lab", n=np.int64(5)) == 2.0
+    np.testing.assert_allclose(convert(torch.tensor([1.0, 2.0]), "keras_l2", "sgd"), [2, 4])
+    assert convert(np.array(1.0), "keras_l2", "sgd") == 2.0
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((0.1, "rigde", "l2lab"), {"n": 5}, "source='rigde' .* did you mean 'ridge'"),
+        ((0.1, "l2lab", "logistic_c"), {"n": 5}, "target='logistic_c' .* did you mean 'logistic_C'"),
+        ((0.1, "l2lab", "zzz"), {}, "known are l2lab, sgd"),
+        ((0.1, None, "l2lab"), {}, "source=None"),
+        ((-0.1, "sgd", "l2lab"), {}, "weight_decay of 'sgd' must be finite and at least 0"),
+        ((math.nan, "sgd", "l2lab"), {}, "finite and at least 0"),
+        ((math.inf, "sgd", "l2lab"), {}, "finite and at least 0"),
+        (([0.1, -1], "sgd", "l2lab"), {}, "at least 0"),
+        ((0.0, "logistic_C", "l2lab"), {"n": 5}, "C of 'logistic_C' must be above 0"),
+        ((math.nan, "logistic_C", "l2lab"), {"n": 5}, "above 0"),
+        ((-1, "gaussian_prior", "l2lab"), {"n": 5, "noise_var": 1}, "τ² of 'gaussian_prior' must be above 0"),
+        (("0.1", "sgd", "l2lab"), {}, "must be a number"),
+        ((True, "sgd", "l2lab"), {}, "must be a number"),
+        ((None, "sgd", "l2lab"), {}, "must be a number"),
+        (([], "sgd", "l2lab"), {}, "must be a number"),
+        ((1j, "sgd", "l2lab"), {}, "must be a number"),
+        ((0.1, "ridge", "l2lab"), {}, "'ridge' cannot .* pass n=…, the number of training samples"),
+        ((0.1, "l2lab", "ridge"), {"batch_size": 3}, "'ridge' cannot .* pass n="),
+        ((0.1, "l2lab", "gaussian_prior"), {}, "pass n=.* and noise_var="),
+        ((0.1, "mlp_classifier", "l2lab"), {"n": 50}, "pass batch_size="),
+        ((0.1, "adamw", "adamw_paper"), {}, "pass lr="),
+        ((0.1, "ridge", "l2lab"), {"n": 0}, "n .* must be a whole number of at least 1, got 0"),
+        ((0.1, "ridge", "l2lab"), {"n": 2.5}, "whole number"),
+        ((0.1, "ridge", "l2lab"), {"n": True}, "whole number"),
+        ((0.1, "ridge", "l2lab"), {"n": "5"}, "whole number"),
+        ((0.1, "sgd", "l2lab"), {"n": -5}, "whole number"),  # not needed, but wrong
+        ((0.1, "adamw", "adamw_paper"), {"lr": 0.0}, "lr .* must be a finite number above 0"),
+        ((0.1, "l2lab", "gaussian_prior"), {"n": 5, "noise_var": math.nan}, "noise_var .* above 0"),
+        ((1e-320, "l2lab", "logistic_C"), {"n": 5}, "too small or too large"),
+        ((1e308, "l2lab", "ridge"), {"n": 1000}, "too small or too large"),
+        ((5e-324, "mse_no_half", "l2lab"), {}, "too small or too large"),
+        ((1e308, "keras_l2", "logistic_C"), {"n": 10**9}, "too small or too large"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused_with_a_reason(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        convert(*arguments, **options)
+
+
+def test_unknown_context_is_refused():
+    with pytest.raises(ValueError, match="'samples' plays no part"):
+        CONVENTIONS["ridge"].to_lam(0.1, samples=5)
+
+
+# ---------------------------------------------------------------- the table
+
+
+def cells(markdown):
+    """Content of each cell, row by row, as a Markdown parser with tables and dollar signs reads it."""
+    parser = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
+    rows = []
+    for token in parser.parse(markdown):
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline":
+            rows[-1].append(token.children)
+    return rows
+
+
+def test_the_markdown_table_has_four_cells_per_convention_and_its_formulas_parse():
+    head, *rows = cells(markdown_table())
+    assert len(head) == 4
+    assert len(rows) == len(CONVENTIONS)
+    latex = MathTextParser("path")
+    for row, convention in zip(rows, CONVENTIONS.values(), strict=True):
+        assert len(row) == 4
+        where, objective, formula, _ = row
+        assert [token.type for token in objective] == ["math_inline"]
+        assert [token.type for token in formula] == ["text" if convention.decoupled else "math_inline"]
+        for token in where + objective + formula:
+            if token.type == "math_inline":
+                # The one command that Matplotlib's parser, an independent reader of LaTeX, lacks.
+                latex.parse(
+                    "$" + token.content.replace(r"\lVert", r"\Vert").replace(r"\rVert", r"\Vert") + "$"
+                )
+
+
+@pytest.mark.parametrize("name", L2)
+def test_the_printed_formula_is_the_factor(name):
+    # Evaluates the LaTeX of the column "λ of this book" with numbers.
+    row = CONVENTIONS[name]
+    context = {"n": 7, "batch_size": 3, "noise_var": 0.3}
+    value = 0.45
+    text = row.formula
+    for latex, python in (
+        (r"\cdot", "*"),
+        (r"2\lambda'", "2*v"),
+        (r"n\tau^2", "n*v"),
+        (r"nC", "n*v"),
+        (r"\sigma^2", "s"),
+        (r"\mathrm{wd}", "v"),
+        (r"\mathrm{alpha}", "v"),
+        (r"\mathrm{l2}", "v"),
+        (r"\lambda'", "v"),
+        (r"\lambda", "v"),
+    ):
+        text = text.replace(latex, python)
+    numbers = {"v": value, "n": 7, "B": 3, "s": 0.3}
+    assert row.to_lam(value, **context) == pytest.approx(eval(text, {"__builtins__": {}}, numbers))
+
+
+def test_the_table_says_what_to_write_for_the_same_lambda():
+    rows = {row.name: row for row in table(n=1000, lam=0.01, batch_size=50, noise_var=2.0)}
+    assert list(rows) == list(CONVENTIONS)
+    assert rows["ridge"].value == pytest.approx(10)
+    assert rows["logistic_C"].value == pytest.approx(0.1)
+    assert rows["gaussian_prior"].value == pytest.approx(0.2)
+    assert rows["sum_loss_minibatch"].value == pytest.approx(0.5)
+    assert rows["adamw"].value is None
+    text = markdown_table(n=1000, lam=0.01, batch_size=50, noise_var=2.0)
+    for line, value in zip(text.splitlines()[2:], rows.values(), strict=True):
+        expected = "none" if value.value is None else f"{value.value:g}"
+        assert line.rsplit("|", 2)[1].strip() == expected
+    assert "1/(nC)$ | inf |" in markdown_table(lam=0.0)
+
+
+def test_the_batch_of_the_table_is_that_of_scikit_learn():
+    values = [{row.name: row.value for row in table(n=n, lam=1.0)}["mlp_classifier"] for n in (50, 5000)]
+    assert values == [50, 200]
+
+
+@pytest.mark.parametrize("arguments", [{"n": 0}, {"lam": -1.0}, {"lam": math.nan}, {"batch_size": 0}])
+def test_the_table_refuses_bad_input(arguments):
+    with pytest.raises(ValueError, match="must be"):
+        markdown_table(**arguments)
+
+
+def test_the_examples_of_the_docstring():
+    assert doctest.testmod(conventions).attempted >= 2
+    assert doctest.testmod(conventions).failed == 0
