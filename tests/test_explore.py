@@ -28,11 +28,13 @@ from l2lab.explore import (
     Control,
     LambdaExplorer,
     bars_panel,
+    budget_panel,
     compact_state,
     curves_panel,
     field_panel,
     fit_panel,
     geometry_panel,
+    heatmap_panel,
     hist_panel,
     lasso_2d,
     paths_panel,
@@ -66,7 +68,16 @@ def every_panel() -> list[explore.Panel]:
         fit_panel(x, x * np.ones((L, 1)), np.c_[x, x], np.sin(x)),
         field_panel(rng.random((L, 6, 8)), (-1, 1, -2, 2), [[0, 0, 1], [0.5, 1, 0]]),
         geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5]),
+        heatmap_panel(heat(), [0.01, 0.1, 1], title="Accuracy", marks={"article": (2, 1)}),
+        budget_panel(),
     ]
+
+
+def heat() -> np.ndarray:
+    """A map whose best cell is (4, 1), with runs that diverged at the largest learning rate."""
+    z = 0.9 - 0.02 * (np.arange(L)[:, None] - 4) ** 2 - 0.1 * (np.arange(3) - 1) ** 2
+    z[3:, 2] = np.nan
+    return z
 
 
 def decoded(e: LambdaExplorer, k: int, key: str) -> np.ndarray:
@@ -85,6 +96,10 @@ class TestBuffer:
             for key, a in p.arrays.items():
                 assert e.panels[k]["arrays"][key]["offset"] % 8 == 0  # typed arrays need it
                 np.testing.assert_array_equal(decoded(e, k, key), a)
+
+    def test_a_histogram_says_what_it_counts(self) -> None:
+        assert hist_panel([0, 1], [[1], [2]]).spec["noun"] == "weights"
+        assert hist_panel([0, 1], [[1], [2]], noun="logits").spec["noun"] == "logits"
 
     def test_counts_take_the_smallest_integers_that_hold_them(self) -> None:
         kinds = [
@@ -145,6 +160,27 @@ class TestBuffer:
         assert [names[k - 1] for k in spec["colors"][:2]] == ["vermillion", "blue"]
         assert len(set(spec["colors"])) == 3
         assert curves_panel({"a": LAMS}, colors={"a": "gold"}).spec["colors"] == [names.index("gold") + 1]
+
+    def test_map_keeps_what_diverged_and_finds_the_best(self) -> None:
+        p = heatmap_panel(heat(), [0.01, 0.1, 1], title="Accuracy")
+        e = explorer(panels=[p])
+        np.testing.assert_allclose(decoded(e, 0, "z"), heat(), rtol=1e-6)  # NaN where NaN was
+        assert "NaN" not in json.dumps(e.panels)  # JSON has none
+        assert p.spec["at"] == [4, 1]
+        assert heatmap_panel(heat(), [0.01, 0.1, 1], title="t", best="min").spec["at"] == [0, 0]
+        assert heatmap_panel(heat(), [0.01, 0.1, 1], title="t", best=None).spec["at"] is None
+        assert p.spec["zlim"] == pytest.approx([np.nanmin(heat()), np.nanmax(heat())])
+
+    def test_map_of_one_value_has_a_scale(self) -> None:
+        for value in (0.0, 0.7, -3.0):
+            low, high = heatmap_panel(np.full((2, 2), value), [1, 2], title="t").spec["zlim"]
+            assert low < value < high
+
+    def test_budget_sends_a_run_and_no_numbers(self) -> None:
+        p = budget_panel(lr=0.01, steps=np.int64(50), schedule="linear", optimizer="adamw")
+        assert p.n_lams is None
+        assert not p.arrays
+        assert (p.spec["lr"], p.spec["steps"], p.spec["schedule"]) == (0.01, 50, "linear")
 
     def test_true_features_come_first(self) -> None:
         spec = paths_panel(np.ones((2, 3)), groups=np.array([False, True, False])).spec
@@ -273,6 +309,34 @@ class TestBadInput:
             (lambda: geometry_panel(np.eye(2), [1, 1], norms=["l3"]), "norms"),
             (lambda: geometry_panel(np.eye(2), [1, 1], norms=[]), "norms"),
             (lambda: geometry_panel(np.eye(2), [1, 1], extent=0.5), "extent"),
+            (lambda: heatmap_panel([1, 2], [1, 2], title="t"), "2 axes"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2, 3], title="t"), "one column per entry"),
+            (lambda: heatmap_panel([[1, 2]], [0, 1], title="t"), "positive"),
+            (lambda: heatmap_panel([[1, 2]], [2, 1], title="t"), "increase"),
+            (lambda: heatmap_panel([[1, 2]], [1, np.nan], title="t"), "NaN"),
+            (lambda: heatmap_panel([[1, np.inf]], [1, 2], title="t"), "not infinity"),
+            (lambda: heatmap_panel([[1, 1e300]], [1, 2], title="t"), "not infinity"),
+            (lambda: heatmap_panel([[np.nan, np.nan]], [1, 2], title="t"), "finite"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", digits=0), "digits"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", digits=True), "digits"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", best="most"), "best must"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", zlim=(1, 1)), "zlim"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title=""), "title"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", marks={"a": (1, 0)}), "mark 'a'"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", marks={"a": (0.0, 1.0)}), "mark 'a'"),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", marks={"a": (0,)}), "mark 'a'"),
+            (
+                lambda: heatmap_panel([[1, 2]], [1, 2], title="t", marks=dict.fromkeys("abcde", (0, 0))),
+                "at most 4",
+            ),
+            (lambda: heatmap_panel([[1, 2]], [1, 2], title="t", notes=["a", "b"]), "notes"),
+            (lambda: budget_panel(lr=0), "lr must"),
+            (lambda: budget_panel(steps=0), "steps must"),
+            (lambda: budget_panel(steps=10**7), "at most 1,000,000"),
+            (lambda: budget_panel(momentum=1), "momentum must"),
+            (lambda: budget_panel(schedule="step"), "schedule must"),
+            (lambda: budget_panel(optimizer="adam"), "optimizer must"),
+            (lambda: budget_panel(title=""), "title"),
         ],
     )
     def test_panel(self, make, message: str) -> None:
@@ -436,7 +500,7 @@ class TestPicture:
         with plt.rc_context({"font.size": 20, "axes.facecolor": "black"}):  # a reader's style must not matter
             one = explorer(panels=panels).fallback_png()
         assert one == explorer(panels=panels).fallback_png()
-        assert len(one) < 120_000
+        assert len(one) < 140_000
         image = Image.open(io.BytesIO(one))
         assert image.width == pytest.approx(7.6 * 144, abs=1)
         assert image.convert("RGB").getpixel((3, 3)) == (255, 255, 255)
@@ -450,7 +514,20 @@ class TestPicture:
     def test_unusual_grids(self, lams) -> None:
         n = len(lams)
         panels = [curve(n), geometry_panel(np.eye(2), [1, 1]), bars_panel(np.zeros((n, 2)))]
+        panels += [heatmap_panel(np.ones((n, 1)), [0.1], title="t"), budget_panel(lr=50.0)]
         assert explorer(lams, panels).fallback_png()
+
+    def test_map_frames_the_column_of_the_start(self) -> None:
+        panels = [heatmap_panel(heat(), [0.01, 0.1, 1], title="t")]
+        assert (
+            explorer(panels=panels, index=1).fallback_png() != explorer(panels=panels, index=5).fallback_png()
+        )
+
+    def test_budget_follows_the_run(self) -> None:
+        runs = [{}, {"steps": 500}, {"momentum": 0.0}, {"schedule": "linear"}, {"optimizer": "adamw"}]
+        pictures = [explorer(panels=[budget_panel(**run)]).fallback_png() for run in runs]
+        assert pictures[2] == pictures[4]  # AdamW decays like SGD without momentum
+        assert len(set(pictures)) == 4
 
 
 class TestGeometry:

@@ -1,8 +1,8 @@
 """The λ explorer: one slider over λ, panels drawn in the browser, in Jupyter, Colab and on the page.
 
 `LambdaExplorer` takes a grid of λ and panels: `hist_panel`, `curves_panel`, `paths_panel`, `bars_panel`,
-`fit_panel`, `field_panel` and `geometry_panel`. All numbers are computed before, for all λ; the browser only
-draws.
+`fit_panel`, `field_panel` and `heatmap_panel`, whose numbers are computed before, for all λ, so that the
+browser only draws; `geometry_panel` and `budget_panel` are so small that the browser computes them.
 """
 
 from .explorer import Control, LambdaExplorer, compact_state
@@ -11,10 +11,12 @@ from .panels import (
     PALETTE,
     Panel,
     bars_panel,
+    budget_panel,
     curves_panel,
     field_panel,
     fit_panel,
     geometry_panel,
+    heatmap_panel,
     hist_panel,
     paths_panel,
 )
@@ -25,11 +27,13 @@ __all__ = [
     "LambdaExplorer",
     "Panel",
     "bars_panel",
+    "budget_panel",
     "compact_state",
     "curves_panel",
     "field_panel",
     "fit_panel",
     "geometry_panel",
+    "heatmap_panel",
     "hist_panel",
     "lasso_2d",
     "paths_panel",

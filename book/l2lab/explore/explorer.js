@@ -108,24 +108,29 @@ function lamScale(lams, r0, r1) {
   const z = lams[0] === 0 ? 1 : 0, g = lams.map((v) => Math.log10(v)), at = lin(g[z], g.at(-1), r0 + (z ? 30 : 0), r1);
   return { z, at, x: g.map((v, i) => (z && !i ? r0 : at(v))), marks: (n) => [...(z ? [[r0, "0"]] : []), ...logTicks(g[z], g.at(-1), n).map(([v, t]) => [at(Math.log10(v)), t])] };
 }
-function lamAxis(f, B, ctx) {
-  const sc = lamScale(ctx.lams, B.l + 5, B.r - 5);
-  xAxis(f, B, sc.marks(clamp(Math.floor((B.r - B.l) / 44), 2, 9)), ctx.label);
-  if (sc.z) s("path", { class: "break", d: `M${B.l + 16} ${B.b + 4}l4 -8m4 0l-4 8` }, f.svg);
-  // the panel itself is a slider for the mouse and the finger (the keyboard has the real one)
+// the panel itself is a slider for the mouse and the finger (the keyboard has the real one); x: places of the grid
+function scrub(f, x, ctx) {
   const go = (ev) => {
     const r = f.svg.getBoundingClientRect(), px = ((ev.clientX - r.left) / r.width) * f.W;
     let k = 0;
-    sc.x.forEach((x, i) => { if (Math.abs(x - px) < Math.abs(sc.x[k] - px)) k = i; });
+    x.forEach((u, i) => { if (Math.abs(u - px) < Math.abs(x[k] - px)) k = i; });
     ctx.set(k);
   };
   f.svg.classList.add("scrub");
   f.svg.onpointerdown = (ev) => { if (ev.button === 0) { f.svg.setPointerCapture(ev.pointerId); go(ev); } };
   f.svg.onpointermove = (ev) => { if (f.svg.hasPointerCapture(ev.pointerId)) go(ev); };
+}
+const lamBreak = (f, x, y) => s("path", { class: "break", d: `M${f1(x)} ${y + 4}l4 -8m4 0l-4 8` }, f.svg);
+const lamTicks = (B) => clamp(Math.floor((B.r - B.l) / 44), 2, 9);
+function lamAxis(f, B, ctx) {
+  const sc = lamScale(ctx.lams, B.l + 5, B.r - 5);
+  xAxis(f, B, sc.marks(lamTicks(B)), ctx.label);
+  if (sc.z) lamBreak(f, B.l + 16, B.b);
+  scrub(f, sc.x, ctx);
   return sc.x;
 }
 const cursor = (f, B) => { const e = s("path", { class: "cursor", d: `M0 ${B.t - 4}V${B.b}` }, f.svg); return (x) => e.setAttribute("transform", `translate(${f1(x)})`); };
-const clipTo = (f, B) => { const c = s("clipPath", { id: newId() }, f.svg); s("rect", { x: B.l, y: B.t - 5, width: B.r - B.l, height: B.b - B.t + 5 }, c); return s("g", { "clip-path": `url(#${c.id})` }, f.svg); };
+const clipTo = (f, B) => { const c = s("clipPath", { id: newId() }, f.svg); s("rect", { x: B.l, y: B.t - 5, width: Math.max(B.r - B.l, 0), height: B.b - B.t + 5 }, c); return s("g", { "clip-path": `url(#${c.id})` }, f.svg); };
 function range(p, values, pad = 0.06) {
   if (p.ylim) return p.ylim;
   let lo = Infinity, hi = -Infinity;
@@ -137,6 +142,15 @@ function range(p, values, pad = 0.06) {
 // the 256 codes of a field stand for 2p - 1, finest around the boundary (see field_panel)
 const MARGIN = Float32Array.from({ length: 256 }, (_, u) => { const t = (u - 127.5) / 127.5; return t * Math.abs(t); });
 
+// colours of a heat map: close to cividis, even in lightness and the same for all kinds of colour vision
+const RAMP = [[0, 34, 78], [65, 77, 107], [124, 123, 120], [188, 175, 111], [253, 231, 55]];
+const ramp = (t) => { const k = Math.min((t * 4) | 0, 3), u = t * 4 - k; return RAMP[k].map((c, j) => Math.round(c + u * (RAMP[k + 1][j] - c))); };
+// black or white, whichever has the higher contrast
+const ink = (c) => (c.reduce((t, v, j) => t + [0.2126, 0.7152, 0.0722][j] * (v / 255) ** 2.2, 0) > 0.179 ? "#000" : "#fff");
+const starry = (x, y, r) => polyline(10, (k) => x + (k % 2 ? 0.42 : 1) * r * Math.sin((k * Math.PI) / 5), (k) => y - (k % 2 ? 0.42 : 1) * r * Math.cos((k * Math.PI) / 5)) + "Z";
+const cross = (x, y, r) => `M${f1(x - r)} ${f1(y - r)}l${2 * r} ${2 * r}m0 ${-2 * r}l${-2 * r} ${2 * r}`;
+const bare = (t) => t.replace(/ *\(.*\)$/, "");
+
 // ---- panels -----------------------------------------------------------------------------------------------------
 const PANELS = {
   hist(p, a, ctx, f) {
@@ -146,7 +160,7 @@ const PANELS = {
     if (z) for (const v of z) if (v > top) top = v;
     const lo = Math.log10(0.6), hi = Math.log10(top * 1.9), yt = logTicks(0, hi, 4).map(([v]) => v).filter((v) => v >= 1);
     const B = box(f, yt.map(count)), L = B.l + (z ? 66 : 0), y0 = lin(lo, hi, B.b, B.t), y = (v) => y0(Math.log10(v)), x = lin(e[0], e[n], L, B.r);
-    yAxis(f, B, yt.map((v) => [y(v), count(v)]), "number of weights, log axis");
+    yAxis(f, B, yt.map((v) => [y(v), count(v)]), `number of ${p.noun}, log axis`);
     xAxis(f, B, ticks(e[0], e[n], (B.r - L) / 60).map((v) => [x(v), fmt(v)]), p.xlabel, L);
     const bars = once((i) => { let d = ""; for (let k = 0; k < n; k++) { const v = c[i * n + k]; if (v) d += `M${f1(x(e[k]) + 0.3)} ${B.b}V${f1(y(v))}H${f1(x(e[k + 1]) - 0.3)}V${B.b}Z`; } return d; });
     const path = s("path", { fill: color(1) }, f.svg);
@@ -169,11 +183,11 @@ const PANELS = {
     }
     return (i) => {
       path.setAttribute("d", bars(i));
-      if (!z) return `${count(sum(i))} weights.`;
+      if (!z) return `${count(sum(i))} ${p.noun}.`;
       bar.setAttribute("d", bar.d(z[i]));
       num.textContent = count(z[i]);
       num.setAttribute("y", f1((z[i] ? y(z[i]) : B.b) - 5));
-      return `${count(z[i])} of ${count(sum(i) + z[i])} weights are exactly 0.`;
+      return `${count(z[i])} of ${count(sum(i) + z[i])} ${p.noun} are exactly 0.`;
     };
   },
 
@@ -325,6 +339,87 @@ const PANELS = {
     };
   },
 
+  heatmap(p, a, ctx, f) {
+    const v = a.z, [L, R] = v.shape, lams = ctx.lams, gap = lams[0] === 0 ? 9 : 0, at = (i, r) => v[i * R + r], [lo, hi] = p.zlim;
+    const digits = (u) => { const t = u.toPrecision(p.digits); return /e/.test(t) || (u && Math.abs(u) < 1e-3) ? fmt(u, p.digits) : minus(t); };
+    const show = p.percent ? (u) => digits(100 * u) + " %" : digits, zt = ticks(lo, hi, 4).map((u) => [u, p.percent ? fmt(100 * u) + " %" : fmt(u)]);
+    const B = box(f, p.ys.map((u) => fmt(u)), 26 + Math.max(...zt.map((t) => wide(t[1])))), w = (B.r - B.l - gap) / L, d = (B.b - B.t) / R;
+    const x = (k) => B.l + (k + 0.5) * w + (k < 1 ? 0 : gap), y = (r) => B.b - (r + 0.5) * d, xs = lams.map((_, i) => x(i));
+    yAxis(f, B, p.ys.map((u, r) => [y(r), fmt(u)]).filter((_, r) => r % Math.ceil(15 / d) === 0), p.ylabel, false);
+    // a label for each column where they fit, else round numbers at their places between the columns
+    const each = lams.map((u) => fmt(u, 2)), sc = lamScale(lams, 0, 1e3), place = (u) => { let k = 0; while (k < L - 2 && sc.x[k + 1] <= u + 1e-6) k++; return x(k + (u - sc.x[k]) / (sc.x[k + 1] - sc.x[k])); };
+    xAxis(f, B, Math.max(...each.map(wide)) + 8 < w ? each.map((t, i) => [xs[i], t]) : sc.marks(lamTicks(B)).map(([u, t]) => [place(u), t]), p.xlabel || ctx.label);
+    if (gap) lamBreak(f, B.l + w, B.b);
+    scrub(f, xs, ctx);
+    // numbers where they fit beside or below a mark
+    const num = (u) => digits(p.percent ? 100 * u : u), tw = Math.max(...Array.from(v, (u) => (u === u ? wide(num(u)) : 0))), beside = w >= tw + 40, told = beside ? d >= 16 : w >= tw + 6 && d >= 34, dx = told && beside ? -tw / 2 - 11 : 0, dy = told && !beside ? -9 : 0, thin = w > 7 && d > 7 ? 1 : 0;
+    let lost = "";
+    for (let i = 0; i < L; i++) for (let r = 0; r < R; r++) {
+      const u = at(i, r), c = ramp(clamp((u - lo) / (hi - lo), 0, 1)), none = u !== u;
+      s("rect", { x: f1(xs[i] - w / 2), y: f1(y(r) - d / 2), width: f1(w - thin), height: f1(d - thin), ...(none ? { class: "lost" } : { fill: `rgb(${c})` }) }, f.svg);
+      if (none) lost += cross(xs[i], y(r), Math.min(w, d, 14) * 0.3);
+      else if (told) tint(text(f.svg, f1(xs[i]), f1(y(r) + 4 - dy), num(u)), ink(c));
+    }
+    s("path", { class: "cross", d: lost }, f.svg);
+    // colour bar
+    const G = s("linearGradient", { id: newId(), x1: 0, x2: 0, y1: 1, y2: 0 }, f.svg), zy = lin(lo, hi, B.b, B.t), b0 = B.r + 9;
+    RAMP.forEach((c, k) => s("stop", { offset: k / 4, "stop-color": `rgb(${c})` }, G));
+    s("rect", { x: b0, y: B.t, width: 9, height: B.b - B.t, fill: `url(#${G.id})` }, f.svg);
+    for (const [u, t] of zt) text(f.svg, b0 + 13, zy(u) + 4, t, "tick", "start");
+    // the names of both scales share a line where it is wide enough
+    const apart = wide(p.ylabel) + wide(p.zlabel) + 20 < f.W;
+    if (apart) text(f.svg, f.W, 12, p.zlabel, "label", "end");
+    // what the slider moves: a frame around the column and a ring around the best of its cells
+    const frame = s("g", {}, f.svg), [bi, br] = p.at || [], size = clamp(Math.min(w, d) * 0.4, 4, 7);
+    for (const k of ["under", "over"]) s("rect", { x: f1(-w / 2 - 1), y: B.t - 1, width: f1(w + 1), height: B.b - B.t + 1, class: "frame " + k }, frame);
+    const ring = s("g", {}, f.svg);
+    if (p.best) {
+      for (const k of ["under", "over"]) s("circle", { r: size, class: "halo-ring " + k }, ring);
+      s("path", { class: "best-cell", d: starry(xs[bi] + dx, y(br) + dy, size) }, f.svg);
+    }
+    p.marks.forEach(([, i, r], k) => s("rect", { x: f1(xs[i] + (w > 26 ? w / 2 - 11 : -4)), y: f1(y(r) - (w > 26 ? d / 2 - 3 : 4)), width: 8, height: 8, fill: color(k + 2), class: "dot" }, f.svg));
+    f.legend([!apart && ["rect", `rgb(${ramp(0.8)})`, `colour: ${p.zlabel}`], ...(p.best ? [["star", "currentColor", "best of all"], ["ring", "currentColor", `best for this ${ctx.sign}`]] : []), lost && ["cross", "currentColor", "diverged"], ...p.marks.map(([t], k) => ["rect", color(k + 2), t])], 1);
+    const yn = bare(p.ylabel), zn = bare(p.zlabel), cell = (i, r) => `${yn} ${fmt(p.ys[r])}, ${at(i, r) === at(i, r) ? `${zn} ${show(at(i, r))}` : "diverged"}`;
+    return (i) => {
+      const rows = p.ys.map((_, r) => r), ok = rows.filter((r) => at(i, r) === at(i, r)).sort((r, q) => (at(i, r) - at(i, q)) * (p.best === "min" ? 1 : -1)), gone = rows.filter((r) => !ok.includes(r)), top = ok[0];
+      frame.setAttribute("transform", `translate(${f1(xs[i])})`);
+      put(ring, { transform: ok.length ? `translate(${f1(xs[i] + dx)} ${f1(y(top) + dy)})` : "", visibility: ok.length ? "visible" : "hidden" });
+      const said = !ok.length ? `Diverged at every ${yn}.` : (p.best ? `Best ${cell(i, top)}` : `${zn[0].toUpperCase() + zn.slice(1)} from ${show(at(i, ok.at(-1)))} to ${show(at(i, top))}`) + (gone.length ? `; diverged at ${list(gone.map((r) => fmt(p.ys[r])))}.` : ".");
+      const all = !p.best ? "" : bi === i ? " This is the best of all." : ` Best of all: ${ctx.sign} = ${fmt(lams[bi])}, ${cell(bi, br)}.`;
+      return said + all + p.marks.filter((m) => m[1] === i).map(([t, , r]) => ` ${t}: ${cell(i, r)}.`).join("");
+    };
+  },
+
+  // an unsupported weight under weight decay; the same as l2lab/budget.py
+  budget(p, a, ctx, f) {
+    const c = (f.kept.now ||= { ...p }), T = c.steps, m = c.optimizer === "sgd" ? c.momentum : 0, lrs = new Float64Array(T), sum = new Float64Array(T + 1);
+    if (f.stage.firstChild === f.svg) f.stage.prepend(budgetForm(c, f));
+    for (let t = 0; t < T; t++) sum[t + 1] = sum[t] + (lrs[t] = c.lr * (c.schedule === "cosine" ? 0.5 * (1 + Math.cos((Math.PI * t) / T)) : c.schedule === "linear" ? 1 - t / T : 1));
+    const yt = logTicks(-8, 0, 5), B = box(f, yt.map((t) => t[1]), Math.max(12, wide(count(T)) / 2)), x = lin(0, T, B.l, B.r), y0 = lin(-8, 0, B.b, B.t), y = (u) => y0(Math.log10(clamp(u, 1e-9, 9)));
+    yAxis(f, B, yt.map(([u, t]) => [y(u), t]), "share that is left, log axis");
+    xAxis(f, B, ticks(0, T, (B.r - B.l) / 70).filter((u) => u % 1 === 0).map((u) => [x(u), count(u)]), "step");
+    const LEVELS = [[1e-3, "1/1000: dead, B ≈ 7"], [1e-6, "10⁻⁶, B ≈ 14"]], area = clipTo(f, B);
+    for (const [u] of LEVELS) s("path", { class: "level", d: `M${B.l} ${f1(y(u))}H${B.r}` }, area);
+    const real = s("path", { class: "line bold", stroke: color(1) }, area), rule = s("path", { class: "line", stroke: color(2), "stroke-dasharray": DASH[1] }, area);
+    for (const [u, t] of LEVELS) text(f.svg, B.l + 4, y(u) - 5, t, "label halo", "start");
+    const dots = LEVELS.map(() => s("circle", { r: 4.5, fill: color(1), class: "dot" }, area));
+    f.legend([["line", color(1), "step by step"], ["line", color(2), "e^(−B)", DASH[1]]]);
+    const N = Math.min(T, 400), swings = (1 - Math.sqrt(m)) ** 2, limit = 2 * (1 + m), part = (u) => (u < 1e-30 ? "less than 10⁻³⁰" : u < 1e-3 ? fmt(u) : fmt(100 * u) + " %");
+    const line = (u) => polyline(N + 1, (k) => x(Math.round((k * T) / N)), (k) => y(u(Math.round((k * T) / N))));
+    const need = (Math.log(1e3) * (1 - m)) / sum[T];
+    return (i) => {
+      const l = ctx.lams[i], q = c.lr * l, budget = (l * sum[T]) / (1 - m), lost = q >= limit, left = lost ? [] : decay(lrs, l, m), from = LEVELS.map(([u]) => left.findIndex((v) => v < u));
+      real.setAttribute("d", lost ? "" : line((t) => left[t]));
+      rule.setAttribute("d", lost ? "" : line((t) => Math.exp((-l * sum[t]) / (1 - m))));
+      dots.forEach((e, k) => put(e, { cx: f1(x(from[k])), cy: f1(y(LEVELS[k][0])), visibility: from[k] < 0 ? "hidden" : "visible" }));
+      const when = (k) => (from[k] < 0 ? "not within these steps" : `from step ${count(from[k])}`);
+      return `B = ${fmt(budget)}` + (lost
+        ? `, but the decay diverges: learning rate · λ = ${fmt(q)} is not below ${fmt(limit)}.`
+        : `: e^(−B) is ${part(Math.exp(-budget))}; step by step ${part(left[T])} is left after ${count(T)} steps.` + (q > swings ? ` The weight swings around 0, and e^(−B) does not hold: learning rate · λ = ${fmt(q)} is above ${fmt(swings)}.` : "") + ` Below 10⁻³: ${when(0)}; below 10⁻⁶: ${when(1)}.`)
+        + ` λ needed for 10⁻³ in these steps: about ${fmt(need)}${c.lr * need > swings ? " (it would swing there: take more steps)" : ""}.`;
+    };
+  },
+
   geometry(p, a, ctx, f) {
     const [[ha, hb], [, hc]] = p.hessian, R = p.extent, B = box(f, ticks(-R, R, 4).map((u) => fmt(u)));
     const k = Math.min(B.r - B.l, B.b - B.t) / 2 / R, cx = (B.l + B.r) / 2, cy = (B.t + B.b) / 2, x = (u) => cx + u * k, y = (u) => cy - u * k;
@@ -403,6 +498,36 @@ function groupLegend(p, f, truth, bars) {
     return all === P ? `All ${P} ${p.noun} are nonzero, none is exactly 0.` : `${all} of ${P} ${p.noun} are nonzero${some}, ${P - all} exactly 0.`;
   };
 }
+// the run of a budget panel; what is not valid is said, and the last valid run stays
+function budgetForm(c, f) {
+  const wrong = h("span", { className: "lx-wrong", role: "status", id: newId() }), fields = {};
+  const RULES = { lr: ["Learning rate", (v) => v.lr > 0, "The learning rate must be above 0."], steps: ["Steps", (v) => v.steps >= 1 && v.steps <= 1e6 && v.steps % 1 === 0, "Steps must be a whole number from 1 to 1,000,000."], momentum: ["Momentum", (v) => v.optimizer !== "sgd" || (v.momentum >= 0 && v.momentum < 1), "Momentum must be at least 0 and below 1."], schedule: ["Schedule", ["constant", "cosine", "linear"]], optimizer: ["Optimizer", ["sgd", "adamw"], ["SGD", "AdamW"]] };
+  const read = () => {
+    const v = {}, bad = [];
+    for (const k in fields) v[k] = fields[k].type === "number" ? fields[k].valueAsNumber : fields[k].value;
+    for (const k of ["lr", "steps", "momentum"]) { const ok = RULES[k][1](v); fields[k].setAttribute("aria-invalid", !ok); if (!ok) bad.push(RULES[k][2]); }
+    fields.momentum.disabled = v.optimizer !== "sgd";
+    wrong.textContent = bad.length ? bad.join(" ") + " Drawn is the last valid run." : "";
+    if (!bad.length) { f.kept.now = v; f.again(); }
+  };
+  const labels = Object.entries(RULES).map(([k, [name, choice, said]]) => {
+    const now = c[k], e = (fields[k] = Array.isArray(choice) ? h("select", {}, ...choice.map((o, j) => new Option(Array.isArray(said) ? said[j] : o, o, o === now, o === now))) : h("input", { type: "number", min: 0, step: k === "steps" ? 1 : "any", value: now }));
+    e.setAttribute("aria-describedby", wrong.id);
+    e.oninput = read;
+    return h("label", {}, name, e);
+  });
+  fields.momentum.disabled = c.optimizer !== "sgd";
+  // no key may reach the notebook, where digits are commands
+  return h("div", { className: "lx-form", role: "group", ariaLabel: "Run", onkeydown: (ev) => ev.stopPropagation() }, ...labels, wrong);
+}
+// share of the weight after each step, as torch.optim.SGD; of a swinging weight the largest share from a step on
+function decay(lrs, l, m) {
+  const T = lrs.length, out = new Float64Array(T + 1);
+  let w = (out[0] = 1), v = 0;
+  for (let t = 0; t < T && Math.abs(w) + Math.abs(v) > 1e-60; t++) { v = m * v + l * w; w -= lrs[t] * v; out[t + 1] = Math.abs(w); }
+  for (let t = T; t--; ) out[t] = Math.max(out[t], out[t + 1]);
+  return out;
+}
 function ridge([[a, b], [, c]], w, l) {
   const g0 = a * w[0] + b * w[1], g1 = b * w[0] + c * w[1], A = a + l, C = c + l, D = A * C - b * b;
   return [(C * g0 - b * g1) / D, (A * g1 - b * g0) / D];
@@ -436,25 +561,27 @@ function contour(z, m, n, X, Y) {
   return d;
 }
 
+const KEYS = { line: "M0 5H20", hair: "M0 2H20M0 5H20M0 8H20", circle: disc(10, 5, 4), rect: "M6 1h8v8h-8z", plus: "M4 5h12M10 -1v12", star: starry(10, 5, 6.5), ring: disc(10, 5, 5), cross: cross(10, 5, 4) };
+
 // ---- one panel in the page --------------------------------------------------------------------------------------
-function mount(p, arrays, ctx) {
+function mount(p, arrays, ctx, kept) {
   const svg = s("svg", { role: "img", "aria-label": p.title }), stage = h("div", { className: "lx-stage" }, svg), note = h("p", { className: "lx-note" });
   const legend = h("div", { className: "lx-legend", ariaHidden: "true" });
   const fig = h("figure", { className: "lx-panel" }, h("figcaption", { textContent: p.title }), legend, stage, note);
-  const f = { svg, stage, W: 0, H: 0, legend(items) {
+  const f = { svg, stage, kept, W: 0, H: 0, again() { const w = f.W; f.W = 0; panel.layout(w); ctx.redraw(); }, legend(items, least = 2) {
     legend.replaceChildren();
     const told = items.filter(Boolean);
-    for (const [mark, c, t, dash] of told.length > 1 ? told : []) {
+    for (const [mark, c, t, dash] of told.length >= least ? told : []) {
       const g = s("svg", { viewBox: "0 0 20 10", width: 20, height: 10, class: "key" });
       put(g, { style: `color:${c}` });
-      s("path", { d: mark === "line" ? "M0 5H20" : mark === "hair" ? "M0 2H20M0 5H20M0 8H20" : mark === "circle" ? disc(10, 5, 4) : mark === "rect" ? "M6 1h8v8h-8z" : "M4 5h12M10 -1v12", ...(mark === "hair" ? { stroke: "currentColor", fill: "none", opacity: 0.7 } : mark === "line" || mark === "plus" ? { stroke: "currentColor", "stroke-width": 2.2, fill: "none", "stroke-dasharray": dash || "" } : { fill: "currentColor" }) }, g);
+      s("path", { d: KEYS[mark], ...(mark === "hair" ? { stroke: "currentColor", fill: "none", opacity: 0.7 } : /line|plus|ring|cross/.test(mark) ? { stroke: "currentColor", "stroke-width": mark === "ring" || mark === "cross" ? 1.6 : 2.2, fill: "none", "stroke-dasharray": dash || "" } : { fill: "currentColor" }) }, g);
       legend.append(h("span", { className: "lx-item" }, g, t));
     }
   } };
   let draw = null;
-  return { fig, width: () => stage.clientWidth, layout(w) {
+  const panel = { fig, width: () => stage.clientWidth, layout(w) {
     if (!w || w === f.W) return;
-    const share = { geometry: 0.9, field: 0.72 }[p.kind] || 0.64;
+    const share = { geometry: 0.9, field: 0.72, budget: 0.5 }[p.kind] || 0.64;
     f.W = w; f.H = Math.round(clamp(w * share, 210, p.kind === "geometry" ? 400 : 290));
     svg.replaceChildren(); stage.querySelectorAll("canvas, .lx-knob").forEach((e) => e.remove());
     put(svg, { viewBox: `0 0 ${f.W} ${f.H}` });
@@ -465,6 +592,7 @@ function mount(p, arrays, ctx) {
     if (note.textContent !== t) { note.textContent = t; svg.setAttribute("aria-label", `${p.title}. ${t}`); }
     return t;
   } };
+  return panel;
 }
 
 // ---- address: #name:lam=0.03;other:lam=1,w=1.2:0.4 (only on the static page) ------------------------------------
@@ -496,8 +624,9 @@ function render({ model, el }) {
   const marks = h("div", { className: "lx-ticks", ariaHidden: "true" }), grid = h("div", { className: "lx-panels" }), extra = h("div", { className: "lx-extra" }), alarm = h("p", { className: "lx-error", role: "alert", hidden: true });
   root.append(h("div", { className: "lx-bar" }, play, h("div", { className: "lx-slide" }, h("label", { htmlFor: id, textContent: label, className: label === sign ? "lx-hidden" : "" }), slider, marks), out), extra, alarm, grid, live);
 
+  const kept = {};
   let panels = [], lams = [], frame = 0, say = 0, timer = 0, pending = 0, rgb = null;
-  const ctx = { label, sign, set: (i) => { stop(); set(i); }, w: () => model.get("w_star"), rgb: () => (rgb ||= [1, 2].map((k) => getComputedStyle(root).getPropertyValue(`--lx-${k}`).match(/[0-9a-f]{2}/gi).map((v) => parseInt(v, 16)))), setW(w, end) {
+  const ctx = { label, sign, redraw: () => redraw(), set: (i) => { stop(); set(i); }, w: () => model.get("w_star"), rgb: () => (rgb ||= [1, 2].map((k) => getComputedStyle(root).getPropertyValue(`--lx-${k}`).match(/[0-9a-f]{2}/gi).map((v) => parseInt(v, 16)))), setW(w, end) {
     model.set("w_star", w);
     if (end) { model.save_changes(); remember(); }
   } };
@@ -520,7 +649,7 @@ function render({ model, el }) {
     slider.max = lams.length - 1;
     // DataView in every host; copied, so that typed arrays find their alignment
     const b = model.get("blob"), buf = new Uint8Array(b.buffer || b, b.byteOffset || 0, b.byteLength).slice().buffer;
-    panels = model.get("panels").map((p) => mount(p, Object.fromEntries(Object.entries(p.arrays).map(([k, a]) => [k, Object.assign(new TYPES[a.dtype](buf, a.offset, a.shape.reduce((x, y) => x * y, 1)), { shape: a.shape })])), ctx));
+    panels = model.get("panels").map((p, k) => mount(p, Object.fromEntries(Object.entries(p.arrays).map(([k, a]) => [k, Object.assign(new TYPES[a.dtype](buf, a.offset, a.shape.reduce((x, y) => x * y, 1)), { shape: a.shape })])), ctx, (kept[k + JSON.stringify(p)] ||= {})));
     grid.replaceChildren(...panels.map((p) => p.fig));
     const sc = lamScale(lams, 0, 1), z = sc.z, last = lams.length - 1, decades = logTicks(Math.log10(lams[z]), Math.log10(lams[last]), 9);
     marks.replaceChildren(...[...(z ? [[0, "0"]] : []), ...decades].map(([v, t]) => {

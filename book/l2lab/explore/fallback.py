@@ -1,8 +1,9 @@
 """The picture that stands in where widgets do not run: small multiples of the same panels.
 
 Drawings at one λ (histogram, bars, fit, field, geometry) are repeated at four values of λ; drawings along λ
-(curves, paths) appear once, with the four values marked. Only the arrays that go to the browser are used, so
-the picture cannot show anything else than the widget does.
+(curves, paths) appear once, with the four values marked. A heat map appears once, with the column framed at
+which the widget starts; a decay budget as one line for each of five λ. Only the arrays that go to the browser
+are used, so the picture cannot show anything else than the widget does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 import numpy as np
@@ -18,9 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
+from matplotlib.patches import Polygon, Rectangle
 from PIL import Image
 
+from ..budget import decay_budget, decay_limits, remaining_share
 from .panels import PALETTE, Panel
 
 __all__ = ["draw", "lasso_2d", "ridge_2d"]
@@ -28,7 +30,10 @@ __all__ = ["draw", "lasso_2d", "ridge_2d"]
 _COLORS = list(PALETTE.values())
 _DASHES: tuple[object, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), "-")
 _INK, _MUTED, _GRID = "#1f2328", "#59636e", "#e3e6ea"
+# the stops of explorer.js: close to cividis, even in lightness and the same for all kinds of colour vision
+_RAMP = LinearSegmentedColormap.from_list("lx", ["#00224e", "#414d6b", "#7c7b78", "#bcaf6f", "#fde737"], 24)
 _WIDTH, _LEFT, _RIGHT, _DPI, _PALETTE_SIZE = 7.6, 0.62, 0.14, 144, 64
+_ROOMY = {"heatmap", "budget"}  # these have a row for themselves: colour bar or legend stand beside them
 _HEIGHTS = {"geometry": 1.55, "field": 1.3}
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -75,12 +80,18 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index:
     Returns
     -------
     bytes
-        A PNG with at most 64 colours, 7.6 inches wide at 144 dots per inch. Equal input gives equal bytes.
+        A PNG with at most 64 colours (112 with a heat map), 7.6 inches wide at 144 dots per inch. Equal
+        input gives equal bytes.
     """
     shown = _positions(len(lams), index)
     framed = [p for p in panels if p.kind in _FRAMED]
     along = [p for p in panels if p.kind not in _FRAMED]
-    pairs = [along[k : k + 2] for k in range(0, len(along), 2)]
+    pairs: list[list[Panel]] = []
+    for p in along:
+        if pairs and len(pairs[-1]) == 1 and not _ROOMY & {p.kind, pairs[-1][0].kind}:
+            pairs[-1].append(p)
+        else:
+            pairs.append([p])
     rows = [_Row(len(shown), _HEIGHTS.get(p.kind, 1.2), 0.5, 0.22 + _label_room(p)) for p in framed]
     rows += [_Row(len(pair), 1.8, 0.28, 0.26, gap=0.75) for pair in pairs]
     height = sum(row.height for row in rows)
@@ -99,12 +110,13 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index:
                 for ax, panel in zip(axes, content, strict=True):
                     ax.set_title(panel.title)
                     ax.grid(axis="y")
-                    _ALONG[panel.kind](ax, panel, _LamAxis(ax, lams, label, shown if framed else []))
+                    _ALONG[panel.kind](ax, panel, _View(lams, label, shown if framed else [], index))
             top -= row.height
         canvas.draw()
         rgb = np.asarray(canvas.buffer_rgba())[..., :3]
     # few flat colours: a palette makes the picture two to three times smaller without visible loss
-    image = Image.fromarray(np.ascontiguousarray(rgb)).quantize(_PALETTE_SIZE, dither=Image.Dither.NONE)
+    size = _PALETTE_SIZE + (48 if any(p.kind == "heatmap" for p in panels) else 0)  # its ramp has 24
+    image = Image.fromarray(np.ascontiguousarray(rgb)).quantize(size, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True, dpi=(_DPI, _DPI))
     return buffer.getvalue()
@@ -186,10 +198,21 @@ class _Row:
         return [fig.add_axes((x / _WIDTH, bottom, width / _WIDTH, self.plot / total)) for x in left]
 
 
+@dataclass(frozen=True)
+class _View:
+    """What a drawing along λ needs to know besides its panel."""
+
+    lams: np.ndarray
+    label: str
+    shown: Sequence[int]
+    index: int | None
+
+
 class _LamAxis:
     """Horizontal axis over log λ, with room for λ = 0 at the left, and thin lines at the λ shown above."""
 
-    def __init__(self, ax: Axes, lams: np.ndarray, label: str, shown: Sequence[int]) -> None:
+    def __init__(self, ax: Axes, view: _View) -> None:
+        lams = view.lams
         positive = lams[lams > 0]
         logs = np.log10(positive)
         gap = 0.09 * (np.ptp(logs) or 1.0)
@@ -205,8 +228,8 @@ class _LamAxis:
         if len(positive) < len(lams):
             ticks, names = [self.x[0], *ticks], ["0", *names]
         ax.set_xticks(ticks, names)
-        ax.set_xlabel(label)
-        for i in shown:
+        ax.set_xlabel(view.label)
+        for i in view.shown:
             ax.axvline(self.x[i], color=_MUTED, lw=0.7, ls=(0, (2, 2)), zorder=1)
 
 
@@ -385,7 +408,8 @@ def _geometry(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
     ax.set_ylabel("w₂")
 
 
-def _curves(ax: Axes, p: Panel, axis: _LamAxis) -> None:
+def _curves(ax: Axes, p: Panel, view: _View) -> None:
+    axis = _LamAxis(ax, view)
     scale = 100.0 if p.spec["percent"] else 1.0
     for k, name in enumerate(p.spec["names"]):
         mid, low, high = scale * p.arrays["y"][k].astype(float)
@@ -409,7 +433,8 @@ def _curves(ax: Axes, p: Panel, axis: _LamAxis) -> None:
     ax.legend()
 
 
-def _paths(ax: Axes, p: Panel, axis: _LamAxis) -> None:
+def _paths(ax: Axes, p: Panel, view: _View) -> None:
+    axis = _LamAxis(ax, view)
     group = np.array(p.spec["group"])
     sizes = np.bincount(group)
     for k in reversed(range(len(p.spec["names"]))):  # the first group on top
@@ -427,6 +452,75 @@ def _paths(ax: Axes, p: Panel, axis: _LamAxis) -> None:
     if any(p.spec["names"]):
         handles, names = ax.get_legend_handles_labels()
         ax.legend(handles[::-1], names[::-1])
+
+
+def _heatmap(ax: Axes, p: Panel, view: _View) -> None:
+    z, ys = p.arrays["z"].astype(float), p.spec["ys"]
+    axis = _LamAxis(ax, replace(view, shown=[]))
+    columns, rows = np.arange(len(z)), np.arange(len(ys))
+    # all cells are equally wide, also where the grid is uneven or begins with 0
+    ax.set_xticks(np.interp(ax.get_xticks(), axis.x, columns), [t.get_text() for t in ax.get_xticklabels()])
+    ax.set_xlim(-0.5, len(z) - 0.5)
+    every = slice(None, None, -(-len(ys) // 8))
+    ax.set_yticks(rows[every], [f"{v:.3g}" for v in ys[every]], fontsize=7)
+    ax.grid(False)
+    ramp = _RAMP.with_extremes(bad=_GRID)
+    mesh = ax.pcolormesh(columns, rows, z.T, cmap=ramp, vmin=p.spec["zlim"][0], vmax=p.spec["zlim"][1])
+    place = ax.get_position()
+    ax.set_position((place.x0 + 0.1 / _WIDTH, place.y0, place.width - 0.95 / _WIDTH, place.height))
+    side = ax.figure.add_axes((place.x1 - 0.73 / _WIDTH, place.y0, 0.13 / _WIDTH, place.height))
+    bar = ax.figure.colorbar(mesh, cax=side)
+    bar.outline.set_visible(False)
+    if p.spec["percent"]:
+        bar.ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _pos: f"{100 * v:g} %"))
+    bar.set_label(p.spec["zlabel"], color=_MUTED)
+    lost = np.argwhere(np.isnan(z))
+    ax.plot(*lost.T, "x", ms=4.5, color=_MUTED, label="diverged" if len(lost) else None)
+    if p.spec["at"]:
+        ax.plot(*p.spec["at"], "*", ms=9, mfc="white", mec="black", mew=0.8, label="best of all")
+    for k, (name, i, r) in enumerate(p.spec["marks"]):
+        ax.plot(i, r, "s", ms=4.5, color=_COLORS[k + 1], mec="white", mew=0.8, label=name)
+    if view.index is not None:
+        frame = {"fc": "none", "clip_on": False, "zorder": 3}
+        ax.add_patch(Rectangle((view.index - 0.5, -0.5), 1, len(ys), ec="white", lw=3.2, **frame))
+        ax.add_patch(Rectangle((view.index - 0.5, -0.5), 1, len(ys), ec=_INK, lw=1.4, **frame))
+    ax.set_xlabel(p.spec["xlabel"] or view.label)
+    ax.set_ylabel(p.spec["ylabel"])
+    if ax.get_legend_handles_labels()[0]:
+        # in the line of the title, which is at the left
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=6, borderpad=0.2, handletextpad=0.1)
+
+
+def _budget(ax: Axes, p: Panel, view: _View) -> None:
+    run = [p.spec[key] for key in ("lr", "steps", "momentum", "schedule", "optimizer")]
+    budgets = decay_budget(view.lams, *run)
+    stable = view.lams < decay_limits(p.spec["lr"], p.spec["momentum"], p.spec["optimizer"])[1]
+    told = np.flatnonzero((budgets > 0.2) & (budgets < 50) & stable)  # the others lie on an axis
+    some = told if len(told) > 1 else np.flatnonzero(stable)
+    ax.set_yscale("log")
+    steps = np.unique(np.rint(np.linspace(0, p.spec["steps"], 401)).astype(int))
+    five = np.unique(np.rint(np.linspace(0, len(some) - 1, 5)).astype(int))
+    for k, i in enumerate(some[five] if len(some) else []):
+        share = np.abs(remaining_share(view.lams[i], *run))
+        # a swinging weight passes zero: what counts is the largest share from a step on
+        share = np.maximum.accumulate(share[::-1])[::-1][steps]
+        name = f"{_lam_text(view.lams[i], view.label)}, B = {float(f'{budgets[i]:.2g}'):g}"
+        ax.plot(steps, np.maximum(share, 1e-12), color=_COLORS[k % 6], ls=_DASHES[k % 6], label=name)
+    for level, name in ((1e-3, "1/1000"), (1e-6, "10⁻⁶")):
+        ax.axhline(level, color=_MUTED, lw=0.7)
+        ax.text(p.spec["steps"], level * 1.3, name, ha="right", va="bottom", fontsize=7, color=_MUTED)
+    ax.set_ylim(1e-8, 1.6)
+    ax.set_yticks([10.0**k for k in (0, -2, -4, -6, -8)], [_power(k) for k in (0, -2, -4, -6, -8)])
+    ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    _few_ticks(ax, 0, p.spec["steps"])
+    ax.set_xlabel("step")
+    ax.set_ylabel("share that is left")
+    place = ax.get_position()
+    ax.set_position((place.x0, place.y0, place.width - 1.75 / _WIDTH, place.height))
+    if len(some):
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    else:
+        ax.text(1.04, 0.9, "diverges at\nevery λ shown", transform=ax.transAxes, va="top")
 
 
 def _few_ticks(ax: Axes, low: float, high: float) -> None:
@@ -460,4 +554,9 @@ _FRAMED: dict[str, Callable[[Axes, Panel, int, np.ndarray], None]] = {
     "field": _field,
     "geometry": _geometry,
 }
-_ALONG: dict[str, Callable[[Axes, Panel, _LamAxis], None]] = {"curves": _curves, "paths": _paths}
+_ALONG: dict[str, Callable[[Axes, Panel, _View], None]] = {
+    "curves": _curves,
+    "paths": _paths,
+    "heatmap": _heatmap,
+    "budget": _budget,
+}

@@ -14,14 +14,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..budget import decay_budget
+
 __all__ = [
     "PALETTE",
     "Panel",
     "bars_panel",
+    "budget_panel",
     "curves_panel",
     "field_panel",
     "fit_panel",
     "geometry_panel",
+    "heatmap_panel",
     "hist_panel",
     "paths_panel",
 ]
@@ -52,6 +56,10 @@ _KNOWN = {
 }
 
 
+_MAX_MARKS = 4
+_MAX_STEPS = 1_000_000
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """One drawing along λ.
@@ -59,7 +67,7 @@ class Panel:
     Attributes
     ----------
     kind : str
-        Which drawing: "hist", "curves", "paths", "bars", "fit", "field" or "geometry".
+        Which drawing: "hist", "curves", "paths", "bars", "fit", "field", "heatmap", "geometry" or "budget".
     title : str
         Short heading above the drawing.
     spec : dict
@@ -84,6 +92,7 @@ def hist_panel(
     *,
     title: str = "Weights",
     xlabel: str = "weight",
+    noun: str = "weights",
     ghost: bool = True,
     notes: Sequence[str] | None = None,
 ) -> Panel:
@@ -99,6 +108,8 @@ def hist_panel(
         Numbers of weights that are exactly zero. None draws no separate bar.
     title, xlabel : str
         Heading, and label of the horizontal axis.
+    noun : str
+        What is counted, in the plural.
     ghost : bool
         Whether the histogram of the first λ stays behind as an outline.
     notes : sequence of L str, optional
@@ -127,7 +138,13 @@ def hist_panel(
         if len(z) != len(c):
             raise ValueError(f"zeros must have one entry per row of counts, got {len(z)} and {len(c)}.")
         arrays["zeros"] = _smallest(z)
-    spec = {"edges": _short(e), "xlabel": xlabel, "ghost": bool(ghost), "notes": _notes(notes, len(c))}
+    spec = {
+        "edges": _short(e),
+        "xlabel": xlabel,
+        "noun": noun,
+        "ghost": bool(ghost),
+        "notes": _notes(notes, len(c)),
+    }
     return Panel("hist", _title(title), spec, arrays, len(c))
 
 
@@ -558,8 +575,152 @@ def geometry_panel(
     return Panel("geometry", _title(heading), spec)
 
 
-def _numbers(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
-    """Finite float64 array with ``ndim`` axes, none of them empty."""
+def heatmap_panel(
+    values: ArrayLike,
+    ys: ArrayLike,
+    *,
+    title: str,
+    xlabel: str | None = None,
+    ylabel: str = "learning rate",
+    zlabel: str = "test accuracy",
+    digits: int = 3,
+    percent: bool = False,
+    best: Literal["max", "min"] | None = "max",
+    marks: Mapping[str, tuple[int, int]] | None = None,
+    zlim: tuple[float, float] | None = None,
+    notes: Sequence[str] | None = None,
+) -> Panel:
+    """Map of a quantity over λ and a second parameter; the slider frames the column of its λ.
+
+    Parameters
+    ----------
+    values : array-like of shape (L, R)
+        The quantity; NaN where training diverged (drawn as a crossed cell and named in the read-out).
+    ys : array-like of shape (R,)
+        The second parameter: positive and increasing, in roughly equal ratios, as all rows are equally high.
+    title : str
+        Heading.
+    xlabel : str, optional
+        Label of the horizontal axis. By default that of the explorer.
+    ylabel, zlabel : str
+        Names of the second parameter and of the quantity; the read-out leaves out what stands in brackets.
+    digits : int
+        Significant digits of the quantity, 1 to 6. Cells show it where they are large enough.
+    percent : bool
+        Whether values are fractions to be written as percentages.
+    best : {"max", "min"} or None
+        Which value is best: a star marks it on the whole map, a ring in the column of the slider. None marks
+        nothing, and the read-out gives the range of the column.
+    marks : mapping of str to (int, int), optional
+        Cells to point out, by name: position on the λ grid and row, for example ``{"article": (3, 1)}``.
+    zlim : (float, float), optional
+        Limits of the colours; what lies outside takes the colour of the end. By default those of the values.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, ``ys`` is not positive and increasing, a value is infinite, all are NaN, or a mark
+        lies outside the map.
+    """
+    with np.errstate(over="ignore"):
+        z = _numbers(values, "values", 2, nan=True).astype(np.float32)
+    rows = _numbers(ys, "ys", 1)
+    if z.shape[1] != len(rows):
+        raise ValueError(f"values must have one column per entry of ys ({len(rows)}), got {z.shape[1]}.")
+    if rows[0] <= 0 or np.any(np.diff(rows) <= 0):
+        raise ValueError("ys must be positive and increase strictly: sort it and the columns of values.")
+    if np.isinf(z).any() or np.isnan(z).all():
+        raise ValueError("values must hold finite numbers, and NaN (not infinity) where training diverged.")
+    if isinstance(digits, bool) or not isinstance(digits, int | np.integer) or not 1 <= digits <= 6:
+        raise ValueError(f"digits must be an integer from 1 to 6, got {digits!r}.")
+    if best not in ("max", "min", None):
+        raise ValueError(f"best must be 'max', 'min' or None, got {best!r}.")
+    limits = _limits(zlim, "zlim")
+    if limits is None:
+        low, high = float(np.nanmin(z)), float(np.nanmax(z))
+        room = 0.0 if high > low else 0.5 * abs(high) or 0.5
+        limits = [low - room, high + room]
+    spec: dict[str, Any] = {
+        "ys": _short(rows),
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "zlabel": zlabel,
+        "digits": int(digits),
+        "percent": bool(percent),
+        "best": best,
+        "at": None,
+        "marks": _cells(marks, z.shape),
+        "zlim": limits,
+        "notes": _notes(notes, len(z)),
+    }
+    if best is not None:
+        flat = np.nanargmax(z) if best == "max" else np.nanargmin(z)
+        spec["at"] = [int(k) for k in np.unravel_index(flat, z.shape)]
+    return Panel("heatmap", _title(title), spec, {"z": z}, len(z))
+
+
+def budget_panel(
+    *,
+    lr: float = 0.1,
+    steps: int = 1000,
+    momentum: float = 0.9,
+    schedule: Literal["constant", "cosine", "linear"] = "constant",
+    optimizer: Literal["sgd", "adamw"] = "sgd",
+    title: str = "Decay budget of an unsupported weight",
+) -> Panel:
+    """Compute in the browser how much of a weight without gradient is left after a run with weight decay.
+
+    The reader sets λ with the slider and the run with fields in the panel. Drawn are the share that is left,
+    followed step by step as ``torch.optim`` does, and e^(−B) with the budget B of
+    `l2lab.budget.decay_budget`; the read-out gives both, the steps from which less than 10⁻³ and 10⁻⁶ is
+    left, and the λ that reaches 10⁻³ in the given steps.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of the first step, at the start.
+    steps : int
+        Number of steps at the start, at most a million.
+    momentum : float
+        Momentum of SGD at the start, in [0, 1). Without effect for AdamW.
+    schedule : {"constant", "cosine", "linear"}
+        How the learning rate falls, at the start; see `l2lab.budget.lrs_of`.
+    optimizer : {"sgd", "adamw"}
+        The optimizer at the start.
+    title : str
+        Heading.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    ValueError
+        If a value lies outside its range; the message says what is allowed.
+    """
+    decay_budget(0.0, lr, steps, momentum, schedule, optimizer)  # checks all of them
+    if steps > _MAX_STEPS:
+        raise ValueError(f"steps must be at most {_MAX_STEPS:,}: the browser follows each one; got {steps}.")
+    spec = {
+        "lr": float(lr),
+        "steps": int(steps),
+        "momentum": float(momentum),
+        "schedule": schedule,
+        "optimizer": optimizer,
+        "notes": None,
+    }
+    return Panel("budget", _title(title), spec)
+
+
+def _numbers(value: ArrayLike, name: str, ndim: int, nan: bool = False) -> np.ndarray:
+    """Finite float64 array with ``ndim`` axes, none of them empty; anything may be in it if ``nan``."""
     try:
         a = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as err:
@@ -568,7 +729,7 @@ def _numbers(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
         raise ValueError(f"{name} must have {ndim} axes, got shape {a.shape}.")
     if a.size == 0 and name != "points":
         raise ValueError(f"{name} must not be empty, got shape {a.shape}.")
-    if not np.isfinite(a).all():
+    if not nan and not np.isfinite(a).all():
         raise ValueError(f"{name} holds NaN or infinite values; leave out the λ at which training diverged.")
     return a
 
@@ -618,6 +779,21 @@ def _limits(ylim: tuple[float, float] | None, name: str) -> list[float] | None:
     if len(a) != 2 or a[0] >= a[1]:
         raise ValueError(f"{name} must be (low, high) with low < high, got {ylim!r}.")
     return a.tolist()
+
+
+def _cells(marks: Mapping[str, tuple[int, int]] | None, shape: tuple[int, ...]) -> list[list[Any]]:
+    """Check marks of a map; returns [name, position along λ, row] for each."""
+    if marks and len(marks) > _MAX_MARKS:
+        raise ValueError(f"at most {_MAX_MARKS} marks can be told apart, got {len(marks)}.")
+    out: list[list[Any]] = []
+    for name, place in (marks or {}).items():
+        at = np.asarray(place)
+        if at.shape != (2,) or at.dtype.kind not in "iu" or np.any(at < 0) or np.any(at >= shape):
+            raise ValueError(
+                f"mark {name!r} must be (position along λ, row) in {shape[0]} × {shape[1]}, got {place!r}."
+            )
+        out.append([str(name), *at.tolist()])
+    return out
 
 
 def _colors(names: Sequence[str], colors: Mapping[str, str] | None) -> list[int]:
