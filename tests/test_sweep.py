@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from l2lab import progress
 from l2lab import sweep as _  # noqa: F401 - the module, under the name of its function below
 from l2lab.networks import CNN, MLP
+from l2lab.progress import interruptible
 from l2lab.sweep import SweepResult, minibatches, sweep
 
 engine = inspect.getmodule(sweep)
@@ -395,6 +397,44 @@ def test_best():
         fake_result(valid_loss=np.full((3, 2, 2), nan)).best()
 
 
+def test_best_by_the_rule_of_one_standard_error():
+    """By hand: seeds (0.9, 1.1) have mean 1, sample standard deviation 0.1·√2 and standard error 0.1."""
+
+    def loss(third, other_lr=5.0):
+        own = [[2.0, 2.0], [0.9, 1.1], third]  # (L, S): the best is λ = 0.1
+        return np.stack([own, np.full((3, 2), other_lr)], axis=2)
+
+    for third, expected in [
+        ([1.0999, 1.0999], 2),  # within one standard error
+        ([1.1001, 1.1001], 1),  # just beyond
+        ([1.08, 1.08], 2),  # ddof=0 would give 0.0707 and miss it
+        ([0.0, 2.19], 2),  # the spread of the best counts, not that of the candidate
+        ([np.nan, 1.0], 1),  # diverged
+    ]:
+        best = fake_result(valid_loss=loss(third)).best(one_standard_error=True)
+        assert (best.l, best.r) == (expected, 0)
+        assert best.value == pytest.approx(np.mean([[2, 2], [0.9, 1.1], third][expected]))
+        assert fake_result(valid_loss=loss(third)).best().l == 1
+    # only the learning rate of the best setting counts, although λ = 1 is close at the other one, too
+    assert fake_result(valid_loss=loss([3.0, 3.0], other_lr=1.05)).best(one_standard_error=True)[:2] == (1, 0)
+    # accuracies are maximized: 0.90 ± 0.01
+    accuracy = np.array([[0.89, 0.91], [0.7, 0.8], [0.891, 0.891]])[:, :, None].repeat(2, axis=2)
+    best = fake_result(valid_accuracy=accuracy).best("valid_accuracy", one_standard_error=True)
+    assert (best.lam, best.value) == (1.0, pytest.approx(0.891))
+    # without spread it is the rule of the smallest mean
+    assert fake_result(
+        valid_loss=np.array([[[2.0, 9], [2, 9]], [[1, 9], [1, 9]], [[1.1, 9], [1.1, 9]]])
+    ).best(one_standard_error=True)[:2] == (1, 0)
+
+
+def test_the_rule_of_one_standard_error_needs_two_seeds():
+    network = MLP((6, 3))
+    result = sweep(network, make_data(network, "cross_entropy"), LAMS, steps=3, **DOUBLE)
+    assert result.best().l in range(3)
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        result.best(one_standard_error=True)
+
+
 def test_a_diverging_model_is_named_and_leaves_the_others_alone():
     network = MLP((6, 7, 1))
     data = make_data(network, "squared")
@@ -455,14 +495,14 @@ def test_ctrl_c_returns_the_state_so_far(method, monkeypatch):
 
 def test_the_second_ctrl_c_interrupts_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with engine._interruptible() as interrupted:
+    with interruptible() as interrupted:
         assert not interrupted()
         assert signal.getsignal(signal.SIGINT) is not before
         signal.raise_signal(signal.SIGINT)
         assert interrupted()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    with engine._interruptible():
+    with interruptible():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -481,9 +521,9 @@ def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     data = make_data(network, "cross_entropy")
     sweep(network, data, 0.1, steps=3, device="cpu", progress=True)
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(engine, "_someone_watches", lambda: "terminal")
+    monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
     monkeypatch.setattr(engine, "SEGMENT_SECONDS", 0.0)  # an update after every step
-    monkeypatch.setattr(engine, "BAR_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
     sweep(network, data, 0.1, steps=5000, device="cpu", progress=True)
     out, err = capfd.readouterr()
     assert out == ""

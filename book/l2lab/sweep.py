@@ -12,14 +12,9 @@ rounding.
 from __future__ import annotations
 
 import math
-import os
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +26,7 @@ from torch import Tensor, nn
 from . import runtime
 from .measures import weight_histogram
 from .networks import CNN, MLP
+from .progress import interruptible, progress_bar
 
 __all__ = ["Best", "SweepResult", "minibatches", "sweep"]
 
@@ -46,8 +42,6 @@ CACHE_BYTES = 5 * 2**19
 EVALUATION_NUMBERS = 2**19
 # Between two looks at Ctrl-C and two updates of the progress bar.
 SEGMENT_SECONDS = 0.25
-# Shorter sweeps show no bar.
-BAR_AFTER_SECONDS = 1.0
 
 
 class Best(NamedTuple):
@@ -254,13 +248,17 @@ class SweepResult:
             )
         return outputs.reshape(*self.shape, len(inputs), -1).numpy()
 
-    def best(self, metric: str = "valid_loss") -> Best:
+    def best(self, metric: str = "valid_loss", one_standard_error: bool = False) -> Best:
         """Return the setting whose metric is best on average over the seeds.
 
         Parameters
         ----------
         metric : str, default "valid_loss"
             A key of ``metrics``. Losses are minimized, accuracies maximized.
+        one_standard_error : bool, default False
+            True takes, at the learning rate of the best setting, the largest λ whose mean is not worse than
+            the best mean by more than the standard error of the best mean over the seeds (sample standard
+            deviation divided by √S): the simplest model that cannot be told from the best one [1]_, [2]_.
 
         Returns
         -------
@@ -271,11 +269,26 @@ class SweepResult:
         Raises
         ------
         ValueError
-            If there is no such metric, or all settings diverged.
+            If there is no such metric, all settings diverged, or the rule of one standard error is asked
+            for with a single seed.
+
+        References
+        ----------
+        .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees",
+           Wadsworth, 1984, section 3.4.3.
+        .. [2] T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed.,
+           Springer, 2009, section 7.10.
         """
         if metric not in self.metrics:
             raise ValueError(f"metric={metric!r} was not measured; there are {sorted(self.metrics)}")
-        mean = self.metrics[metric].mean(axis=1)
+        values = self.metrics[metric]
+        n_seeds = values.shape[1]
+        if one_standard_error and n_seeds < 2:
+            raise ValueError(
+                "one_standard_error=True needs the spread over at least 2 seeds, and this sweep has one; "
+                "sweep with seeds=range(5)"
+            )
+        mean = values.mean(axis=1)
         if np.isnan(mean).all():
             raise ValueError(
                 f"every setting diverged, so none is best by {metric!r}; use smaller learning rates"
@@ -287,6 +300,10 @@ class SweepResult:
             if not np.isnan(mean[i, j])
         ]
         *_, r, i = min(candidates)
+        if one_standard_error:
+            limit = sign * mean[i, r] + values[i, :, r].std(ddof=1) / math.sqrt(n_seeds)
+            # the second entry of a candidate is −λ, so the smallest has the largest λ
+            *_, i = min((less, score, k) for score, less, j, k in candidates if j == r and score <= limit)
         return Best(i, r, float(self.lams[i]), float(self.lrs[r]), float(mean[i, r]))
 
 
@@ -443,7 +460,7 @@ def sweep(
     splits, loss = _check_data(data, network, loss, dtype, where)
     n_train = len(splits["train"].X)
     start = time.perf_counter()
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         batches = None
         if batch_size is not None:
             batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
@@ -451,7 +468,7 @@ def sweep(
         shards = _make_shards(job, method, batch_size or n_train)
         recorder = _Recorder(job, shards)
         record_at = sorted({steps, *range(0, steps, record_every or steps)})
-        with _progress_bar(steps, progress) as advance:
+        with progress_bar(steps, progress, "λ sweep", "step") as advance:
             done = _train(shards, record_at, recorder, interrupted, advance)
     params = {
         name: torch.cat([shard.parameters()[name].detach().cpu() for shard in shards])
@@ -984,59 +1001,6 @@ def _train(
         if recorder.steps[-1] != done:
             recorder.record(done)
     return done
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a question to be asked between steps; the second one interrupts as usual."""
-    asked = False
-
-    def handler(signum: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, former)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
-        yield lambda: False
-        return
-    former = signal.getsignal(signal.SIGINT)
-    if former is None:  # installed by a program other than Python, which could not be restored
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
-def _someone_watches() -> str | None:
-    """Return "notebook" or "terminal" if a person watches the output, else None."""
-    if "ipykernel" in sys.modules:
-        from IPython import get_ipython
-
-        kernel = getattr(get_ipython(), "kernel", None)
-        if kernel is not None:
-            # A front end with a person at it can answer input(); programs that execute notebooks say that
-            # they cannot.
-            request = kernel.get_parent() if hasattr(kernel, "get_parent") else {}
-            return "notebook" if request.get("content", {}).get("allow_stdin") else None
-    return "terminal" if sys.stderr is not None and sys.stderr.isatty() and "CI" not in os.environ else None
-
-
-@contextmanager
-def _progress_bar(steps: int, wanted: bool) -> Iterator[Callable[[int], Any]]:
-    """Yield a function that moves the bar; the bar appears after a second and vanishes at the end."""
-    watcher = _someone_watches() if wanted else None
-    if watcher is None:
-        yield lambda n: None
-        return
-    if watcher == "notebook":
-        from tqdm.auto import tqdm
-    else:
-        from tqdm import tqdm
-    with tqdm(total=steps, desc="λ sweep", unit="step", delay=BAR_AFTER_SECONDS, leave=False) as bar:
-        yield bar.update
 
 
 # --------------------------------------------------------------------------------------------------

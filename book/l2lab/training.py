@@ -1,0 +1,752 @@
+"""One honest training loop for any module: progress, early stopping, checkpoints, mixed precision.
+
+:func:`fit` is the loop that everybody writes, plus what a long run needs: it can be killed at any moment and
+goes on where it was, with the same numbers; it stops when the validation loss no longer falls, or when
+training diverges, and gives back the best weights; and it keeps the penalty apart from the loss. For many
+small networks at once, :func:`l2lab.sweep.sweep` is faster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import pickle
+import random
+import re
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import runtime
+from .layers import L2RegularizationLayer, l2_penalty, param_groups, penalized_parameters
+from .progress import interruptible, progress_bar
+
+__all__ = ["FitResult", "fit"]
+
+# Between two updates of the progress bar, and two looks at whether the loss is still finite.
+LOOK_SECONDS = 0.25
+# Of what is written into a checkpoint; a file of another format is not read.
+FORMAT = 1
+
+Metrics = Mapping[str, Callable[[nn.Module], float]]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What :func:`fit` returns.
+
+    Parameters
+    ----------
+    history : dict of str to ndarray, shape (epochs,)
+        One entry per finished epoch, resumed ones included. ``"train_loss"``: mean over the rows while the
+        weights were changing, without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"``
+        (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"`` if there are validation
+        data, and the `metrics`. ``"lr"``: learning rate of the first parameter group during the epoch.
+        ``"seconds"``: wall-clock time of the epoch.
+    best_epoch : int
+        Position in the history of the smallest validation loss; without validation data the last epoch. −1 if
+        no epoch was finished.
+    stopped : {"epochs", "patience", "interrupted", "diverged"}
+        Why training ended.
+    seconds : float
+        Wall-clock time of this call.
+    model : torch.nn.Module
+        The model that was given, with the weights of `best_epoch` (the first weights if that is −1), in
+        evaluation mode.
+    """
+
+    history: dict[str, np.ndarray]
+    best_epoch: int
+    stopped: str
+    seconds: float
+    model: nn.Module
+
+    def __repr__(self) -> str:
+        epochs = len(self.history["train_loss"])
+        return (
+            f"FitResult({type(self.model).__name__}, {epochs} epochs, best {self.best_epoch}, "
+            f"stopped by {self.stopped!r}, {self.seconds:.1f} s)"
+        )
+
+
+def fit(
+    model: nn.Module,
+    train: Any,
+    valid: Any = None,
+    *,
+    criterion: Callable[[Any, Any], Tensor],
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any = None,
+    epochs: int = 20,
+    batch_size: int = 64,
+    patience: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    amp: bool | str = "auto",
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    metrics: Metrics | None = None,
+) -> FitResult:
+    """Train a module.
+
+    The objective is ``criterion`` plus :func:`l2lab.layers.l2_penalty` if the model contains an
+    :class:`~l2lab.layers.L2RegularizationLayer`; the optimizer may have a ``weight_decay`` instead.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in place and moved to the device.
+    train : (X, y) or iterable of (x, y)
+        A pair of arrays or tensors with n rows each, which is moved to the device as a whole; or a
+        ``DataLoader`` or any other iterable of batches that can be gone through once per epoch (see Notes).
+        Floating-point arrays get the type of the parameters.
+    valid : (X, y) or iterable of (x, y), optional
+        Validation data of the same kind.
+    criterion : callable
+        ``criterion(outputs, y)`` gives the mean loss over the rows of a batch, a tensor of shape (). It is
+        computed in at least float32.
+    optimizer : torch.optim.Optimizer
+        Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`.
+    scheduler : torch.optim.lr_scheduler.LRScheduler, optional
+        Stepped after every epoch; ``ReduceLROnPlateau`` gets the validation loss.
+    epochs : int, default 20
+        Number of passes through the training data.
+    batch_size : int, default 64
+        Rows per batch if the data are arrays. The last batch of an epoch may be smaller.
+    patience : int, optional
+        Stop after so many epochs without a smaller validation loss. Default: never.
+    checkpoint : path-like, optional
+        A file that is written after every epoch. If it exists, training goes on from there.
+    amp : {"auto"} or bool, default "auto"
+        Automatic mixed precision. ``"auto"`` uses it on CUDA alone: bfloat16 where the GPU computes with it,
+        else float16 with a ``GradScaler`` [1]_. On a CPU, True means bfloat16.
+    device : str or torch.device, optional
+        Default :func:`l2lab.runtime.pick_device`.
+    seed : int, default 0
+        Seed of the order of the rows and of everything random in the model, such as dropout. The initial
+        weights are those of `model`. The global generators are put back at the end.
+    progress : bool, default True
+        Show a bar with loss, penalty, ‖w‖ and the remaining time, if somebody watches
+        (:func:`l2lab.progress.someone_watches`).
+    metrics : dict of str to callable, optional
+        ``function(model) -> float``, called after every epoch in evaluation mode without gradients.
+
+    Returns
+    -------
+    FitResult
+        The history, and the model with its best weights. The first Ctrl-C stops training after the batch.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range; if the checkpoint is damaged or belongs to a call with other
+        arguments, in which case the file is left alone.
+
+    Warns
+    -----
+    RuntimeWarning
+        If loss or weights become infinite or NaN. Training stops there; the epoch counts for nothing.
+    UserWarning
+        If a parameter is penalized twice, by a layer and by ``weight_decay``.
+
+    Notes
+    -----
+    *Penalty and norm.* ``"penalty"`` is what is added to the loss after the epoch: the sum of the layers'
+    penalties and of ½·``weight_decay``·‖w‖² of the optimizer's groups. Decoupled decay (AdamW) is the
+    gradient of no penalty, so there it is NaN. ``"norm"`` is the Euclidean norm of the weights that
+    :func:`l2lab.layers.param_groups` chooses: no biases, no normalization layers.
+
+    *Resuming.* Build model, optimizer and scheduler as for the first call, with the same initial weights, and
+    call `fit` again with the same arguments; `epochs` alone may be larger. On a CPU the run ends with the
+    same bits as one that was never interrupted; on a GPU some operations of torch are not deterministic. The
+    order of the rows depends on (`seed`, epoch) only and the state of all global generators is stored. So a
+    ``DataLoader`` resumes exactly, too, with any number of workers, unless they are persistent: its
+    ``generator``, if it has one, is seeded for every epoch, and ``set_epoch(epoch)`` of the iterable or its
+    samplers is called if it exists. Any other iterable must give the same batches for the same state of the
+    global generators. Arrays are compared with those of the first call; batches of an iterable, the code of
+    functions and the parameters of metrics are not.
+
+    *Batch normalization* cannot train on a batch of one row: choose a `batch_size` that does not leave a
+    single row over.
+
+    References
+    ----------
+    .. [1] P. Micikevicius et al., "Mixed precision training", ICLR 2018.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    >>> optimizer = torch.optim.SGD(param_groups(model, 1e-3), lr=0.1, momentum=0.9)
+    >>> result = fit(model, problem.splits["train"], problem.splits["valid"], criterion=nn.CrossEntropyLoss(),
+    ...              optimizer=optimizer, epochs=100, patience=10, checkpoint="digits.pt")
+    >>> result.history["valid_loss"][result.best_epoch]
+    """
+    started = time.perf_counter()
+    _check_numbers(epochs, batch_size, patience)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if valid is None and (patience is not None or _needs_metric(scheduler)):
+        what = "patience" if patience is not None else "ReduceLROnPlateau"
+        raise ValueError(f"{what} needs a validation loss; give valid=(X, y)")
+    where = runtime.pick_device(device)
+    model.to(where)
+    with _own_generators(seed, where):
+        loop = _Loop(
+            model=model,
+            train=_batches("train", train, model, where, batch_size, seed),
+            valid=None if valid is None else _batches("valid", valid, model, where, batch_size, None),
+            criterion=criterion,
+            optimizer=_check_optimizer(optimizer, model),
+            scheduler=scheduler,
+            precision=_precision(amp, where),
+            device=where,
+            metrics=_check_metrics(metrics),
+        )
+        file = None
+        if checkpoint is not None:
+            file = _Checkpoint(Path(checkpoint), _fingerprint(loop, criterion, batch_size, patience, seed))
+            file.load_into(loop, epochs)
+        steps = None if loop.train.length is None else loop.train.length * (epochs - loop.done)
+        with interruptible() as interrupted, progress_bar(steps, progress, "training", "batch") as advance:
+            stopped = _run(loop, epochs, patience, file, interrupted, advance)
+        model.load_state_dict(loop.best)
+    model.eval()
+    if stopped == "diverged":
+        warnings.warn(
+            f"training diverged in epoch {loop.done}: loss or weights are not finite; the model has the "
+            f"weights of {f'epoch {loop.best_epoch}' if loop.done else 'before the training'}. "
+            "Use a smaller learning rate",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return FitResult(
+        history={name: np.array(values, dtype=np.float64) for name, values in loop.history.items()},
+        best_epoch=loop.best_epoch,
+        stopped=stopped,
+        seconds=time.perf_counter() - started,
+        model=model,
+    )
+
+
+def _run(
+    loop: _Loop,
+    epochs: int,
+    patience: int | None,
+    file: _Checkpoint | None,
+    interrupted: Callable[[], bool],
+    advance: Callable[..., Any],
+) -> str:
+    """Train epoch after epoch; return why it ended."""
+    while loop.done < epochs:
+        if interrupted():
+            return "interrupted"
+        if patience is not None and loop.done - 1 - loop.best_epoch >= patience:
+            return "patience"
+        ended_by = loop.epoch(interrupted, advance)
+        if ended_by:
+            return ended_by
+        if file is not None:
+            file.save(loop)
+    return "epochs"
+
+
+# ---- checking the arguments --------------------------------------------------------------------------------
+
+
+def _check_numbers(epochs: Any, batch_size: Any, patience: Any) -> None:
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("patience", patience)):
+        if value is None and name == "patience":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def _check_optimizer(optimizer: Any, model: nn.Module) -> torch.optim.Optimizer:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ValueError(
+            "optimizer must be a torch.optim.Optimizer, for example SGD(model.parameters(), lr=0.1), "
+            f"got {optimizer!r}"
+        )
+    own = {id(parameter) for parameter in model.parameters()}
+    if any(id(parameter) not in own for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError(
+            "the optimizer holds parameters that are not those of model; make it after the model, from "
+            "model.parameters() or l2lab.layers.param_groups(model, lam)"
+        )
+    return optimizer
+
+
+def _check_metrics(metrics: Metrics | None) -> dict[str, Callable[[nn.Module], float]]:
+    metrics = dict(metrics or {})
+    taken = {"train_loss", "penalty", "norm", "valid_loss", "valid_accuracy", "lr", "seconds"} & set(metrics)
+    if taken:
+        raise ValueError(
+            f"metrics must not be called {', '.join(sorted(taken))}: the history has these already"
+        )
+    return metrics
+
+
+def _needs_metric(scheduler: Any) -> bool:
+    return isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+
+def _precision(amp: Any, device: torch.device) -> torch.dtype | None:
+    """Type of the mixed precision; None is full precision."""
+    if not isinstance(amp, bool) and amp != "auto":
+        raise ValueError(f"amp must be True, False or 'auto', got {amp!r}")
+    if amp is False or (amp == "auto" and device.type != "cuda"):
+        return None
+    if device.type == "mps":
+        raise ValueError("amp=True is for CUDA and the CPU; use amp=False or 'auto' on mps")
+    if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
+
+
+# ---- data --------------------------------------------------------------------------------------------------
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """Mix both numbers, so that (seed, epoch + 1) and (seed + 1, epoch) have nothing in common."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+
+
+class _ArrayBatches:
+    """(X, y) on the device, cut into batches; `seed` None keeps the order of the rows."""
+
+    def __init__(self, X: Tensor, y: Tensor, batch_size: int, seed: int | None) -> None:
+        self.X, self.y, self.batch_size, self.seed = X, y, batch_size, seed
+        self.length: int | None = math.ceil(len(X) / batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.seed is None:
+            yield from zip(self.X.split(self.batch_size), self.y.split(self.batch_size), strict=True)
+            return
+        generator = torch.Generator().manual_seed(_epoch_seed(self.seed, epoch))
+        order = torch.randperm(len(self.X), generator=generator).to(self.X.device)
+        for rows in order.split(self.batch_size):
+            yield self.X[rows], self.y[rows]
+
+    def fingerprint(self) -> str:
+        return _hash(self.X, self.y)
+
+
+class _LoaderBatches:
+    """Any iterable of pairs, moved to the device batch by batch."""
+
+    def __init__(self, name: str, source: Iterable[Any], device: torch.device, seed: int | None) -> None:
+        self.name, self.source, self.device, self.seed = name, source, device, seed or 0
+        self.length = len(source) if hasattr(source, "__len__") else None
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Any, Any]]:
+        for part in (self.source, *(getattr(self.source, k, None) for k in ("sampler", "batch_sampler"))):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)
+        generator = getattr(self.source, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(_epoch_seed(self.seed, epoch))
+        empty = True
+        for batch in self.source:
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise ValueError(f"{self.name} must give batches (x, y), got {type(batch).__name__}")
+            x, y = (torch.as_tensor(part) for part in batch)
+            empty = False
+            yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        if empty:
+            raise ValueError(f"{self.name} gave no batch in epoch {epoch}")
+
+    def fingerprint(self) -> str:
+        return f"{type(self.source).__name__} of {self.length} batches"
+
+
+_Batches = _ArrayBatches | _LoaderBatches
+
+
+def _batches(
+    name: str, source: Any, model: nn.Module, device: torch.device, batch_size: int, seed: int | None
+) -> _Batches:
+    """Recognize arrays and iterables of batches."""
+    is_pair = isinstance(source, tuple | list) and len(source) == 2
+    if is_pair and not isinstance(source[0], tuple | list):
+        X, y = (_tensor(name, part, model) for part in source)
+        y = y if y.is_floating_point() else y.long()
+        if X.ndim < 1 or y.ndim < 1 or len(X) != len(y) or not len(X):
+            raise ValueError(
+                f"{name}: X has shape {tuple(X.shape)} and y {tuple(y.shape)}; X must be (n, ...) with n ≥ 1 "
+                "and y must have as many rows"
+            )
+        return _ArrayBatches(X.to(device), y.to(device), batch_size, seed)
+    if not isinstance(source, Iterable) or isinstance(source, Mapping | str):
+        raise ValueError(f"{name} must be a pair (X, y) or an iterable of batches (x, y), got {source!r}")
+    if isinstance(source, Iterator):
+        raise ValueError(f"{name} is used up after one epoch; give a list of batches or a DataLoader instead")
+    return _LoaderBatches(name, source, device, seed)
+
+
+def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must hold numbers, got an array of type {array.dtype}")
+        values = torch.from_numpy(np.array(array))  # a copy: torch cannot use read-only memory
+    values = values.detach()
+    if not values.is_floating_point():
+        return values
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinite values; drop or impute these rows first")
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), values.dtype)
+    return values.to(dtype)
+
+
+# ---- the loop ----------------------------------------------------------------------------------------------
+
+
+class _Loop:
+    """Everything that changes during training, and one epoch of it."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        train: _Batches,
+        valid: _Batches | None,
+        criterion: Callable[[Any, Any], Tensor],
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any,
+        precision: torch.dtype | None,
+        device: torch.device,
+        metrics: dict[str, Callable[[nn.Module], float]],
+    ) -> None:
+        self.model, self.train, self.valid, self.criterion = model, train, valid, criterion
+        self.optimizer, self.scheduler, self.precision, self.device = optimizer, scheduler, precision, device
+        self.metrics = metrics
+        # Small gradients vanish in float16; bfloat16 has the range of float32.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+        self.has_layers = any(isinstance(module, L2RegularizationLayer) for module in model.modules())
+        # All groups but the last are weights, also inside a layer with λ = 0.
+        groups = param_groups(model, 0.0)[:-1]
+        self.weights = [p for group in groups for p in group["params"] if p.requires_grad]
+        self.history: dict[str, list[float]] = {"train_loss": []}
+        self.best_epoch = -1
+        self.best = _copy(model.state_dict())
+        self._warn_if_penalized_twice()
+
+    @property
+    def done(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history["train_loss"])
+
+    def _warn_if_penalized_twice(self) -> None:
+        inside = {
+            id(parameter)
+            for module in self.model.modules()
+            if isinstance(module, L2RegularizationLayer)
+            for parameter in penalized_parameters(module).values()
+        }
+        decayed = {
+            id(parameter)
+            for group in self.optimizer.param_groups
+            if group.get("weight_decay", 0) > 0
+            for parameter in group["params"]
+        }
+        if inside & decayed:
+            warnings.warn(
+                f"{len(inside & decayed)} parameters are penalized twice, by an L2RegularizationLayer and by "
+                "the optimizer; make the optimizer with weight_decay=0",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def forward(self, x: Any, y: Any) -> tuple[Any, Tensor]:
+        """Return outputs and loss."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            outputs = self.model(x)
+        if isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16):
+            outputs = outputs.float()
+        loss = self.criterion(outputs, y)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(f"criterion must give the mean loss as a tensor of shape (), got {got}")
+        return outputs, loss
+
+    def penalty(self) -> float:
+        """What is added to the loss now."""
+        total = float(l2_penalty(self.model).detach()) if self.has_layers else 0.0
+        for group in self.optimizer.param_groups:
+            decay = float(group.get("weight_decay", 0.0))
+            if not decay:
+                continue
+            if isinstance(self.optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False):
+                return math.nan
+            total += 0.5 * decay * _norm([p for p in group["params"] if p.requires_grad]) ** 2
+        return total
+
+    def epoch(self, interrupted: Callable[[], bool], advance: Callable[..., Any]) -> str | None:
+        """Train and measure; return why the epoch was not finished, None if it was."""
+        started = time.perf_counter()
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        train_loss, ended_by = self._train(interrupted, advance)
+        if ended_by:
+            return ended_by
+        self.model.eval()
+        with torch.no_grad():
+            row = {"train_loss": train_loss, "penalty": self.penalty(), "norm": _norm(self.weights)}
+            row |= self._validate() if self.valid else {}
+            row |= {name: float(function(self.model)) for name, function in self.metrics.items()}
+        loss = row.get("valid_loss", train_loss)
+        if not (math.isfinite(train_loss) and math.isfinite(loss) and math.isfinite(row["norm"])):
+            return "diverged"
+        if self.scheduler is not None:
+            self.scheduler.step(*([loss] if _needs_metric(self.scheduler) else []))
+        # Without validation data nothing speaks against the last epoch.
+        if self.best_epoch < 0 or not self.valid or loss < self.history["valid_loss"][self.best_epoch]:
+            self.best_epoch = self.done
+            self.best = _copy(self.model.state_dict())
+        for name, value in (row | {"lr": lr, "seconds": time.perf_counter() - started}).items():
+            self.history.setdefault(name, []).append(value)
+        return None
+
+    def _train(
+        self, interrupted: Callable[[], bool], advance: Callable[..., Any]
+    ) -> tuple[float, str | None]:
+        self.model.train()
+        # The sum stays on the device: to read it after every batch would make a GPU wait. An infinite loss
+        # remains visible in it.
+        total = torch.zeros(
+            (), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device
+        )
+        rows = unseen = 0
+        looked = time.perf_counter()
+        for x, y in self.train.epoch(self.done):
+            self.optimizer.zero_grad()
+            _, loss = self.forward(x, y)
+            objective = loss + l2_penalty(self.model).to(loss.device) if self.has_layers else loss
+            self.scaler.scale(objective).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            total += loss.detach() * len(y)
+            rows, unseen = rows + len(y), unseen + 1
+            if interrupted():
+                return math.nan, "interrupted"
+            if time.perf_counter() - looked > LOOK_SECONDS:
+                mean = float(total) / rows
+                if not math.isfinite(mean):
+                    return mean, "diverged"
+                advance(
+                    unseen, f"loss {mean:.4g}, penalty {self.penalty():.3g}, ‖w‖ {_norm(self.weights):.4g}"
+                )
+                unseen, looked = 0, time.perf_counter()
+        advance(unseen)
+        return float(total) / rows, None
+
+    def _validate(self) -> dict[str, float]:
+        """Mean loss over the validation rows, and the accuracy if `y` holds class numbers."""
+        total = correct = 0.0
+        rows = answers = 0
+        for x, y in self.valid.epoch(self.done):
+            outputs, loss = self.forward(x, y)
+            total += float(loss) * len(y)
+            rows += len(y)
+            if isinstance(outputs, Tensor) and not y.is_floating_point() and outputs.ndim == y.ndim + 1:
+                correct += int((outputs.argmax(1) == y).sum())
+                answers += y.numel()
+        return {"valid_loss": total / rows} | ({"valid_accuracy": correct / answers} if answers else {})
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    """Euclidean norm of all tensors together."""
+    return math.hypot(*(float(t.detach().float().norm()) for t in tensors))
+
+
+def _copy(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in state.items()
+    }
+
+
+# ---- generators --------------------------------------------------------------------------------------------
+
+
+def _generator_states(device: torch.device) -> dict[str, Any]:
+    """States of all global generators, as tensors and numbers that any checkpoint can hold."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global one is meant
+    states = {
+        "torch": torch.get_rng_state(),
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "python": random.getstate(),
+    }
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_generator_states(states: Mapping[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(states["torch"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(states["python"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
+@contextmanager
+def _own_generators(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators, and put them back afterwards."""
+    before = _generator_states(device)
+    runtime.seed_everything(seed)
+    try:
+        yield
+    finally:
+        _set_generator_states(before, device)
+
+
+# ---- checkpoints -------------------------------------------------------------------------------------------
+
+
+def _hash(*tensors: Tensor) -> str:
+    """Short hash of types, shapes and bits."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _describe(thing: Any) -> str:
+    """Name a function, or a module such as ``CrossEntropyLoss`` with its settings."""
+    if not isinstance(thing, nn.Module):
+        thing = getattr(thing, "func", thing)  # of a functools.partial
+        return (
+            f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+        )
+    settings = {
+        key: value for key, value in sorted(vars(thing).items()) if isinstance(value, int | float | str)
+    }
+    return f"{thing!r} {settings} {_hash(*thing.state_dict().values())}"
+
+
+def _fingerprint(
+    loop: _Loop, criterion: Any, batch_size: int, patience: int | None, seed: int
+) -> dict[str, str]:
+    """What must be the same for a run to go on, by the names of the arguments."""
+    groups = [
+        {key: value for key, value in group.items() if key not in ("params", "initial_lr")}
+        for group in loop.optimizer.param_groups
+    ]
+    state = loop.model.state_dict()
+    tensors = [value for value in state.values() if isinstance(value, Tensor)]
+    scheduler = None if loop.scheduler is None else loop.scheduler.state_dict()
+    parts = {
+        "model (structure)": f"{loop.model!r} {list(state)}",
+        "model (initial weights)": _hash(*tensors),
+        "train": loop.train.fingerprint(),
+        "valid": "None" if loop.valid is None else loop.valid.fingerprint(),
+        "criterion": _describe(criterion),
+        "optimizer": f"{type(loop.optimizer).__name__} {groups}",
+        "scheduler": f"{type(loop.scheduler).__name__} {scheduler}",
+        "batch_size": str(batch_size),
+        "patience": str(patience),
+        "amp": str(loop.precision),
+        "seed": str(seed),
+        "metrics": str(list(loop.metrics)),
+    }
+    # the address of an object is another one in every process
+    return {name: re.sub(r" at 0x[0-9a-fA-F]+", "", text) for name, text in parts.items()}
+
+
+class _Checkpoint:
+    """The file from which a killed run goes on."""
+
+    def __init__(self, path: Path, fingerprint: dict[str, str]) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self.is_proven = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def save(self, loop: _Loop) -> None:
+        """Write a temporary file and rename it: at no time is there half a checkpoint."""
+        state = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "history": loop.history,
+            "best_epoch": loop.best_epoch,
+            "best": loop.best,
+            "model": loop.model.state_dict(),
+            "optimizer": loop.optimizer.state_dict(),
+            "scheduler": None if loop.scheduler is None else loop.scheduler.state_dict(),
+            "scaler": loop.scaler.state_dict(),
+            "generators": _generator_states(loop.device),
+        }
+        part = self.path.with_name(f".{self.path.name}.part")
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if not self.is_proven:  # better to learn now than after the crash that it cannot be read
+            self._read(part)
+            self.is_proven = True
+        part.replace(self.path)
+
+    def load_into(self, loop: _Loop, epochs: int) -> None:
+        """Restore everything, if the file exists."""
+        if not self.path.exists():
+            return
+        state = self._read(self.path)
+        written = state["fingerprint"]
+        other = [name for name in self.fingerprint if written.get(name) != self.fingerprint[name]]
+        if other:
+            raise ValueError(
+                f"checkpoint {self.path} was written by a call with other arguments: {', '.join(other)}. To "
+                "go on, call fit as then, with model, optimizer and scheduler made anew in the same way; to "
+                "start again, delete the file or name another one"
+            )
+        done = len(state["history"]["train_loss"])
+        if done > epochs:
+            raise ValueError(
+                f"checkpoint {self.path} holds {done} epochs, and epochs={epochs} are asked for; use at "
+                f"least {done}, or name another file"
+            )
+        loop.model.load_state_dict(state["model"])
+        loop.optimizer.load_state_dict(state["optimizer"])
+        if loop.scheduler is not None:
+            loop.scheduler.load_state_dict(state["scheduler"])
+        loop.scaler.load_state_dict(state["scaler"])
+        loop.history, loop.best_epoch = state["history"], state["best_epoch"]
+        loop.best = state["best"]
+        _set_generator_states(state["generators"], loop.device)
+        self.is_proven = True
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch does not look at the checksums
+            if damaged is None:
+                # only tensors and plain numbers: a checkpoint from elsewhere cannot run code
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"checkpoint {self.path} holds more than tensors, numbers, texts and lists of these, so "
+                f"that it cannot be read again: {str(error).splitlines()[0]}. Use a scheduler and a model "
+                "that keep no other objects in their state_dict"
+            ) from None
+        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+            damaged = str(error).partition("\n")[0]
+        if damaged is not None:
+            raise ValueError(f"checkpoint {self.path} is damaged ({damaged}); delete it or name another file")
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise ValueError(f"{self.path} is no checkpoint of fit; name another file")
+        return state

@@ -1,0 +1,648 @@
+"""The training loop against a loop spelled out here, and against being killed, interrupted and damaged."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from l2lab import progress, training
+from l2lab.layers import L2RegularizationLayer, param_groups
+from l2lab.training import FitResult, fit
+
+LAM, LR = 0.05, 0.1
+
+
+def make_data(n=37, p=6, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    return X, (X @ rng.standard_normal((p, classes)) + rng.standard_normal((n, classes))).argmax(1)
+
+
+TRAIN, VALID = make_data(), make_data(23, seed=1)
+
+
+def make_model(dropout=0.0, double=False, seed=0):
+    torch.manual_seed(seed)
+    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3)]
+    model = nn.Sequential(*layers)
+    return model.double() if double else model
+
+
+def call(
+    model=None, *, train=TRAIN, valid=VALID, optimizer="sgd", scheduler=None, groups=None, lr=LR, **changes
+):
+    """Fit with all objects made anew, as a program that is started again does."""
+    model = make_model() if model is None else model
+    groups = param_groups(model, LAM) if groups is None else groups(model)
+    kinds = {
+        "sgd": lambda: torch.optim.SGD(groups, lr=lr, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(groups, lr=lr),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=lr),
+    }
+    optim = kinds[optimizer]()
+    options = {"criterion": nn.CrossEntropyLoss(), "epochs": 4, "batch_size": 8, "device": "cpu"}
+    options |= {"optimizer": optim, "scheduler": scheduler(optim) if scheduler else None, "progress": False}
+    return fit(model, train, valid, **(options | changes))
+
+
+def assert_equal(a: FitResult, b: FitResult):
+    """Bit for bit, but for the time."""
+    for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
+        assert torch.equal(x, y), name
+    assert a.history.keys() == b.history.keys()
+    for name in a.history.keys() - {"seconds"}:
+        np.testing.assert_array_equal(a.history[name], b.history[name], err_msg=name)
+    assert (a.best_epoch, a.stopped) == (b.best_epoch, b.stopped)
+
+
+# ---- the numbers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["sgd", "adam", "adamw", "layer"])
+def test_equals_a_loop_spelled_out(how):
+    """Same batches, losses, penalties and weights in float64; the last batch of an epoch is smaller."""
+    epochs, cosine = 3, functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=3)
+    model, twin = make_model(double=True), make_model(double=True)
+    if how == "layer":
+        model = L2RegularizationLayer(model, LAM)
+        groups = lambda m: [{"params": list(m.parameters()), "weight_decay": 0.0}]  # noqa: E731
+    else:
+        groups = None
+    kind = "sgd" if how == "layer" else how
+    result = call(model, optimizer=kind, groups=groups, scheduler=cosine, epochs=epochs, seed=5, valid=None)
+
+    weights = [p for p in twin.parameters() if p.ndim > 1]
+    others = [p for p in twin.parameters() if p.ndim == 1]
+    twin_groups = [{"params": weights, "weight_decay": LAM}, {"params": others, "weight_decay": 0.0}]
+    optim = {
+        "sgd": lambda: torch.optim.SGD(twin_groups, lr=LR, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(twin_groups, lr=LR),
+        "adamw": lambda: torch.optim.AdamW(twin_groups, lr=LR),
+    }[kind]()
+    X, y = torch.tensor(TRAIN[0]), torch.tensor(TRAIN[1])
+    expected = {"train_loss": [], "norm": [], "penalty": [], "lr": []}
+    for epoch in range(epochs):
+        key = np.random.SeedSequence([5, epoch]).generate_state(1, np.uint64)[0]
+        order = torch.randperm(37, generator=torch.Generator().manual_seed(int(key)))
+        assert sorted(order.tolist()) == list(range(37))
+        lr = LR * (1 + np.cos(np.pi * epoch / epochs)) / 2
+        losses = []
+        for rows in (order[k : k + 8] for k in range(0, 37, 8)):
+            for group in optim.param_groups:
+                group["lr"] = lr
+            optim.zero_grad()
+            loss = nn.functional.cross_entropy(twin(X[rows]), y[rows], reduction="sum")
+            losses.append(loss.item())
+            (loss / len(rows)).backward()
+            optim.step()
+        square = sum(w.detach().square().sum().item() for w in weights)
+        expected["train_loss"].append(sum(losses) / 37)
+        expected["norm"].append(square**0.5)
+        expected["penalty"].append(LAM / 2 * square if how != "adamw" else np.nan)
+        expected["lr"].append(lr)
+    for name, values in expected.items():
+        np.testing.assert_allclose(result.history[name], values, rtol=1e-6 if name == "norm" else 1e-5)
+    for ours, theirs in zip(result.model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    assert (result.best_epoch, result.stopped) == (2, "epochs")
+
+
+def test_validation_is_measured_in_evaluation_mode():
+    """Batch statistics and dropout are off; the mean is over rows, not over batches."""
+    result = call(make_model(dropout=0.5, double=True), epochs=3)
+    assert set(result.history) == {
+        *("train_loss", "penalty", "norm", "valid_loss", "valid_accuracy", "lr", "seconds")
+    }
+    assert not result.model.training
+    X, y = torch.tensor(VALID[0]), torch.tensor(VALID[1])
+    outputs = result.model(X)
+    best = result.best_epoch
+    assert result.history["valid_loss"][best] == result.history["valid_loss"].min()
+    assert result.history["valid_loss"][best] == pytest.approx(
+        nn.functional.cross_entropy(outputs, y).item(), rel=1e-9
+    )
+    assert result.history["valid_accuracy"][best] == (outputs.argmax(1) == y).double().mean().item()
+    assert all(values.shape == (3,) for values in result.history.values())
+    assert "3 epochs" in repr(result)
+
+
+def test_regression_has_no_accuracy_and_metrics_are_recorded():
+    data = (TRAIN[0], TRAIN[0][:, :3] ** 2)
+    seen = []
+
+    def small(model):
+        seen.append((model.training, torch.is_grad_enabled()))
+        return (model[0].weight.abs() < 0.1).sum()
+
+    result = call(train=data, valid=data, criterion=nn.MSELoss(), metrics={"small": small}, epochs=2)
+    assert "valid_accuracy" not in result.history
+    assert result.history["small"].shape == (2,)
+    assert seen == [(False, False)] * 2
+
+
+def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
+    def state():
+        return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+
+    model = make_model(dropout=0.5)
+    before = state()
+    first = call(model)
+    assert state() == before
+    random.random(), np.random.rand(), torch.rand(3)  # noqa: NPY002
+    assert_equal(first, call(make_model(dropout=0.5)))
+    other = call(make_model(dropout=0.5), seed=1)
+    assert not torch.equal(first.model[0].weight, other.model[0].weight)
+
+
+def test_the_order_differs_between_epochs_and_seeds():
+    batches = training._batches("train", (TRAIN[0], np.arange(37)), make_model(), torch.device("cpu"), 8, 3)
+    orders = [torch.cat([y for _, y in batches.epoch(e)]).tolist() for e in (0, 1, 0)]
+    assert orders[0] == orders[2] != orders[1]
+    assert training._epoch_seed(3, 1) not in (training._epoch_seed(4, 0), training._epoch_seed(1, 3))
+
+
+# ---- early stopping ----------------------------------------------------------------------------------------
+
+
+def scripted(losses):
+    """A model with one weight that counts epochs, and a criterion that gives the next loss of a list."""
+
+    class Counter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1, 1))
+
+        def forward(self, x):
+            return x @ self.weight
+
+    model, script = Counter(), iter(losses)
+
+    def criterion(outputs, y):
+        if model.training:
+            return -outputs.mean()  # with lr = 1 and inputs 1, the weight grows by 1 in every epoch
+        return torch.tensor(next(script))
+
+    data = (np.ones((4, 1)), np.ones((4, 1)))
+    return model, data, criterion
+
+
+def run_script(losses, **options):
+    model, data, criterion = scripted(losses)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    options = {"epochs": len(losses), "batch_size": 4, "device": "cpu", "progress": False} | options
+    return fit(model, data, data, criterion=criterion, optimizer=optimizer, **options)
+
+
+def test_patience_counts_epochs_since_the_best_and_restores_it():
+    result = run_script([5.0, 4.0, 4.5, 3.0, 3.5, 3.0, 9.0, 1.0], patience=3)
+    assert result.stopped == "patience"
+    assert len(result.history["valid_loss"]) == 7  # equal is no improvement: 4, 5 and 6 are in vain
+    assert result.best_epoch == 3
+    assert result.model.weight.item() == 4
+    result = run_script([5.0, 4.0, 4.5, 3.0, 3.5], patience=3)
+    assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("epochs", 3, 4)
+    result = run_script([5.0, 6.0, 7.0])
+    assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("epochs", 0, 1)
+
+
+def test_reduce_on_plateau_gets_the_validation_loss():
+    model, data, criterion = scripted([5.0, 6.0, 7.0, 8.0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
+    result = fit(model, data, data, criterion=criterion, optimizer=optimizer, scheduler=scheduler, epochs=4,
+                 batch_size=4, device="cpu", progress=False)  # fmt: skip
+    np.testing.assert_array_equal(result.history["lr"], [1, 1, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("where", ["training", "validation", "weights"])
+def test_divergence_stops_and_keeps_the_best(where, tmp_path):
+    """In the third epoch the loss, the validation loss or the weights become infinite or NaN."""
+    model, data, criterion = scripted([3.0, 2.0, np.nan if where == "validation" else 1.0, 0.5])
+    calls = []
+
+    def bad(outputs, y):
+        loss = criterion(outputs, y)
+        if model.training:
+            calls.append(1)
+            if len(calls) == 3:
+                if where == "training":
+                    loss = loss * torch.inf
+                if where == "weights":
+                    model.weight.register_hook(lambda g: g * torch.inf)
+        return loss
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    path = tmp_path / "run.pt"
+    with pytest.warns(
+        RuntimeWarning, match="diverged in epoch 2.*weights of epoch 1.*smaller learning rate"
+    ) as w:
+        result = fit(model, data, data, criterion=bad, optimizer=optimizer, epochs=4, batch_size=4,
+                     device="cpu", progress=False, checkpoint=path)  # fmt: skip
+    assert w[0].filename == __file__
+    assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("diverged", 1, 2)
+    np.testing.assert_array_equal(result.history["valid_loss"], [3, 2])
+    assert len(torch.load(path, weights_only=True)["history"]["valid_loss"]) == 2
+
+
+def test_divergence_in_the_first_epoch_gives_the_first_weights_back():
+    model = make_model()
+    first = [p.detach().clone() for p in model.parameters()]
+    with pytest.warns(RuntimeWarning, match="weights of before the training"):
+        result = call(model, lr=1e30, valid=None)
+    assert result.best_epoch == -1
+    assert all(torch.equal(a, b) for a, b in zip(first, model.parameters(), strict=True))
+
+
+# ---- checkpoints -------------------------------------------------------------------------------------------
+
+CHILD = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import torch
+from torch import nn
+import test_training as t
+
+torch.set_num_threads(1)
+batches = 0
+
+class Slow(nn.CrossEntropyLoss):
+    def forward(self, outputs, y):
+        global batches
+        if outputs.requires_grad:  # training, not validation
+            batches += 1
+            if batches == 2 * 5 + 3:  # the third batch of the third epoch
+                print("in the middle", flush=True)
+                time.sleep(600)
+        return super().forward(outputs, y)
+
+t.long_run(sys.argv[2], checkpoint=sys.argv[3], criterion=Slow())
+"""
+
+
+def loader(seed=None):
+    data = TensorDataset(torch.tensor(TRAIN[0], dtype=torch.float32), torch.tensor(TRAIN[1]))
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+
+
+def long_run(kind, **changes):
+    """Dropout, batch statistics, Adam's moments and a schedule: all of it must survive."""
+    cosine = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=6)
+    data = {"arrays": lambda: TRAIN, "loader": loader, "loader with generator": lambda: loader(9)}[kind]()
+    options = {
+        "optimizer": "adam",
+        "scheduler": cosine,
+        "epochs": 6,
+        "lr": 0.03,
+        "train": data,
+        "patience": 5,
+    }
+    return call(make_model(dropout=0.4), **(options | changes))
+
+
+class Slow(nn.CrossEntropyLoss):
+    """The child's criterion without the delay, so that both calls have the same arguments."""
+
+
+@pytest.mark.parametrize("kind", ["arrays", "loader"])
+def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(kind, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        path = tmp_path / "run.pt"
+        command = [sys.executable, "-c", CHILD, Path(__file__).parent, kind, path]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "in the middle\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        child.stdout.close()
+        assert len(torch.load(path, weights_only=True)["history"]["train_loss"]) == 2
+        resumed = long_run(kind, checkpoint=path, criterion=Slow())
+        whole = long_run(kind, criterion=Slow())
+    finally:
+        torch.set_num_threads(threads)
+    assert len(resumed.history["train_loss"]) == 6
+    assert_equal(resumed, whole)
+
+
+def test_a_finished_run_is_read_and_may_be_made_longer(tmp_path):
+    path = tmp_path / "new" / "folder" / "run.pt"
+    first = call(checkpoint=path, epochs=2)
+    again = call(checkpoint=path, epochs=2)
+    assert_equal(first, again)
+    assert again.history["seconds"].tolist() == first.history["seconds"].tolist()  # read, not done again
+    assert_equal(call(checkpoint=path, epochs=5), call(epochs=5))
+    with pytest.raises(ValueError, match="holds 5 epochs, and epochs=3"):
+        call(checkpoint=path, epochs=3)
+    assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
+
+
+def test_a_run_that_lost_patience_stays_stopped(tmp_path):
+    options = {"patience": 1, "checkpoint": tmp_path / "run.pt", "epochs": 100, "lr": 1.0}
+    first = call(**options)
+    assert first.stopped == "patience"
+    assert_equal(first, call(**options))
+
+
+MISMATCHES = {
+    "batch_size": {"batch_size": 9},
+    "patience": {"patience": 7},
+    "seed": {"seed": 1},
+    "optimizer": {"lr": 0.2},
+    "scheduler": {"scheduler": functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1)},
+    "criterion": {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1)},
+    "train": {"train": (TRAIN[0] + 1e-3, TRAIN[1])},
+    "valid": {"valid": None},
+    "amp": {"amp": True},
+    "metrics": {"metrics": {"m": lambda model: 0.0}},
+    "model (initial weights)": {"model": make_model(seed=1)},
+    "model (structure)": {"model": make_model(dropout=0.1)},
+}
+
+
+@pytest.mark.parametrize("name", MISMATCHES)
+def test_a_checkpoint_of_other_arguments_is_refused_and_kept(name, tmp_path):
+    path = tmp_path / "run.pt"
+    call(checkpoint=path, epochs=1)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match=r"run\.pt was written by a call with other arguments") as error:
+        call(checkpoint=path, epochs=2, **MISMATCHES[name])
+    assert f"other arguments: {name}. To go on" in str(error.value)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path):
+    path = tmp_path / "run.pt"
+    call(checkpoint=path, epochs=1)
+    good = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        tensor = next(i for i in archive.infolist() if i.filename.endswith("data/0"))
+    flipped = bytearray(good)
+    flipped[good.index(tensor.filename.encode()) + 100] ^= 1
+    for content in (bytes(flipped), good[:-100], good[: len(good) // 2], b"", b"not a checkpoint"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"run\.pt is damaged"):
+            call(checkpoint=path, epochs=2)
+        assert path.read_bytes() == content
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match=r"run\.pt is no checkpoint of fit"):
+        call(checkpoint=path, epochs=2)
+
+
+def test_a_checkpoint_that_runs_code_is_not_read(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    path = tmp_path / "run.pt"
+    torch.save({"format": 1, "fingerprint": Evil()}, path)
+    with pytest.raises(ValueError, match="cannot be read again"):
+        call(checkpoint=path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    call(checkpoint=path, epochs=1)
+    good = path.read_bytes()
+
+    def full_disk(state, file):
+        file.write(good[:100])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(training.torch, "save", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        call(checkpoint=path, epochs=2)
+    monkeypatch.undo()
+    assert path.read_bytes() == good
+    assert_equal(call(checkpoint=path, epochs=2), call(epochs=2))
+
+
+def test_what_could_not_be_read_again_is_said_after_the_first_epoch(tmp_path):
+    class Strange(torch.optim.lr_scheduler.ConstantLR):
+        def state_dict(self):
+            return super().state_dict() | {"path": Path("x")}
+
+    with pytest.raises(ValueError, match="cannot be read again"):
+        call(checkpoint=tmp_path / "run.pt", scheduler=Strange)
+    assert not (tmp_path / "run.pt").exists()
+
+
+def test_a_loader_with_a_generator_of_its_own_resumes_exactly(tmp_path):
+    """The state of that generator is in no checkpoint."""
+    kind, path = "loader with generator", tmp_path / "run.pt"
+    long_run(kind, checkpoint=path, epochs=3)
+    assert_equal(long_run(kind, checkpoint=path), long_run(kind))
+    assert not torch.equal(long_run(kind).model[0].weight, long_run("loader").model[0].weight)
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_ctrl_c_returns_what_there_is(has_checkpoint, tmp_path):
+    """In the middle of the third epoch: the first two count, and the run goes on from there."""
+    before = signal.getsignal(signal.SIGINT)
+    batches = []
+
+    class Pressed(nn.CrossEntropyLoss):
+        def forward(self, outputs, y):
+            if outputs.requires_grad:
+                batches.append(len(y))
+                if len(batches) == 13:
+                    signal.raise_signal(signal.SIGINT)
+            return super().forward(outputs, y)
+
+    path = tmp_path / "run.pt" if has_checkpoint else None
+    result = call(make_model(dropout=0.3), valid=None, criterion=Pressed(), checkpoint=path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (result.stopped, result.best_epoch, len(batches)) == ("interrupted", 1, 13)
+    whole = call(make_model(dropout=0.3), valid=None, epochs=2)
+    assert torch.equal(result.model[0].weight, whole.model[0].weight)
+    if has_checkpoint:
+        again = call(make_model(dropout=0.3), valid=None, criterion=Pressed(), checkpoint=path)
+        assert_equal(again, call(make_model(dropout=0.3), valid=None))
+
+
+def test_works_outside_of_the_main_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call(epochs=1)))
+    thread.start()
+    thread.join()
+    assert results[0].stopped == "epochs"
+
+
+# ---- mixed precision ---------------------------------------------------------------------------------------
+
+
+def test_amp_on_the_cpu_is_bfloat16_with_float32_weights():
+    seen = []
+    model = make_model()
+    model[4].register_forward_hook(lambda module, args, outputs: seen.append(outputs.dtype))
+    result = call(model, amp=True, epochs=6)
+    assert set(seen) == {torch.bfloat16}
+    assert model[0].weight.dtype == torch.float32
+    exact = call(epochs=6)
+    assert call(amp="auto", epochs=1).model[0].weight.dtype == torch.float32
+    np.testing.assert_allclose(result.history["train_loss"], exact.history["train_loss"], rtol=0.05)
+    assert not torch.equal(result.model[0].weight, exact.model[0].weight)
+
+
+def test_float16_scales_the_loss_and_the_scale_is_in_the_checkpoint(tmp_path, monkeypatch):
+    """What CUDA does where there is no bfloat16; without the scaler these gradients would vanish."""
+    monkeypatch.setattr(training, "_precision", lambda amp, device: torch.float16)
+
+    class Tiny(nn.CrossEntropyLoss):
+        def forward(self, outputs, y):
+            return super().forward(outputs, y) * 1e-7
+
+    def run(**options):
+        return call(make_model(), lr=3e5, criterion=Tiny(), groups=lambda m: m.parameters(), **options)
+
+    path = tmp_path / "run.pt"
+    result = run(checkpoint=path, epochs=3)
+    assert result.history["train_loss"][-1] < 0.7 * result.history["train_loss"][0]
+    assert torch.load(path, weights_only=True)["scaler"]["scale"] > 1
+    assert_equal(run(checkpoint=path, epochs=5), run(epochs=5))
+
+
+@pytest.mark.parametrize(
+    ("amp", "kind", "has_bf16", "expected"),
+    [
+        ("auto", "cpu", True, None),
+        ("auto", "mps", True, None),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),
+        (True, "cuda", False, torch.float16),
+        (False, "cuda", True, None),
+        (True, "cpu", False, torch.bfloat16),
+    ],
+)
+def test_choice_of_the_precision(amp, kind, has_bf16, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert training._precision(amp, torch.device(kind)) == expected
+
+
+# ---- data, progress, errors --------------------------------------------------------------------------------
+
+
+def test_arrays_and_batches_of_them_are_the_same():
+    X, y = (torch.tensor(part) for part in TRAIN)
+    batches = [(X[k : k + 8].float(), y[k : k + 8]) for k in range(0, 37, 8)]
+
+    class Ordered(list):
+        epochs: list[int] = []  # noqa: RUF012
+
+        def set_epoch(self, epoch):
+            self.epochs.append(epoch)
+
+    listed = call(train=Ordered(batches), valid=batches, epochs=2)
+    assert Ordered.epochs == [0, 1]
+    arrays = call(valid=TRAIN, train=Ordered(batches), epochs=2)
+    assert_equal(listed, arrays)
+
+
+def test_read_only_arrays_and_integer_types_are_accepted():
+    X, y = TRAIN[0].astype("f4"), TRAIN[1].astype("i2")
+    X.setflags(write=False)
+    assert_equal(call(train=(X, y), epochs=1), call(epochs=1))
+
+
+def test_penalty_of_both_kinds_and_warning_of_the_double_one():
+    model = nn.Sequential(L2RegularizationLayer(nn.Linear(6, 8), 0.2), nn.Linear(8, 3))
+    groups = lambda m: [  # noqa: E731
+        {"params": m[0].parameters(), "weight_decay": 0.0},
+        {"params": m[1].parameters(), "weight_decay": 0.4},
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = call(model, groups=groups, epochs=1)
+    first, second = model[0].module.weight, list(model[1].parameters())
+    expected = 0.1 * first.square().sum() + 0.2 * sum(p.square().sum() for p in second)
+    assert result.history["penalty"][0] == pytest.approx(expected.item(), rel=1e-5)
+    with pytest.warns(UserWarning, match="1 parameters are penalized twice") as caught:
+        call(model, groups=lambda m: param_groups(m[0], 0.1), epochs=1)
+    assert caught[0].filename == __file__
+    # ‖w‖ counts weights whatever their λ, and no biases
+    free = L2RegularizationLayer(nn.Linear(6, 3), 0.0)
+    result = call(free, groups=lambda m: m.parameters(), epochs=1)
+    assert result.history["norm"][0] == pytest.approx(free.module.weight.norm().item(), rel=1e-6)
+    assert result.history["penalty"][0] == 0
+
+
+def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
+    call(progress=True, epochs=1)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
+    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    call(progress=True, epochs=60)
+    out, err = capfd.readouterr()
+    assert out == ""
+    for text in ("training", "loss ", "penalty ", "‖w‖ ", "/300"):
+        assert text in err
+
+
+def bad(**changes):
+    return lambda: call(**({"epochs": 1} | changes))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (bad(epochs=0), "epochs must be an integer of at least 1"),
+        (bad(batch_size=2.5), "batch_size must be an integer"),
+        (bad(patience=0), "patience must be an integer"),
+        (bad(patience=2, valid=None), "patience needs a validation loss"),
+        (bad(scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau, valid=None), "ReduceLROnPlateau needs"),
+        (bad(amp="yes"), "amp must be True, False or 'auto'"),
+        (bad(device="gpu"), "is not a device"),
+        (bad(seed=-1), "seed must be an integer"),
+        (bad(groups=lambda m: make_model().parameters()), "parameters that are not those of model"),
+        (bad(optimizer="sgd", metrics={"norm": len}), "metrics must not be called norm"),
+        (bad(criterion=nn.CrossEntropyLoss(reduction="none")), r"tensor of shape \(\), got shape \(8,\)"),
+        (bad(criterion=lambda o, y: 1.0), "got float"),
+        (bad(train=np.ones(3)), "must give batches"),
+        (bad(train=3), "train must be a pair"),
+        (bad(train={"train": TRAIN}), "train must be a pair"),
+        (bad(train=iter([TRAIN])), "used up after one epoch"),
+        (bad(train=[]), "train gave no batch"),
+        (bad(valid=(VALID[0][:5], VALID[1])), r"valid: X has shape \(5, 6\) and y \(23,\)"),
+        (bad(train=(np.full((9, 6), NAN), np.zeros(9, int))), "train holds NaN"),
+        (bad(train=(np.full((9, 6), "a"), np.zeros(9, int))), "train must hold numbers"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(run, message):
+    with pytest.raises(ValueError, match=message):
+        run()
+
+
+def test_good_input_of_the_error_test_is_good():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert bad()().stopped == "epochs"
+    with pytest.raises(ValueError, match="model must be a torch"):
+        fit(len, TRAIN, criterion=nn.MSELoss(), optimizer=None)
+    with pytest.raises(ValueError, match="optimizer must be a torch"):
+        fit(make_model(), TRAIN, criterion=nn.MSELoss(), optimizer="sgd", device="cpu")
+
+
+def test_seconds_are_measured():
+    started = time.perf_counter()
+    result = call(epochs=2)
+    assert 0 < result.history["seconds"].sum() <= result.seconds <= time.perf_counter() - started
