@@ -1,0 +1,336 @@
+"""Shards against the undivided sweep: on this machine, on dask with a killed worker, from stored files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from l2lab import progress, shards
+from l2lab.networks import CNN, MLP
+from l2lab.shards import sweep_shards
+from l2lab.sweep import sweep
+
+NETWORK = MLP((6, 7, 3))
+LAMS, SEEDS, LRS = (0.0, 0.02, 0.1, 0.3, 1.0), (0, 5, 7), (0.05, 0.01)
+OPTIONS = {
+    "seeds": SEEDS,
+    "lrs": LRS,
+    "steps": 11,
+    "batch_size": 5,
+    "record_every": 4,
+    "schedule": "cosine",
+    "dtype": torch.float64,
+    "device": "cpu",
+    "progress": False,
+}
+
+
+def make_data(network=NETWORK, n=23, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        key: (rng.standard_normal((rows, *network.input_shape)), rng.integers(0, network.n_outputs, rows))
+        for key, rows in (("train", n), ("valid", 9))
+    }
+
+
+DATA = make_data()
+
+
+def assert_same(parts, whole, tol=1e-12):
+    for name in ("lams", "seeds", "lrs", "history_steps"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    for name in ("network", "loss", "steps", "interrupted", "device", "method"):
+        assert getattr(parts, name) == getattr(whole, name), name
+    assert list(parts.params) == list(whole.params)
+    for name, value in whole.params.items():
+        torch.testing.assert_close(parts.params[name], value, rtol=0, atol=tol)
+    for ours, theirs in ((parts.metrics, whole.metrics), (parts.history, whole.history)):
+        assert list(ours) == list(theirs)
+        for key, value in theirs.items():
+            np.testing.assert_allclose(ours[key], value, rtol=0, atol=tol, err_msg=key)
+
+
+# ---- the numbers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 7, 100])
+def test_any_number_of_shards_gives_the_undivided_sweep(n):
+    """Uneven cuts along λ, cuts along seeds as well, every λ and seed alone."""
+    pieces = shards._cut({"lams": np.array(LAMS), "seeds": np.array(SEEDS)}, n)
+    assert min(n, 15) <= len(pieces) <= 15
+    assert sum(len(p["lams"]) * len(p["seeds"]) for p in pieces) == 15
+    assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=n, **OPTIONS), sweep(NETWORK, DATA, LAMS, **OPTIONS))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("network", [MLP((6, 3)), CNN(1, (2, 3), 3, 8)], ids=["linear", "cnn"])
+def test_other_networks_and_optimizers(network, optimizer):
+    data = make_data(network)
+    options = OPTIONS | {"optimizer": optimizer}
+    assert_same(sweep_shards(network, data, LAMS, shards=6, **options), sweep(network, data, LAMS, **options))
+
+
+def test_what_a_model_becomes_does_not_depend_on_its_neighbours():
+    """The reason why shards are possible: neither another λ nor another seed beside it matters."""
+    alone = sweep(NETWORK, DATA, 0.1, **(OPTIONS | {"seeds": 5}))
+    among = sweep(NETWORK, DATA, LAMS, **OPTIONS)
+    other = sweep(NETWORK, DATA, (0.1, 7.0), **(OPTIONS | {"seeds": (5, 99)}))
+    np.testing.assert_allclose(among.weights()[2, 1], alone.weights()[0, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(other.weights()[0, 0], alone.weights()[0, 0], rtol=0, atol=1e-12)
+
+
+def test_a_problem_tensors_and_a_single_lambda_are_accepted():
+    from l2lab import data
+
+    options = {"steps": 5, "device": "cpu", "progress": False}
+    problem = data.diabetes()
+    assert_same(
+        sweep_shards(MLP((10, 1)), problem, 0.1, **options), sweep(MLP((10, 1)), problem, 0.1, **options), 0
+    )
+    tensors = {key: tuple(torch.tensor(part) for part in pair) for key, pair in DATA.items()}
+    parts = sweep_shards(NETWORK, tensors, torch.tensor([0.1, 0.2], dtype=torch.float64), **options)
+    assert_same(parts, sweep(NETWORK, DATA, [0.1, 0.2], **options), 1e-6)
+
+
+def test_diverged_models_are_named_once_and_are_nan():
+    data = {"train": (DATA["train"][0], np.random.default_rng(0).standard_normal(23))}
+    options = {"steps": 200, "batch_size": 5, "lrs": (0.01, 1000.0), "device": "cpu", "progress": False}
+    with pytest.warns(RuntimeWarning, match="2 of 4 models diverged") as caught:
+        result = sweep_shards(MLP((6, 7, 1)), data, (0.0, 0.1), shards=2, **options)
+    assert [w.filename for w in caught] == [__file__]
+    assert np.isnan(result.metrics["train_loss"][:, :, 1]).all()
+    assert np.isfinite(result.metrics["train_loss"][:, :, 0]).all()
+
+
+def test_the_setting_of_this_process_is_known_and_applied():
+    threads = torch.get_num_threads()
+    small = torch.tensor(1e-310, dtype=torch.float64)
+    try:
+        for flushes in (True, False):
+            torch.set_flush_denormal(flushes)
+            setting = shards._Setting.of_this_process()
+            assert setting.flushes_denormals == flushes
+            torch.set_flush_denormal(not flushes)
+            setting.apply()
+            assert ((small * 0.5).item() == 0) == flushes
+            assert torch.get_num_threads() == 1
+        torch.set_num_threads(2)
+        sweep_shards(NETWORK, DATA, LAMS, **OPTIONS)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
+# ---- other processes ---------------------------------------------------------------------------------------
+
+LONG = OPTIONS | {"steps": 1500, "record_every": None}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return sweep(NETWORK, DATA, LAMS, **LONG)
+
+
+def test_processes_of_this_machine(whole, tmp_path):
+    """The folder then serves a call in this process."""
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=3, folder=tmp_path, **LONG), whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "sweep", None)
+        patch.setattr(shards.inspect, "signature", lambda _, s=shards.inspect.signature: s(sweep))
+        assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=3, folder=tmp_path, **LONG), whole)
+
+
+def test_dask_with_a_killed_worker(whole, tmp_path):
+    """One of two workers is killed while it trains: the other does its work, with the same numbers."""
+    from distributed import Client, LocalCluster
+
+    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    killed = []
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **quiet) as cluster,
+        Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+        for nanny in cluster.workers.values():
+            nanny.close_gracefully()  # a lost machine does not come back, a killed process would
+
+        def kill_a_busy_worker():
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not killed:
+                if list(tmp_path.glob("*.npz")):
+                    busy = [address for address, tasks in client.processing().items() if tasks]
+                    if busy:
+                        os.kill(pids[busy[0]], signal.SIGKILL)
+                        killed.append(pids[busy[0]])
+                time.sleep(0.01)
+
+        killer = threading.Thread(target=kill_a_busy_worker)
+        killer.start()
+        with joblib.parallel_config(backend="dask"):
+            result = sweep_shards(NETWORK, DATA, LAMS, shards=8, folder=tmp_path, **LONG)
+        killer.join()
+        assert killed
+        assert list(client.run(os.getpid).values()) == [pid for pid in pids.values() if pid != killed[0]]
+    assert_same(result, whole)
+    assert len(list(tmp_path.glob("*.npz"))) == 10  # 5 λ times 2 parts of the seeds
+
+
+# ---- stored parts ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Count the parts that are computed."""
+    done, original = [], shards._work
+    monkeypatch.setattr(shards, "_work", lambda *args: done.append(args[2]) or original(*args))
+    return done
+
+
+def test_only_what_is_missing_is_computed(tmp_path, count):
+    folder = tmp_path / "new" / "folder"
+    call = lambda **changes: sweep_shards(NETWORK, DATA, LAMS, shards=5, folder=folder, **(OPTIONS | changes))  # noqa: E731
+    first = call()
+    assert len(count) == len(list(folder.iterdir())) == 5
+    assert_same(call(), first, 0)
+    assert len(count) == 5
+    gone = sorted(folder.iterdir())[:2]
+    for path in gone:
+        path.unlink()
+    assert_same(call(seeds=list(SEEDS), lrs=np.array(LRS), progress=True), first, 0)
+    assert sorted(count[5:]) == gone
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_a_damaged_part_is_computed_again(tmp_path, count):
+    call = lambda: sweep_shards(NETWORK, DATA, LAMS, shards=2, folder=tmp_path, **OPTIONS)  # noqa: E731
+    first = call()
+    path = sorted(tmp_path.iterdir())[0]
+    good = path.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    for content in (bytes(flipped), good[:-50], good[:1000], b"", b"nonsense"):
+        path.write_bytes(content)
+        with pytest.warns(RuntimeWarning, match=f"{path.name} is damaged and is computed again") as caught:
+            assert_same(call(), first, 0)
+        assert [w.filename for w in caught] == [__file__]
+        assert path.read_bytes() == good
+    assert len(count) == 2 + 5
+
+
+CHANGES = {
+    "network": {"network": MLP((6, 8, 3))},
+    "data": {"data": make_data(seed=1)},
+    "one number": {"data": DATA | {"valid": (DATA["valid"][0] + np.eye(9, 6) * 1e-9, DATA["valid"][1])}},
+    "lams": {"lams": np.array(LAMS) * 1.1},
+    "seeds": {"seeds": (1, 5, 7)},
+    "lrs": {"lrs": (0.05, 0.02)},
+    "steps": {"steps": 12},
+    "momentum": {"momentum": 0.8},
+    "optimizer": {"optimizer": "adam"},
+    "batch_seed": {"batch_seed": 1},
+    "record_every": {"record_every": 5},
+    "dtype": {"dtype": torch.float32},
+    "method": {"method": "loop"},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_stored_part_never_serves_another_call(name, tmp_path, count):
+    def call(network=NETWORK, data=DATA, lams=LAMS, **changes):
+        return sweep_shards(network, data, lams, shards=2, folder=tmp_path, **(OPTIONS | changes))
+
+    call()
+    call(**CHANGES[name])
+    assert len(count) == len(set(count)) == 4
+
+
+def test_ctrl_c_keeps_the_finished_parts(tmp_path, monkeypatch):
+    calls = []
+
+    def pressed(**arguments):
+        calls.append(arguments)
+        result = sweep(**arguments)
+        if len(calls) == 3:
+            object.__setattr__(result, "interrupted", True)
+        return result
+
+    pressed.__signature__ = shards.inspect.signature(sweep)
+    monkeypatch.setattr(shards, "sweep", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep_shards(NETWORK, DATA, LAMS, shards=5, folder=tmp_path, **OPTIONS)
+    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.undo()
+    result = sweep_shards(NETWORK, DATA, LAMS, shards=5, folder=tmp_path, **OPTIONS)
+    assert_same(result, sweep(NETWORK, DATA, LAMS, **OPTIONS))
+
+
+def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
+    def full_disk(file, **arrays):
+        file.write(b"some")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(shards.np, "savez", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        sweep_shards(NETWORK, DATA, LAMS, folder=tmp_path, **OPTIONS)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+# ---- progress, errors --------------------------------------------------------------------------------------
+
+
+def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
+    options = OPTIONS | {"progress": True}
+    sweep_shards(NETWORK, DATA, LAMS, **options)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
+    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
+    original = shards._work
+    monkeypatch.setattr(shards, "_work", lambda *args: time.sleep(0.15) or original(*args))
+    sweep_shards(NETWORK, DATA, LAMS, shards=5, **options)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "5/5" in err
+    assert "shard" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"shards": 0}, ValueError, "shards must be an integer of at least 1"),
+        ({"shards": 2.5}, ValueError, "shards must be an integer"),
+        ({"lams": [-1]}, ValueError, "lams must not be negative"),
+        ({"seeds": 0.5}, ValueError, "seeds must be integers"),
+        ({"network": 3}, ValueError, "network must be an MLP or CNN"),
+        ({"network": MLP((5, 3))}, ValueError, "needs"),
+        ({"data": 3}, ValueError, "data must be a Problem or a dict"),
+        ({"device": "gpu"}, ValueError, "is not a device"),
+        ({"optimizer": "adamax"}, ValueError, "optimizer='adamax' is not known"),
+        ({"stepz": 3}, TypeError, "stepz"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(changes, error, message, tmp_path):
+    arguments = {"network": NETWORK, "data": DATA, "lams": LAMS, "folder": tmp_path} | OPTIONS | changes
+    with pytest.raises(error, match=message):
+        sweep_shards(**arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_good_input_of_the_error_test_is_good(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = sweep_shards(NETWORK, DATA, LAMS, folder=str(tmp_path), **OPTIONS)
+    assert result.shape == (5, 3, 2)
+    assert result.seconds > 0
+    assert all(path.name.startswith("shard-") for path in Path(tmp_path).iterdir())
