@@ -31,7 +31,7 @@ test: env-test ## install what tests need, Chromium too, and run everything (PYT
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) -m pytest --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600 tests book $(PYTEST)
 
-bench: env ## measure the training engine against a loop over λ; writes book/results/bench-*.json
+bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
 	@$(RUN) -m l2lab.bench
 
 lint: env-test ## check the style of the code
