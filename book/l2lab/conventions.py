@@ -485,8 +485,8 @@ def markdown_table(
     Returns
     -------
     str
-        A head and one line per convention; columns: where, what is minimized, λ of this book, the number to
-        write there for the given λ, `n`, `batch_size` and `noise_var`.
+        A head and one line per convention; columns: where, what is minimized, λ of this book
+        in terms of that setting, and the number to write there for the given λ, `n`, `batch_size` and `noise_var`.
 
     Raises
     ------
@@ -495,7 +495,7 @@ def markdown_table(
     """
     rows = table(n, lam, batch_size=batch_size, noise_var=noise_var)
     lines = [
-        f"| Where | What is minimized | λ of this book | for λ = {lam:g} |",
+        "| Where | What is minimized | our λ | number |",
         "|---|---|---|---|",
     ]
     for row in rows:

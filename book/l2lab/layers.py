@@ -713,9 +713,8 @@ def gate(
     .. [1] P. D. Hoff, "Lasso, fractional norm and structured sparse estimation using a Hadamard product
        parametrization", Computational Statistics & Data Analysis 115, 2017.
     .. [2] L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
-    .. [3] C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: simple and
-    versatile
-       structured penalization", NeurIPS 2025.
+    .. [3] C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: simple
+       and versatile structured penalization", NeurIPS 2025.
 
     Examples
     --------
@@ -807,7 +806,7 @@ def gate_strength(module: nn.Module, name: str = "weight") -> Tensor:
     Returns
     -------
     Tensor, shape (n,), or that of the weight for ``dim=None``
-        ‖W_j‖·|g_{1j}·…·g_{depth−1,j}|, the Euclidean norm of the effective weight along index j of the gated
+        ‖W_j‖·∏g_j, the Euclidean norm of the effective weight along index j of the gated
         axis; the magnitude of each weight for ``dim=None``. Detached.
 
     Raises

@@ -137,7 +137,7 @@ def fit(
         weights are those of `model`. The global generators are put back at the end.
     progress : bool, default True
         Show a bar with loss, penalty, ‖w‖ and the remaining time, if somebody watches
-        (:func:`l2lab.progress.someone_watches`).
+        (see ``l2lab.progress``).
     metrics : dict of str to callable, optional
         ``function(model) -> float``, called after every epoch in evaluation mode without gradients.
 
