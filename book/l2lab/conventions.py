@@ -485,8 +485,9 @@ def markdown_table(
     Returns
     -------
     str
-        A head and one line per convention; columns: where, what is minimized, λ of this book
-        in terms of that setting, and the number to write there for the given λ, `n`, `batch_size` and `noise_var`.
+        A head and one line per convention; columns: where, what is minimized, λ of this book in
+        terms of that setting, and the number to write there for the given λ, `n`, `batch_size` and
+        `noise_var`.
 
     Raises
     ------

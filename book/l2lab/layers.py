@@ -662,8 +662,9 @@ def gate(
 
     At a fixed product, (λ/2)·(‖W_j‖² + Σ g_{kj}²) is least when all factors are equally large, and then it is
     (depth·λ/2)·c^{2/depth}, where c is the norm of the effective weight along index j. For ``depth=2`` that
-    is λ·c: the group lasso with ``dim``, the lasso with ``dim=None`` [1]_, [2]_. A larger depth penalizes
-    like ℓ_q with q = 2/depth < 1, which selects more sharply but has local minima [3]_.
+    is λ·c: the group lasso with ``dim``, the lasso with ``dim=None`` (Hoff 2017, Ziyin and Wang 2023). A
+    larger depth penalizes like ℓ_q with q = 2/depth < 1, which selects more sharply but has local minima
+    (Kolb et al. 2025).
 
     Parameters
     ----------
@@ -710,11 +711,13 @@ def gate(
 
     References
     ----------
-    .. [1] P. D. Hoff, "Lasso, fractional norm and structured sparse estimation using a Hadamard product
-       parametrization", Computational Statistics & Data Analysis 115, 2017.
-    .. [2] L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
-    .. [3] C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: simple
-       and versatile structured penalization", NeurIPS 2025.
+    P. D. Hoff, "Lasso, fractional norm and structured sparse estimation using a Hadamard product
+    parametrization", Computational Statistics & Data Analysis 115, 2017.
+
+    L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
+
+    C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: simple and versatile
+    structured penalization", NeurIPS 2025.
 
     Examples
     --------

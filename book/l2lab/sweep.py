@@ -258,7 +258,7 @@ class SweepResult:
         one_standard_error : bool, default False
             True takes, at the learning rate of the best setting, the largest λ whose mean is not worse than
             the best mean by more than the standard error of the best mean over the seeds (sample standard
-            deviation divided by √S): the simplest model that cannot be told from the best one [1]_, [2]_.
+            deviation divided by √S): the simplest model that cannot be told from the best one.
 
         Returns
         -------
@@ -274,10 +274,11 @@ class SweepResult:
 
         References
         ----------
-        .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees",
-           Wadsworth, 1984, section 3.4.3.
-        .. [2] T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed.,
-           Springer, 2009, section 7.10.
+        L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees", Wadsworth,
+        1984, section 3.4.3.
+
+        T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed., Springer,
+        2009, section 7.10.
         """
         if metric not in self.metrics:
             raise ValueError(f"metric={metric!r} was not measured; there are {sorted(self.metrics)}")

@@ -129,7 +129,7 @@ def fit(
         A file that is written after every epoch. If it exists, training goes on from there.
     amp : {"auto"} or bool, default "auto"
         Automatic mixed precision. ``"auto"`` uses it on CUDA alone: bfloat16 where the GPU computes with it,
-        else float16 with a ``GradScaler`` [1]_. On a CPU, True means bfloat16.
+        else float16 with a ``GradScaler``. On a CPU, True means bfloat16.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     seed : int, default 0
@@ -181,7 +181,7 @@ def fit(
 
     References
     ----------
-    .. [1] P. Micikevicius et al., "Mixed precision training", ICLR 2018.
+    P. Micikevicius et al., "Mixed precision training", ICLR 2018.
 
     Examples
     --------
