@@ -104,7 +104,8 @@ def test_no_markup_is_left_over(page, site_url, name):
     visit(page, f"{site_url}/{name}.html")
     text = page.evaluate(
         "() => { const a = document.querySelector('.bd-article').cloneNode(true);"
-        " a.querySelectorAll('pre, code, dt.sig, script, style, mjx-container').forEach(e => e.remove());"
+        " const away = 'pre, code, dt.sig, .field-list dt, script, style, mjx-container';"
+        " a.querySelectorAll(away).forEach(e => e.remove());"
         " return a.textContent; }"
     )
     for pattern in (r"\{[a-z:]+\}`", r"```", r":::", r"\$[^$\s]+\$", r"\\\(", r"\*\*\w"):
