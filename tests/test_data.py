@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from l2lab import data
 
 REAL = [data.digits, data.breast_cancer, data.diabetes]
-MADE = [data.sparse_regression, data.ng_classification, data.legendre]
+MADE = [data.sparse_regression, data.ng_classification, data.xor, data.friedman, data.legendre]
 
 
 # ---------------------------------------------------------------- every problem
@@ -46,6 +46,9 @@ HASHES = [
     (data.sparse_regression, {"n_true": 100, "rho": 0.5, "kind": "equi"}, "8d1d91a92df50622"),
     (data.ng_classification, {"n_irrelevant": 50}, "cc29fe4032ac6868"),
     (data.legendre, {"orthonormal": True}, "6d6232a8ea6ba000"),
+    (data.sparse_regression, {"rho": 0.7, "truth_seed": 0, "seed": 3}, "e98724feb58e235a"),
+    (data.xor, {}, "ca2d2da5181006f4"),
+    (data.friedman, {}, "7ccc8be2da2d500a"),
 ]
 
 
@@ -410,6 +413,63 @@ def test_coefficients_and_support():
 def test_bad_options_of_a_regression(options, message):
     with pytest.raises(ValueError, match=message):
         data.sparse_regression(**options)
+
+
+def test_truth_seed_keeps_the_truth_and_draws_new_rows():
+    one, two = (data.sparse_regression(20, 30, 5, seed=s, truth_seed=0, coefs="normal") for s in (0, 1))
+    np.testing.assert_array_equal(one.coef, two.coef)
+    assert not np.isin(one.X_train, two.X_train).any()
+    other = data.sparse_regression(20, 30, 5, seed=0, truth_seed=1, coefs="normal")
+    assert (one.coef != other.coef).any()
+
+
+def test_xor_needs_both_inputs_and_has_the_asked_flips():
+    problem = data.xor(20, 4, flips=0.1, n_test=200_000)
+    X, y = problem.splits["test"]
+    assert np.mean((X[:, 0] * X[:, 1] > 0) != y) == pytest.approx(0.1, abs=0.003)
+    signs = X > 0
+    for j in range(4):  # one input alone says nothing
+        assert abs(np.corrcoef(X[:, j], y)[0, 1]) < 0.01
+        assert y[signs[:, j]].mean() == pytest.approx(0.5, abs=0.01)
+    assert problem.support.tolist() == [True, True, False, False]
+    assert [len(problem.splits[k][1]) for k in problem.splits] == [20, 5, 200_000]
+
+
+def test_friedman_is_scikit_learns_function():
+    from sklearn.datasets import make_friedman1
+
+    problem = data.friedman(30, 7, sigma=0.0, n_test=500)
+    u = problem.X_test / np.sqrt(12) + 0.5
+    y = problem.y_mean + problem.y_scale * problem.y_test
+    expected = 10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2 + 10 * u[:, 3] + 5 * u[:, 4]
+    np.testing.assert_allclose(y, expected)
+    theirs = make_friedman1(500, 7, random_state=0)[1]  # the same law: equal mean and spread
+    assert y.mean() == pytest.approx(theirs.mean(), abs=1)
+    assert y.std() == pytest.approx(theirs.std(), rel=0.15)
+    assert u.min() >= 0
+    assert u.max() <= 1
+    assert problem.X_test.std() == pytest.approx(1, rel=0.02)
+    assert problem.support.tolist() == [True] * 5 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (data.xor, {"p": 1}, "p must"),
+        (data.xor, {"n": 0}, "n must"),
+        (data.xor, {"flips": 0.5}, "flips"),
+        (data.xor, {"n_test": 0}, "n_test"),
+        (data.friedman, {"p": 4}, "p must"),
+        (data.friedman, {"n": 1}, "n must"),
+        (data.friedman, {"sigma": -1}, "sigma"),
+        (data.friedman, {"sigma": np.nan}, "sigma"),
+        (data.friedman, {"n_valid": 0}, "n_valid"),
+    ],
+    ids=str,
+)
+def test_bad_options_of_xor_and_friedman(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
 
 
 def test_ng_labels_follow_the_logistic_of_the_relevant_input():

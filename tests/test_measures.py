@@ -12,7 +12,14 @@ from sklearn.linear_model import Lasso, Ridge
 from sklearn.metrics import precision_recall_fscore_support
 
 from l2lab import data
-from l2lab.measures import effective_dof, exact_zeros, ridge_path, support_scores, weight_histogram
+from l2lab.measures import (
+    effective_dof,
+    exact_zeros,
+    ridge_path,
+    stability,
+    support_scores,
+    weight_histogram,
+)
 
 LAMS = np.array([0.0, 1e-4, 0.01, 0.3, 5.0])
 
@@ -146,6 +153,61 @@ def test_support_scores_of_empty_sets():
 def test_support_scores_refuses(selected, truth, message):
     with pytest.raises(ValueError, match=message):
         support_scores(np.array(selected), np.array(truth))
+
+
+# ---------------------------------------------------------------- stability
+
+
+def test_stability_of_two_sets_by_hand():
+    # p̂ = (1, ½, ½, 0), s² = 2·p̂(1 − p̂) = (0, ½, ½, 0), mean ¼; k̄/p = ½, so Φ = 1 − ¼ / ¼ = 0
+    value = stability([[True, True, False, False], [True, False, True, False]])
+    assert value.nogueira == pytest.approx(0)
+    assert value.jaccard == pytest.approx(1 / 3)
+
+
+def test_stability_is_1_for_equal_sets_and_0_on_average_for_random_ones():
+    row = np.arange(30) < 4
+    assert stability(np.tile(row, (6, 1))) == (1, 1)
+    rng = np.random.default_rng(0)
+    many, jaccard = zip(
+        *(stability(np.stack([rng.permutation(row) for _ in range(5)])) for _ in range(2000)), strict=True
+    )
+    assert abs(np.mean(many)) < 4 * np.std(many) / np.sqrt(len(many)) < 0.02
+    assert np.mean(jaccard) > 0.05  # not corrected for chance
+    halves = [stability(rng.random((2, 1000)) < 0.5) for _ in range(20)]
+    assert np.mean([value.jaccard for value in halves]) == pytest.approx(1 / 3, abs=0.02)
+    assert np.mean([value.nogueira for value in halves]) == pytest.approx(0, abs=0.03)
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(bool, st.tuples(st.integers(2, 6), st.integers(1, 9))))
+def test_stability_is_bounded_and_does_not_depend_on_any_order(selected):
+    value = stability(selected)
+    np.testing.assert_allclose(stability(selected[::-1, ::-1]), value)
+    assert 0 <= value.jaccard <= 1
+    if 0 < selected.mean() < 1:
+        # the lower bound of the paper; for sets of equal size Φ is Kuncheva's index averaged over pairs
+        assert -1 / (len(selected) - 1) - 1e-12 <= value.nogueira <= 1 + 1e-12
+    else:
+        assert np.isnan(value.nogueira)
+
+
+def test_stability_of_sets_of_one_size_is_the_mean_of_kunchevas_index():
+    rng = np.random.default_rng(1)
+    p, k = 20, 6
+    selected = np.stack([rng.permutation(np.arange(p) < k) for _ in range(7)])
+    pairs = [(selected[i] & selected[j]).sum() for i in range(7) for j in range(i)]
+    kuncheva = np.mean([(r - k**2 / p) / (k - k**2 / p) for r in pairs])
+    assert stability(selected).nogueira == pytest.approx(kuncheva)
+
+
+@pytest.mark.parametrize(
+    ("selected", "message"),
+    [([[1, 0], [0, 1]], "coef != 0"), ([[True, False]], "at least 2 rows"), ([True, False], "at least 2")],
+)
+def test_stability_refuses(selected, message):
+    with pytest.raises(ValueError, match=message):
+        stability(selected)
 
 
 # ---------------------------------------------------------------- ridge

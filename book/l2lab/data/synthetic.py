@@ -21,6 +21,7 @@ def sparse_regression(
     coefs: str = "unit",
     n_valid: int | None = None,
     n_test: int = 2000,
+    truth_seed: int | None = None,
 ) -> Problem:
     """Linear regression y = Xw + ε in which only `n_true` of `p` inputs matter.
 
@@ -50,6 +51,9 @@ def sparse_regression(
         Number of validation rows; by default n // 3, i.e. a quarter of what the learner has.
     n_test : int, default 2000
         Number of test rows.
+    truth_seed : int, optional
+        Draws the coefficients apart from the rows, so that samples with different `seed` share one truth:
+        needed where selected sets are compared between samples. By default `seed` draws both.
 
     Returns
     -------
@@ -76,15 +80,16 @@ def sparse_regression(
     kind = kind or ("ar" if rho else "iid")
     covariance = _covariance(p, rho, kind)
     rng = np.random.default_rng(seed)
+    truth = rng if truth_seed is None else np.random.default_rng((truth_seed, 0))
     support = np.zeros(p, bool)
-    support[rng.permutation(p)[:n_true]] = True
-    signs = rng.choice([-1.0, 1.0], n_true)
+    support[truth.permutation(p)[:n_true]] = True
+    signs = truth.choice([-1.0, 1.0], n_true)
     if coefs == "unit":
         values = signs
     elif coefs == "uniform":
-        values = signs * rng.uniform(0.3, 1.5, n_true)
+        values = signs * truth.uniform(0.3, 1.5, n_true)
     elif coefs == "normal":
-        values = rng.standard_normal(n_true)
+        values = truth.standard_normal(n_true)
     else:
         raise ValueError(f"coefs must be 'unit', 'uniform' or 'normal', got {coefs!r}")
     coef = np.zeros(p)
@@ -183,6 +188,140 @@ def ng_classification(
         coef=np.where(support, theta, 0.0),
         noise={"bayes_error": _bayes_error(strength)},
         source="made by l2lab.data.ng_classification after Ng (2004)",
+    )
+
+
+def xor(
+    n: int = 480,
+    p: int = 50,
+    seed: int = 0,
+    *,
+    flips: float = 0.05,
+    n_valid: int | None = None,
+    n_test: int = 2000,
+) -> Problem:
+    """Two classes that only the product of the first two inputs can tell apart.
+
+    The inputs are independent standard normal and y = 1 where x₁x₂ > 0. Alone, neither of the two knows
+    anything of y: whatever looks at one input at a time, or at a linear function of them, must fail.
+
+    Parameters
+    ----------
+    n : int, default 480
+        Number of training rows.
+    p : int, default 50
+        Number of inputs, of which 2 matter.
+    seed : int, default 0
+        Draws inputs and flips.
+    flips : float, default 0.05
+        Probability that a label is the wrong one, in all splits: no rule can be right more often than 1 −
+        `flips`.
+    n_valid : int, optional
+        Number of validation rows; by default n // 4.
+    n_test : int, default 2000
+        Number of test rows.
+
+    Returns
+    -------
+    Problem
+        Two classes, with `support` and ``noise["flips"]``.
+
+    Raises
+    ------
+    ValueError
+        For counts or `flips` out of range.
+    """
+    at_least(1, n=n)
+    n_valid = max(1, n // 4) if n_valid is None else n_valid
+    at_least(1, n_valid=n_valid, n_test=n_test)
+    at_least(2, p=p)
+    if not 0 <= flips < 0.5:
+        raise ValueError(f"flips must be a probability below 0.5, got {flips!r}")
+    rng = np.random.default_rng(seed)
+    splits = {}
+    for key, rows in zip(SPLITS, (n, n_valid, n_test), strict=True):
+        X = rng.standard_normal((rows, p))
+        splits[key] = (X, ((X[:, 0] * X[:, 1] > 0) ^ (rng.random(rows) < flips)).astype(np.int64))
+    return Problem(
+        "xor",
+        "classification",
+        splits,
+        _names(p),
+        2,
+        support=np.arange(p) < 2,
+        noise={"flips": flips},
+        source="made by l2lab.data.xor",
+    )
+
+
+def friedman(
+    n: int = 400,
+    p: int = 100,
+    seed: int = 0,
+    *,
+    sigma: float = 1.0,
+    n_valid: int | None = None,
+    n_test: int = 2000,
+) -> Problem:
+    """Friedman's curved function of five inputs among `p`.
+
+    With u uniform on [0, 1]ᵖ, y = 10 sin(πu₁u₂) + 20(u₃ − ½)² + 10u₄ + 5u₅ + ε. The columns of X are the u,
+    shifted and scaled to mean 0 and variance 1; y is standardized with the training rows.
+
+    Parameters
+    ----------
+    n : int, default 400
+        Number of training rows, at least 2.
+    p : int, default 100
+        Number of inputs, of which 5 matter.
+    seed : int, default 0
+        Draws inputs and noise.
+    sigma : float, default 1
+        Standard deviation of ε, in the unit of y before it is standardized. The signal has 4.9.
+    n_valid : int, optional
+        Number of validation rows; by default n // 4.
+    n_test : int, default 2000
+        Number of test rows.
+
+    Returns
+    -------
+    Problem
+        Regression, with `support` and ``noise["sigma"]``; `y_mean` and `y_scale` lead back to y.
+
+    Raises
+    ------
+    ValueError
+        For counts or `sigma` out of range.
+
+    References
+    ----------
+    J. H. Friedman, "Multivariate adaptive regression splines", Annals of Statistics 19, 1991.
+    """
+    at_least(2, n=n)
+    n_valid = max(1, n // 4) if n_valid is None else n_valid
+    at_least(1, n_valid=n_valid, n_test=n_test)
+    at_least(5, p=p)
+    if not (np.isfinite(sigma) and sigma >= 0):
+        raise ValueError(f"sigma must be a finite number of at least 0, got {sigma!r}")
+    rng = np.random.default_rng(seed)
+    splits = {}
+    for key, rows in zip(SPLITS, (n, n_valid, n_test), strict=True):
+        u = rng.random((rows, p))
+        signal = (
+            10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2 + 10 * u[:, 3] + 5 * u[:, 4]
+        )
+        splits[key] = ((u - 0.5) * np.sqrt(12), signal + sigma * rng.standard_normal(rows))
+    y_mean, y_scale = float(splits["train"][1].mean()), float(splits["train"][1].std())
+    return Problem(
+        "friedman",
+        "regression",
+        {key: (X, (y - y_mean) / y_scale) for key, (X, y) in splits.items()},
+        _names(p),
+        support=np.arange(p) < 5,
+        noise={"sigma": sigma},
+        y_mean=y_mean,
+        y_scale=y_scale,
+        source="made by l2lab.data.friedman after Friedman (1991)",
     )
 
 
