@@ -4,16 +4,17 @@ VENV ?= .venv
 PORT ?= 8000
 NB ?=
 PYTEST ?=
+PROFILE ?= quick
 
 RUN := $(VENV)/bin/python
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test bench lint lock clean distclean python env env-test
+.PHONY: help book serve lab execute test bench bench-select lint lock clean distclean python env env-test
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 book: env ## build the HTML from the stored outputs (strict), check it, say where it is
 	@$(RUN) book/_tools/build.py
@@ -33,6 +34,9 @@ test: env-test ## install what tests need, Chromium too, and run everything (PYT
 
 bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
 	@$(RUN) -m l2lab.bench
+
+bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes book/results/selection-*.json
+	@$(RUN) -m l2lab.studies selection --profile $(PROFILE)
 
 lint: env-test ## check the style of the code
 	@$(RUN) -m ruff check .

@@ -82,6 +82,8 @@ FORBIDDEN = {
     "shards": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.training", "l2lab.layers"),
     "training": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.sweep", "l2lab.data"),
     "layers": ("matplotlib", "l2lab."),
+    "select": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.compare"),
+    "compare": ("l2lab.plots", "l2lab.explore", "l2lab.select"),
     "progress": ("torch", "matplotlib", "l2lab."),
     "budget": ("torch", "matplotlib", "l2lab."),
     "conventions": ("torch", "matplotlib", "l2lab."),

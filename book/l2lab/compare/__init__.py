@@ -1,0 +1,50 @@
+"""A fair comparison of methods: equal data, equal networks, equal budgets, and test rows that are used once.
+
+>>> from l2lab.compare import Budget, compare
+>>> result = compare(["xor"], ["none", "l2_sgd", "gates3"], seeds=5, budget=Budget(n_trials=8))
+>>> result.table("xor")
+>>> result.verdict_table()
+
+What is equal for all methods: the rows (a hash is asserted), the network, its initial weights, the
+minibatches, the number of updates, and the number of models among which the validation loss chooses. What
+differs is one :class:`Recipe` per method. *Holdout* is therefore no method of its own: every method uses it,
+and ``"none"`` uses nothing else.
+"""
+
+from .harness import (
+    MEASURES,
+    QUESTIONS,
+    ComparisonResult,
+    Paired,
+    Question,
+    Table,
+    TestRows,
+    compare,
+    paired_difference,
+)
+from .methods import METHODS, LassoNetMethod, Method, NetworkMethod
+from .tasks import TASKS, Task
+from .training import Budget, Fit, LearningData, Recipe, train
+
+__all__ = [
+    "MEASURES",
+    "METHODS",
+    "QUESTIONS",
+    "TASKS",
+    "Budget",
+    "ComparisonResult",
+    "Fit",
+    "LassoNetMethod",
+    "LearningData",
+    "Method",
+    "NetworkMethod",
+    "Paired",
+    "Question",
+    "Recipe",
+    "Table",
+    "Task",
+    "TestRows",
+    "compare",
+    "paired_difference",
+    "train",
+]

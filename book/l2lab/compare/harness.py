@@ -1,0 +1,766 @@
+"""The comparison itself: who gets what, who may look at what, and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+import sklearn
+import torch
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from ..data import Problem
+from ..measures import Stability, exact_zeros, stability, support_scores
+from .methods import METHODS, Method
+from .tasks import TASKS, Task, score
+from .training import Budget, Fit, LearningData, losses
+
+FORMAT = 1
+# An input counts as selected if the norm of its weights is above this share of the largest norm.
+SELECTED = 0.01
+# A unit counts as dead if it moves the output by less than this share of what the most effective unit does.
+DEAD = 1e-3
+# Without a known truth, the network is also tested on this share of its inputs.
+KEPT = 0.2
+
+MEASURES: dict[str, str] = {
+    "metric": "test accuracy or R²",
+    "valid_loss": "validation loss at the chosen strength",
+    "zeros": "share of first-layer weights that are exactly 0",
+    "noise_ratio": "mean norm of noise inputs / mean norm of true inputs",
+    "n_selected": "inputs above 1 % of the largest norm",
+    "n_selected_strict": "inputs above 10 % of the largest norm",
+    "n_selected_loose": "inputs above 0.1 % of the largest norm",
+    "precision": "selected inputs that are true",
+    "recall": "true inputs that are selected",
+    "f1": "harmonic mean of precision and recall",
+    "auc": "probability that a true input has a larger norm than a noise input",
+    "dead": "share of hidden units that do not move the output",
+    "metric_small_removed": "test metric when all but the largest inputs are set to 0, without retraining",
+    "seconds": "process CPU time of all trials, mean over the seeds",
+}
+
+
+class TestRows:
+    """The test rows, kept until the strength is chosen and given out once per method.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose test rows.
+    """
+
+    __test__ = False  # not a test, whatever pytest may think of the name
+
+    def __init__(self, problem: Problem) -> None:
+        self._rows = problem.splits["test"]
+        self._given: set[str] = set()
+
+    def open(self, method: str) -> tuple[np.ndarray, np.ndarray]:
+        """Hand out the test rows.
+
+        Parameters
+        ----------
+        method : str
+            For whom.
+
+        Returns
+        -------
+        X, y : ndarray
+            The rows.
+
+        Raises
+        ------
+        RuntimeError
+            If they were given to this method before.
+        """
+        if method in self._given:
+            raise RuntimeError(f"the test rows were already given to {method!r}; they may be used once only")
+        self._given.add(method)
+        return self._rows
+
+
+class Paired(NamedTuple):
+    """Difference of a measure between two methods on the same seeds.
+
+    Parameters
+    ----------
+    mean : float
+        Mean of the differences.
+    low, high : float
+        Interval that holds the true mean with the asked confidence, if differences are normal.
+    n : int
+        Number of seeds.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def paired_difference(first: Any, second: Any, confidence: float = 0.95) -> Paired:
+    """Compare two methods seed by seed: mean of first − second and its t-interval.
+
+    Parameters
+    ----------
+    first, second : array_like, shape (S,)
+        A measure of the two methods, seed by seed in the same order.
+    confidence : float, default 0.95
+        Of the interval, between 0 and 1.
+
+    Returns
+    -------
+    Paired
+        ``(mean, low, high, n)``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 pairs, or lengths or the confidence do not fit.
+
+    Notes
+    -----
+    What a seed does to both methods, such as drawing a hard sample, cancels. The interval is for this one
+    comparison: among twenty of them, one that leaves out 0 is no surprise. If every seed splits the same
+    table anew, the samples overlap and the interval is too narrow.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
+        raise ValueError(f"give two arrays of at least 2 seeds each, got {first.shape} and {second.shape}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence!r}")
+    differences = first - second
+    n = len(differences)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n)
+    mean = float(differences.mean())
+    return Paired(mean, mean - float(half), mean + float(half), n)
+
+
+class Table:
+    """Rows of text with a header: prints aligned, and as a table in a notebook.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column names.
+    rows : sequence of sequence of str
+        Cells.
+    """
+
+    def __init__(self, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+        self.header = tuple(header)
+        self.rows = [tuple(row) for row in rows]
+
+    def __repr__(self) -> str:
+        lines = [self.header, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.header)
+        body = "".join(
+            f'<tr><th scope="row">{escape(row[0])}</th>'
+            + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+            + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class Question(NamedTuple):
+    """One of the three questions of the verdict, as an inequality.
+
+    Parameters
+    ----------
+    key : str
+        Short name.
+    text : str
+        The question.
+    measure : str
+        Key of :data:`MEASURES`; its mean over the seeds is compared.
+    threshold : float
+        With what.
+    at_least : bool
+        True: the answer is yes from the threshold on; False: up to it.
+    """
+
+    key: str
+    text: str
+    measure: str
+    threshold: float
+    at_least: bool
+
+    def holds(self, value: float) -> bool:
+        """Answer the question for one value.
+
+        Parameters
+        ----------
+        value : float
+            Mean of the measure over the seeds.
+
+        Returns
+        -------
+        bool
+            The answer.
+        """
+        return value >= self.threshold if self.at_least else value <= self.threshold
+
+
+QUESTIONS = (
+    Question("zeros", "exact zeros?", "zeros", 0.01, True),
+    Question("inputs", "irrelevant inputs suppressed?", "noise_ratio", 0.1, False),
+    Question("units", "neurons removed?", "dead", 0.1, True),
+)
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What :func:`compare` has measured: one record per task, method and seed.
+
+    Parameters
+    ----------
+    records : list of dict
+        Keys ``"task"``, ``"method"``, ``"seed"``, ``"strength"``, ``"trial"``, ``"at_edge"`` (whether the
+        chosen strength is the smallest or the largest that was tried), ``"selected"`` (numbers of the inputs)
+        and those of :data:`MEASURES`, None where a measure has no meaning.
+    labels : dict of str to str
+        Names of tasks and methods in tables, in the order in which tables show them.
+    n_features : dict of str to int
+        Number of inputs of every task.
+    hashes : dict of str to dict
+        ``content_hash`` of the problem, by task and seed (as a string).
+    info : dict
+        Budget, thresholds, versions, machine, date.
+    """
+
+    records: list[dict[str, Any]]
+    labels: dict[str, str]
+    n_features: dict[str, int]
+    hashes: dict[str, dict[str, str]]
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        seeds = len({record["seed"] for record in self.records})
+        return f"ComparisonResult({len(self.tasks)} tasks × {len(self.methods)} methods × {seeds} seeds)"
+
+    @property
+    def tasks(self) -> list[str]:
+        """Keys of the tasks, in order."""
+        present = {record["task"] for record in self.records}
+        return [key for key in self.labels if key in present]
+
+    @property
+    def methods(self) -> list[str]:
+        """Keys of the methods, in order."""
+        present = {record["method"] for record in self.records}
+        return [key for key in self.labels if key in present]
+
+    def _of(self, task: str, method: str) -> list[dict[str, Any]]:
+        rows = [r for r in self.records if r["task"] == task and r["method"] == method]
+        if not rows and (task not in self.tasks or method not in self.methods):
+            raise ValueError(
+                f"{task!r} and {method!r} were not compared; there are the tasks {self.tasks} "
+                f"and the methods {self.methods}"
+            )
+        return sorted(rows, key=lambda r: r["seed"])
+
+    def values(self, task: str, method: str, measure: str = "metric") -> np.ndarray:
+        """Return a measure over the seeds.
+
+        Parameters
+        ----------
+        task, method : str
+            Their keys.
+        measure : str, default "metric"
+            Key of :data:`MEASURES`, or ``"strength"``.
+
+        Returns
+        -------
+        ndarray of float, shape (S,)
+            In the order of the seeds; NaN where the measure has no meaning. Empty if the method does not
+            apply to the task.
+
+        Raises
+        ------
+        ValueError
+            If there is no such task, method or measure.
+        """
+        if measure not in MEASURES and measure not in ("strength", "at_edge"):
+            raise ValueError(f"measure={measure!r} is not known; use one of {list(MEASURES)}")
+        return np.array([np.nan if r[measure] is None else r[measure] for r in self._of(task, method)], float)
+
+    def selected(self, task: str, method: str) -> np.ndarray:
+        """Return which inputs were selected.
+
+        Parameters
+        ----------
+        task, method : str
+            Their keys.
+
+        Returns
+        -------
+        ndarray of bool, shape (S, p)
+            One row per seed.
+        """
+        rows = self._of(task, method)
+        mask = np.zeros((len(rows), self.n_features[task]), bool)
+        for row, record in zip(mask, rows, strict=True):
+            row[record["selected"]] = True
+        return mask
+
+    def stability(self, task: str, method: str) -> Stability:
+        """Measure how much the selected sets agree over the seeds, see :func:`l2lab.measures.stability`.
+
+        Parameters
+        ----------
+        task, method : str
+            Their keys.
+
+        Returns
+        -------
+        Stability
+            Nogueira's measure and the Jaccard index.
+        """
+        return stability(self.selected(task, method))
+
+    def difference(
+        self,
+        task: str,
+        method: str,
+        reference: str = "none",
+        measure: str = "metric",
+        confidence: float = 0.95,
+    ) -> Paired:
+        """Compare a method with another one, seed by seed, see :func:`paired_difference`.
+
+        Parameters
+        ----------
+        task, method : str
+            Their keys.
+        reference : str, default "none"
+            Key of the other method.
+        measure : str, default "metric"
+            Key of :data:`MEASURES`.
+        confidence : float, default 0.95
+            Of the interval.
+
+        Returns
+        -------
+        Paired
+            Method minus reference.
+        """
+        first, second = (self.values(task, key, measure) for key in (method, reference))
+        return paired_difference(first, second, confidence)
+
+    def table(self, task: str, reference: str | None = "none") -> Table:
+        """Show one task: a row per method, means over the seeds.
+
+        Parameters
+        ----------
+        task : str
+            Its key.
+        reference : str or None, default "none"
+            Method to whose metric the others are compared; None leaves the column out.
+
+        Returns
+        -------
+        Table
+            Metric ± standard deviation; paired difference with its interval; measures; stability.
+        """
+        columns = {
+            "exact zeros": ("zeros", "{:.0%}"),
+            "noise/signal": ("noise_ratio", "{:.3f}"),
+            "selected": ("n_selected", "{:.1f}"),
+            "precision": ("precision", "{:.2f}"),
+            "recall": ("recall", "{:.2f}"),
+            "AUC": ("auc", "{:.3f}"),
+            "dead units": ("dead", "{:.0%}"),
+            "small removed": ("metric_small_removed", "{:.3f}"),
+            "CPU s": ("seconds", "{:.1f}"),
+        }
+        rows = []
+        for method in self.methods:
+            metric = self.values(task, method)
+            if not len(metric):
+                continue
+            row = [
+                self.labels[method],
+                f"{metric.mean():.3f} ± {metric.std(ddof=min(1, len(metric) - 1)):.3f}",
+            ]
+            if reference is not None:
+                text = "–"
+                if method != reference and len(metric) > 1:
+                    d = self.difference(task, method, reference)
+                    text = f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+                row.append(text)
+            for measure, form in columns.values():
+                mean = self.values(task, method, measure).mean()
+                row.append("–" if np.isnan(mean) else form.format(mean))
+            if len(metric) > 1:
+                value = self.stability(task, method).nogueira
+                row.append("–" if np.isnan(value) else f"{value:.2f}")
+            else:
+                row.append("–")
+            rows.append(row)
+        header = ["method", "test metric"]
+        header += [] if reference is None else [f"minus {self.labels.get(reference, reference)}"]
+        return Table([*header, *columns, "stability"], rows)
+
+    def verdict(self, method: str) -> dict[str, tuple[list[str], list[str]]]:
+        """Answer the three questions for one method.
+
+        Parameters
+        ----------
+        method : str
+            Its key.
+
+        Returns
+        -------
+        dict of str to (list of str, list of str)
+            For each question of :data:`QUESTIONS` the tasks where the inequality holds for the mean over the
+            seeds, and those where it does not. Tasks on which the question has no meaning are in neither.
+        """
+        answers = {}
+        for question in QUESTIONS:
+            means = {task: self.values(task, method, question.measure) for task in self.tasks}
+            means = {t: v.mean() for t, v in means.items() if len(v) and not np.isnan(v).any()}
+            yes = [task for task, value in means.items() if question.holds(value)]
+            answers[question.key] = (yes, [task for task in means if task not in yes])
+        return answers
+
+    def verdict_table(self) -> Table:
+        """Show the answers of all methods: on how many of the tasks each inequality holds.
+
+        Returns
+        -------
+        Table
+            "yes" and "no" if all tasks agree, else the count.
+        """
+        rows = []
+        for method in self.methods:
+            row = [self.labels[method]]
+            for yes, no in self.verdict(method).values():
+                total = len(yes) + len(no)
+                count = f"{len(yes)} of {total} tasks"
+                row.append(
+                    "–"
+                    if not total
+                    else f"yes ({total})"
+                    if not no
+                    else f"no ({total})"
+                    if not yes
+                    else count
+                )
+            rows.append(row)
+        sign = {True: "≥", False: "≤"}
+        header = [f"{q.text} ({q.measure} {sign[q.at_least]} {q.threshold:g})" for q in QUESTIONS]
+        return Table(["method", *header], rows)
+
+    def joined(self, other: ComparisonResult | None) -> ComparisonResult:
+        """Put two results together, for instance with a method that ran on fewer tasks.
+
+        Parameters
+        ----------
+        other : ComparisonResult or None
+            Result on the same seeds, problems and budget; None changes nothing.
+
+        Returns
+        -------
+        ComparisonResult
+            Records of both. `info` is that of `self`, with the methods and tasks of both.
+
+        Raises
+        ------
+        ValueError
+            If seeds, budgets or data differ, or something was measured twice.
+        """
+        if other is None:
+            return self
+        for key in ("seeds", "budget"):
+            if self.info.get(key) != other.info.get(key):
+                raise ValueError(f"the two results differ in {key}, so they cannot be compared")
+        for task in set(self.hashes) & set(other.hashes):
+            if self.hashes[task] != other.hashes[task]:
+                raise ValueError(f"the two results were measured on different data for {task!r}")
+        records = [*self.records, *other.records]
+        if len({(r["task"], r["method"], r["seed"]) for r in records}) < len(records):
+            raise ValueError("the two results have a task, method and seed in common")
+        both = {
+            key: {**self.info.get(key, {}), **other.info.get(key, {})} for key in ("methods", "task_settings")
+        }
+        return ComparisonResult(
+            records,
+            {**self.labels, **other.labels},
+            {**self.n_features, **other.n_features},
+            {**self.hashes, **other.hashes},
+            {**self.info, **both},
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a JSON file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it is replaced if it exists.
+
+        Returns
+        -------
+        Path
+            The same.
+        """
+        content = {"format": FORMAT, **self.info, "labels": self.labels, "n_features": self.n_features}
+        content["hashes"] = self.hashes
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        # one record per line: short enough to read, and a change shows as a line in a diff
+        lines = ",\n".join("  " + json.dumps(record, ensure_ascii=False) for record in self.records)
+        path = Path(path)
+        path.write_text(f'{text[:-2]},\n "records": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> ComparisonResult:
+        """Read a file that :meth:`save` has written.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        ComparisonResult
+            As it was saved.
+
+        Raises
+        ------
+        ValueError
+            If the file has another format.
+        """
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content.pop("format", None) != FORMAT:
+            raise ValueError(f"{Path(path).name} is not a comparison of format {FORMAT}; run the study again")
+        parts = {key: content.pop(key) for key in ("records", "labels", "n_features", "hashes")}
+        return cls(**parts, info=content)
+
+
+def compare(
+    tasks: Iterable[str | Task],
+    methods: Iterable[str | Method],
+    seeds: int | Iterable[int] = 5,
+    budget: Budget | None = None,
+    *,
+    progress: bool = False,
+) -> ComparisonResult:
+    """Compare methods on tasks under equal conditions.
+
+    For every seed a problem is drawn. Each method gets the same training and validation rows (asserted by
+    their hash, before and after), the same network, initial weights and minibatches, and trains the same
+    number of models. The strength with the smallest validation loss is taken. Only then the test rows are
+    opened, once per method and seed.
+
+    Parameters
+    ----------
+    tasks : iterable of str or Task
+        Keys of :data:`~l2lab.compare.TASKS`, or own ones.
+    methods : iterable of str or Method
+        Keys of :data:`~l2lab.compare.METHODS`, or own ones. One that does not apply to a task is left out
+        there.
+    seeds : int or iterable of int, default 5
+        Seeds, or how many; at least 5 for anything that is printed.
+    budget : Budget, optional
+        What every method may spend.
+    progress : bool, default False
+        Print a line per task and method.
+
+    Returns
+    -------
+    ComparisonResult
+        One record per task, method and seed.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or given twice, or a method breaks the rules: it trains another number of models
+        than the budget says, or all of its models diverge.
+    """
+    budget = budget or Budget()
+    tasks = _named(tasks, TASKS, "task")
+    methods = _named(methods, METHODS, "method")
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be at least one number, each given once, got {seeds}")
+    records: list[dict[str, Any]] = []
+    hashes: dict[str, dict[str, str]] = {}
+    n_features = {}
+    for task in tasks:
+        problems = [task.problem(seed) for seed in seeds]
+        before = [problem.content_hash for problem in problems]
+        hashes[task.key] = {str(seed): value for seed, value in zip(seeds, before, strict=True)}
+        n_features[task.key] = problems[0].n_features
+        vaults = [TestRows(problem) for problem in problems]
+        task_budget = task.budget(budget)
+        for method in methods:
+            # Fresh copies each time: whatever a method does to them, the next one starts from the problems.
+            data = [
+                LearningData(problem, task.augment(problem) if task.augment else None) for problem in problems
+            ]
+            if not method.applies(data[0], task_budget):
+                continue
+            start = time.process_time()
+            fits = method.fit_all(data, task_budget, seeds)
+            seconds = (time.process_time() - start) / len(seeds)
+            found = []
+            for seed, fit, one, problem, vault in zip(seeds, fits, data, problems, vaults, strict=True):
+                found.append(_record(task, method, fit, one, task_budget, problem, vault))
+                found[-1] |= {"seed": seed, "seconds": _rounded(seconds)}
+            if [problem.content_hash for problem in problems] != before:
+                raise ValueError(f"the method {method.key!r} has changed the data of {task.key!r}")
+            records += found
+            if progress:
+                metric = np.mean([record["metric"] for record in found])
+                edges = sum(record["at_edge"] for record in found)
+                print(
+                    f"{task.key:14s} {method.key:13s} metric {metric:.3f}, "
+                    f"strengths {' '.join(format(record['strength'], '.3g') for record in found)}, "
+                    f"{edges} at the edge, {seconds:.1f} s per seed",
+                    flush=True,
+                )
+    labels = {item.key: item.label for item in (*tasks, *methods)}
+    return ComparisonResult(records, labels, n_features, hashes, _info(tasks, methods, seeds, budget))
+
+
+def _named(items: Iterable[Any], known: dict[str, Any], what: str) -> list[Any]:
+    items = [items] if isinstance(items, str) else list(items)
+    found = []
+    for item in items:
+        if isinstance(item, str):
+            if item not in known:
+                raise ValueError(f"{what} {item!r} is not known; use one of {list(known)}")
+            item = known[item]
+        found.append(item)
+    keys = [item.key for item in found]
+    if not keys or len(set(keys)) != len(keys):
+        raise ValueError(f"give at least one {what}, each with a name of its own, got {keys}")
+    return found
+
+
+def _record(
+    task: Task,
+    method: Method,
+    fit: Fit,
+    data: LearningData,
+    budget: Budget,
+    problem: Problem,
+    vault: TestRows,
+) -> dict[str, Any]:
+    if len(fit.strengths) != budget.n_trials or len(fit.first_layer) != budget.n_trials:
+        raise ValueError(
+            f"the method {method.key!r} trained {len(fit.strengths)} models; "
+            f"everyone trains {budget.n_trials}"
+        )
+    # The harness computes the validation loss itself: a method cannot report a better one.
+    trials = list(range(budget.n_trials))
+    with np.errstate(over="ignore", invalid="ignore"):
+        valid = losses(fit.outputs(data.X_valid, trials), data.y_valid, data.task)
+    if not np.isfinite(valid).any():
+        raise ValueError(f"all models of {method.key!r} on {task.key!r} diverged; lower the learning rate")
+    trial = int(np.argmin(np.where(np.isfinite(valid), valid, np.inf)))
+    record = {
+        "task": task.key,
+        "method": method.key,
+        "strength": float(fit.strengths[trial]),
+        "trial": trial,
+        "at_edge": method.has_strength and trial in (0, budget.n_trials - 1),
+        "valid_loss": float(valid[trial]),
+        **_measure(fit, trial, data, problem, vault, method.key),
+        **fit.notes,
+    }
+    return {key: _rounded(value) for key, value in record.items()}
+
+
+def _measure(
+    fit: Fit, trial: int, data: LearningData, problem: Problem, vault: TestRows, method: str
+) -> dict[str, Any]:
+    weight = fit.first_layer[trial]
+    norms = np.linalg.norm(weight.astype(np.float64), axis=0)
+    largest = norms.max()
+    truth = problem.support if problem.support is not None and not problem.support.all() else None
+    selected = norms > SELECTED * largest
+    found: dict[str, Any] = {
+        "zeros": exact_zeros(weight) / weight.size,
+        "n_selected": int(selected.sum()),
+        "n_selected_strict": int((norms > 0.1 * largest).sum()),
+        "n_selected_loose": int((norms > 0.001 * largest).sum()),
+        "selected": np.flatnonzero(selected).tolist(),
+        **dict.fromkeys(("noise_ratio", "precision", "recall", "f1", "auc", "dead")),
+    }
+    if truth is not None:
+        signal = norms[truth].mean()
+        # where all weights are 0, nothing was told apart
+        found["noise_ratio"] = float(norms[~truth].mean() / signal) if signal else 1.0
+        scores = support_scores(selected, truth)
+        found |= {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
+        found["auc"] = float(roc_auc_score(truth, norms))
+    if fit.unit_effects is not None:
+        effects = fit.unit_effects(data.X_train, trial)
+        found["dead"] = float(np.mean(effects <= DEAD * effects.max()))
+    keep = int(truth.sum()) if truth is not None else max(1, round(KEPT * len(norms)))
+    largest_inputs = np.zeros(len(norms), bool)
+    largest_inputs[np.argsort(-norms, kind="stable")[:keep]] = True
+    X, y = vault.open(method)
+    outputs = fit.outputs(np.concatenate([X, X * largest_inputs]), [trial])[0]
+    found["metric"] = score(outputs[: len(y)], y, data.task)
+    found["metric_small_removed"] = score(outputs[len(y) :], y, data.task)
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _info(tasks: list[Task], methods: list[Method], seeds: list[int], budget: Budget) -> dict[str, Any]:
+    return {
+        "what": "methods of regularization and selection compared under equal conditions",
+        "date": date.today().isoformat(),
+        "device": "cpu",
+        "machine": _machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "scikit-learn": sklearn.__version__,
+        "seeds": seeds,
+        "budget": {**asdict(budget), "dtype": str(budget.dtype)},
+        "task_settings": {task.key: task.settings for task in tasks},
+        "methods": {method.key: method.about for method in methods},
+        "thresholds": {"selected": SELECTED, "dead": DEAD, "kept_if_truth_is_unknown": KEPT},
+        "questions": [question._asdict() for question in QUESTIONS],
+    }

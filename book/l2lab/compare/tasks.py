@@ -1,0 +1,168 @@
+"""The tasks on which methods are compared: a problem per seed, a network, a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import data
+from ..data import Problem
+from .training import Augment, Budget
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem that can be drawn anew for every seed, and what all methods use on it.
+
+    Parameters
+    ----------
+    key : str
+        Short name, used in result files.
+    label : str
+        Name in tables.
+    problem : callable
+        ``problem(seed)`` gives the :class:`~l2lab.data.Problem`. Column j must mean the same for every seed.
+    settings : dict, optional
+        Fields of :class:`~l2lab.compare.Budget` that this task needs different from the rest, the
+        same for all methods: ``{"hidden": 0}`` makes the model linear.
+    augment : callable, optional
+        ``augment(problem)`` gives the function that :class:`~l2lab.compare.LearningData` describes.
+    """
+
+    key: str
+    label: str
+    problem: Callable[[int], Problem]
+    settings: dict[str, Any] = field(default_factory=dict)
+    augment: Callable[[Problem], Augment] | None = None
+
+    def budget(self, common: Budget) -> Budget:
+        """Return the common budget with this task's settings.
+
+        Parameters
+        ----------
+        common : Budget
+            What holds for all tasks.
+
+        Returns
+        -------
+        Budget
+            What all methods get on this task.
+        """
+        return replace(common, **self.settings)
+
+
+def score(outputs: np.ndarray, y: np.ndarray, task: str) -> float:
+    """Compute the metric of a task: accuracy, or R².
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n, o)
+        Logits, or predictions with o = 1.
+    y : ndarray, shape (n,)
+        Class numbers, or targets.
+    task : {"classification", "regression"}
+        Which of the two.
+
+    Returns
+    -------
+    float
+        At most 1; larger is better.
+    """
+    if task == "classification":
+        return float(np.mean(outputs.argmax(axis=1) == y))
+    outputs = outputs[:, 0].astype(np.float64)
+    return float(1 - np.mean((outputs - y) ** 2) / np.var(y))
+
+
+def shift_digits(problem: Problem) -> Augment:
+    """Make the augmentation for 8 × 8 digits: move an image by up to one pixel in each direction.
+
+    Parameters
+    ----------
+    problem : Problem
+        From :func:`l2lab.data.digits`, noise columns included: these stay where they are.
+
+    Returns
+    -------
+    callable
+        ``augment(x, strength, generator)`` moves every row of `x` with the probability `strength`. What
+        comes in from outside is the edge pixel again.
+    """
+    # The columns are centred one by one, so black is a different number in each of them: a centred image must
+    # not be moved, only the picture that it stands for. Every pixel is black in some training image.
+    black = torch.tensor(problem.X_train[:, :64].min(axis=0))
+
+    def augment(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        zero = black.to(x.dtype)
+        image = (x[:, :64] - zero).view(-1, 8, 8)
+        moved = torch.rand(len(x), generator=generator) < strength
+        by = torch.randint(-1, 2, (2, len(x), 1), generator=generator) * moved[:, None]
+        place = (torch.arange(8) + by).clamp(0, 7)  # (2, B, 8): from which row and column
+        rows = torch.arange(len(x))[:, None, None]
+        image = image[rows, place[0][:, :, None], place[1][:, None, :]]
+        return torch.cat([image.flatten(1) + zero, x[:, 64:]], dim=1)
+
+    return augment
+
+
+def _linear(**options: Any) -> Callable[[int], Problem]:
+    """Linear problems with one truth for all seeds, y in units of its true standard deviation."""
+
+    def problem(seed: int) -> Problem:
+        made = data.sparse_regression(seed=seed, truth_seed=0, **options)
+        # equal for all seeds, and without it one grid of strengths would not do for all tasks
+        scale = made.noise["sigma"] * np.sqrt(1 + made.noise["snr"])
+        splits = {key: (X, y / scale) for key, (X, y) in made.splits.items()}
+        return replace(made, splits=splits, coef=made.coef / scale, y_scale=scale)
+
+    return problem
+
+
+# Small learning rates where columns are many and alike: there the loss is steep along their common direction.
+# Batches that divide the rows: a last batch of a few rows is as steep.
+TASKS: dict[str, Task] = {
+    task.key: task
+    for task in [
+        Task(
+            "linear_iid",
+            "linear, 10 of 100 inputs",
+            _linear(),
+            {"hidden": 0, "lr": 0.05, "batch_size": 50},
+        ),
+        Task(
+            "linear_ar",
+            "linear, correlated, 10 of 100",
+            _linear(rho=0.7),
+            {"hidden": 0, "lr": 0.03, "batch_size": 50},
+        ),
+        Task(
+            "linear_dense",
+            "linear, all 100 inputs",
+            _linear(n_true=100, coefs="normal"),
+            {"hidden": 0, "lr": 0.05, "batch_size": 50},
+        ),
+        Task("xor", "XOR, 2 of 50 inputs", lambda seed: data.xor(seed=seed)),
+        Task(
+            "friedman",
+            "Friedman, 5 of 100 inputs",
+            lambda seed: data.friedman(seed=seed),
+            {"lr": 0.05, "batch_size": 80},
+        ),
+        Task(
+            "digits",
+            "digits, 64 pixels + 64 noise",
+            lambda seed: data.digits(noise_features=64, seed=seed),
+            augment=shift_digits,
+        ),
+        Task(
+            "breast_cancer",
+            "breast cancer, 30 + 30 noise",
+            lambda seed: data.breast_cancer(noise_features=30, seed=seed),
+        ),
+    ]
+}

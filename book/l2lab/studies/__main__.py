@@ -1,0 +1,37 @@
+"""Run one study: ``python -m l2lab.studies NAME --profile quick|full``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+
+from .. import runtime
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the study that the command line names.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Command line; ``--help`` explains it.
+    """
+    package = __package__ or "l2lab.studies"
+    path = importlib.import_module(package).__path__
+    names = sorted(info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_"))
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", description="Run a study at full scale.")
+    parser.add_argument("name", choices=names, help="which study")
+    parser.add_argument(
+        "--profile",
+        choices=runtime.PROFILES,
+        default=None,
+        help="its size (default: $L2LAB_PROFILE, or quick)",
+    )
+    arguments = parser.parse_args(argv)
+    study = importlib.import_module(f"{package}.{arguments.name}")
+    study.main(arguments.profile or runtime.profile())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,737 @@
+"""Which features? :class:`l2lab.select.L2GateSelector` against its rivals on problems with a known answer.
+
+Everybody plays by the same rules. Every method ranks the features on each of five folds; its support is the
+number of best features that a network trained on them alone likes best, by the same cross-validation with the
+rule of one standard error; and its score at k is that of the same networks, trained anew on its k best
+features. Methods with a λ get the same pilot run, the same number of λ values, networks of the same size and
+as many steps. LassoNet follows its own path with its own defaults, and is ranked on all rows at once because
+five paths would take too long, which is to its advantage. It is also scored as it stands, without the refit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from scipy.stats import ttest_rel
+from sklearn import datasets
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_selection import f_classif, f_regression, mutual_info_classif, mutual_info_regression
+from torch import Tensor
+
+from .. import runtime
+from ..bench import _machine
+from ..measures import support_scores
+from ..select import (
+    MOMENTUM,
+    REFIT_DECAYS,
+    L2GateSelector,
+    _Data,
+    _fold_weights,
+    _folds,
+    _Gates,
+    _groups,
+    _Recipe,
+)
+
+__all__ = ["METHODS", "PROBLEMS", "Contest", "evaluate", "main", "run_one", "run_wide", "summary"]
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+EXTRAS = ("random", "corrupted", "second_order")
+TABLES = ("breast_cancer", "digits", "diabetes")
+REFIT_SEEDS = 3
+
+
+# ---- problems ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A problem whose right answer is known.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+        Training inputs, standardized.
+    y : ndarray, shape (n,)
+        Classes 0, 1, …, or targets, standardized.
+    X_test : ndarray, shape (m, p)
+        Test inputs, standardized by the training rows.
+    y_test : ndarray, shape (m,)
+        Classes or targets of the test rows, standardized by the training rows.
+    truth : ndarray of bool, shape (p,)
+        The features that matter, or that were there before others were added.
+    k : int
+        Number of features at which methods are compared.
+    classes : bool
+        Whether `y` holds classes.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    truth: np.ndarray
+    k: int
+    classes: bool
+
+
+def _contest(
+    X: np.ndarray, y: np.ndarray, truth: np.ndarray, n: int, seed: int, k: int | None = None
+) -> Contest:
+    """Shuffle, split after n rows and standardize."""
+    rows = np.random.default_rng([seed, 1]).permutation(len(X))
+    X, y, classes = X[rows], y[rows], y.dtype.kind in "biu"
+    spread = X[:n].std(0)
+    X = (X - X[:n].mean(0)) / np.where(spread > 0, spread, 1)
+    y = y.astype(np.int64) if classes else (y - y[:n].mean()) / y[:n].std()
+    return Contest(X[:n], y[:n], X[n:], y[n:], truth, k or int(truth.sum()), classes)
+
+
+def xor(seed: int) -> Contest:
+    """Two of 50 features decide by their signs together, each alone says nothing; 5 % of labels are wrong.
+
+    Parameters
+    ----------
+    seed : int
+        Draws everything.
+
+    Returns
+    -------
+    Contest
+        With 600 rows.
+    """
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((2600, 50))
+    y = (X[:, 0] * X[:, 1] > 0) ^ (rng.random(2600) < 0.05)
+    return _contest(X, y, np.arange(50) < 2, 600, seed)
+
+
+def friedman(seed: int) -> Contest:
+    """Friedman's first function: 5 of 100 features, with an interaction and a parabola.
+
+    Parameters
+    ----------
+    seed : int
+        Draws everything.
+
+    Returns
+    -------
+    Contest
+        With 500 rows.
+    """
+    X, y = datasets.make_friedman1(2500, 100, noise=1.0, random_state=seed)
+    return _contest(X, y, np.arange(100) < 5, 500, seed)
+
+
+def linear(seed: int) -> Contest:
+    """Sparse linear regression: 10 of 100 features with coefficients ±1, signal-to-noise ratio 2.
+
+    Parameters
+    ----------
+    seed : int
+        Draws everything.
+
+    Returns
+    -------
+    Contest
+        With 200 rows.
+    """
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((2200, 100))
+    y = X[:, :10] @ rng.choice([-1.0, 1.0], 10) + math.sqrt(5) * rng.standard_normal(2200)
+    return _contest(X, y, np.arange(100) < 10, 200, seed)
+
+
+def madelon(seed: int) -> Contest:
+    """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON.
+
+    Parameters
+    ----------
+    seed : int
+        Draws everything.
+
+    Returns
+    -------
+    Contest
+        With 1000 rows.
+    """
+    X, y = datasets.make_classification(
+        3000,
+        100,
+        n_informative=5,
+        n_redundant=0,
+        n_clusters_per_class=8,
+        class_sep=1.5,
+        flip_y=0.01,
+        shuffle=False,
+        random_state=seed,
+    )
+    return _contest(X, y, np.arange(100) < 5, 1000, seed)
+
+
+def digits(seed: int) -> Contest:
+    """Digits with 64 more columns: the pixels, each shuffled over the rows. Compared at 20 features.
+
+    Pixels at the edge are hardly ever on, so even a perfect selector does not want all that count as true.
+
+    Parameters
+    ----------
+    seed : int
+        Draws noise and split.
+
+    Returns
+    -------
+    Contest
+        With 800 rows.
+    """
+    X, y = datasets.load_digits(return_X_y=True)
+    noise = np.random.default_rng(seed).permuted(X, axis=0)
+    return _contest(np.hstack([X, noise]), y, np.arange(128) < 64, 800, seed, k=20)
+
+
+def with_extras(table: str, kind: str, seed: int) -> Contest:
+    """Double the features of a table, as in the benchmark of Cherepanova et al.
+
+    Parameters
+    ----------
+    table : {"breast_cancer", "digits", "diabetes"}
+        Data that come with scikit-learn; 80 % of the rows are for training, at most 1000.
+    kind : {"random", "corrupted", "second_order"}
+        As many features again: normal noise; half a feature and half noise; products of two features.
+    seed : int
+        Draws features and split.
+
+    Returns
+    -------
+    Contest
+        `k` is the number of features that the table had.
+
+    References
+    ----------
+    V. Cherepanova et al., "A performance-driven benchmark for feature selection in tabular deep learning",
+    NeurIPS 2023, Datasets and Benchmarks.
+    """
+    X, y = getattr(datasets, f"load_{table}")(return_X_y=True)
+    X = X[:, X.std(0) > 0]
+    X = (X - X.mean(0)) / X.std(0)
+    rng = np.random.default_rng(seed)
+    n, p = X.shape
+    first, second = rng.permutation(p), rng.permutation(p)
+    if kind == "random":
+        extra = rng.standard_normal((n, p))
+    elif kind == "corrupted":
+        extra = 0.5 * X[:, first] + 0.5 * rng.standard_normal((n, p))
+    else:
+        extra = X[:, first] * X[:, second]
+    return _contest(np.hstack([X, extra]), y, np.arange(2 * p) < p, min(1000, int(0.8 * n)), seed)
+
+
+def _table(name: str, kind: str) -> Callable[[int], Contest]:
+    return lambda seed: with_extras(name, kind, seed)
+
+
+PROBLEMS: dict[str, Callable[[int], Contest]] = {
+    "xor": xor,
+    "friedman": friedman,
+    "linear": linear,
+    "madelon": madelon,
+    "digits": digits,
+    **{f"{name} + {kind}": _table(name, kind) for name in TABLES for kind in EXTRAS},
+}
+
+
+# ---- rivals ------------------------------------------------------------------------------------------------
+
+
+class _StochasticGates(_Gates):
+    """STG: x ⊙ clip(μ + ½ε, 0, 1) with penalty λ Σ Φ(μ/½), the probability that a gate is open.
+
+    Yamada, Lindenbaum, Negahban and Kluger, "Feature selection using stochastic gates", ICML 2020.
+    """
+
+    sigma = 0.5
+
+    def balance(self) -> None:
+        self.gates = torch.full_like(self.params["0.weight"][:, 0], 0.5)  # μ
+        self.noise = torch.Generator(self.gates.device).manual_seed(self.recipe.seed)
+
+    def product(self) -> Tensor:
+        return self.gates.clamp(0, 1)
+
+    def strength(self) -> Tensor:
+        return self.product()
+
+    def forget(self, lost: float) -> None:
+        """Do nothing: a closed gate can open again."""
+
+    def step(self, rows: Tensor, lr: float, share: float) -> None:
+        raw = self.gates + self.sigma * torch.randn(
+            self.gates.shape, generator=self.noise, device=self.gates.device
+        )
+        grads = self.backward(rows, raw.clamp(0, 1))
+        inner = grads["0.weight"]
+        by_gate = (inner * self.params["0.weight"]).sum(1) * ((raw > 0) & (raw < 1))
+        density = torch.exp(-0.5 * (self.gates / self.sigma) ** 2) / (math.sqrt(2 * math.pi) * self.sigma)
+        self.gate_velocity.mul_(MOMENTUM).add_(by_gate).add_(self.lams * density)
+        self.gates.add_(self.gate_velocity, alpha=-lr)
+        inner.mul_(raw.clamp(0, 1)[:, None])
+        self.descend(grads, self.decay, torch.full_like(self.decay, -lr), -lr)
+
+
+class _ProximalGroups(_Gates):
+    """Group lasso on the columns of the first layer by proximal gradient steps, with exact zeros.
+
+    Scardapane, Comminiello, Hussain and Uncini, "Group sparse regularization for deep neural networks",
+    Neurocomputing 241, 2017.
+    """
+
+    def balance(self) -> None:
+        self.gates = torch.ones_like(self.params["0.weight"][:, 0])
+
+    def forget(self, lost: float) -> None:
+        """Do nothing: a column at zero can come back."""
+
+    def step(self, rows: Tensor, lr: float, share: float) -> None:
+        grads = self.backward(rows, self.gates)
+        self.descend(grads, torch.zeros_like(self.decay), torch.full_like(self.decay, -lr), -lr)
+        W = self.params["0.weight"]
+        # Momentum makes every gradient count 1 / (1 − μ) times; so must the penalty.
+        shrink = lr / (1 - MOMENTUM) * share * self.lams[:, :, None]
+        W.mul_((1 - shrink / W.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_min(0))
+
+
+class _STG(L2GateSelector):
+    _kind = _StochasticGates
+
+
+class _GroupLasso(L2GateSelector):
+    _kind = _ProximalGroups
+
+
+class _Ranking(L2GateSelector):
+    """Ranks each fold with a score from outside."""
+
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, classes: bool) -> np.ndarray:
+        raise AssertionError("subclasses say how")
+
+    def _sweep(
+        self, data: _Data, recipe: _Recipe, seeds: list[int], weights: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        X, y = data.X.double().cpu().numpy(), _plain_targets(data)
+        folds = [
+            self.rank(X[rows], y[rows], seed % 2**31, data.classes)
+            for seed, rows in zip(seeds, (weights > 0).cpu().numpy(), strict=True)
+        ]
+        scores = np.nan_to_num(np.stack(folds))
+        return np.zeros(1), (scores / scores.max(1, keepdims=True).clip(1e-300))[None]
+
+
+def _plain_targets(data: _Data) -> np.ndarray:
+    """Class numbers, or targets."""
+    return (data.targets.argmax(0) if data.classes else data.targets[0].double()).cpu().numpy()
+
+
+class _Forest(_Ranking):
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, classes: bool) -> np.ndarray:
+        model = RandomForestClassifier if classes else RandomForestRegressor
+        return (
+            model(300, random_state=seed, max_features="sqrt" if classes else 1 / 3)
+            .fit(X, y)
+            .feature_importances_
+        )
+
+
+class _Anova(_Ranking):
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, classes: bool) -> np.ndarray:
+        return (f_classif if classes else f_regression)(X, y)[0]
+
+
+class _MutualInformation(_Ranking):
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, classes: bool) -> np.ndarray:
+        return (mutual_info_classif if classes else mutual_info_regression)(X, y, random_state=seed)
+
+
+class _LassoNet(L2GateSelector):
+    """LassoNet along its default path: the authors' package, one path on all rows.
+
+    Lemhadri, Ruan, Abraham and Tibshirani, "LassoNet: A neural network with feature sparsity", Journal of
+    Machine Learning Research 22(127), 2021.
+    """
+
+    def _sweep(
+        self, data: _Data, recipe: _Recipe, seeds: list[int], weights: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        import lassonet
+
+        kind = lassonet.LassoNetClassifier if data.classes else lassonet.LassoNetRegressor
+        self.model_ = kind(random_state=seeds[0] % 2**31, torch_seed=seeds[0], device="cpu", verbose=0)
+        with torch.inference_mode(False), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            X = data.X.cpu().numpy().copy()
+            self.history_ = self.model_.path(X, _plain_targets(data), return_state_dicts=True)
+        lasts = self.model_.feature_importances_.double().numpy()
+        lasts = np.where(np.isfinite(lasts), lasts, 2 * lasts[np.isfinite(lasts)].max(initial=1.0))
+        return np.zeros(1), np.tile(lasts / lasts.max(), (1, len(seeds), 1))
+
+    def score_without_refit(self, contest: Contest) -> float:
+        """Test score of the first network on the path with at most k features."""
+        state = next(item for item in self.history_ if int(item.selected.sum()) <= contest.k)
+        self.model_.load(state.state_dict)
+        predicted = self.model_.predict(contest.X_test.astype(np.float32)).ravel()
+        if contest.classes:
+            return float((predicted == contest.y_test).mean())
+        return float(1 - ((predicted - contest.y_test) ** 2).mean() / contest.y_test.var())
+
+
+METHODS: dict[str, type[L2GateSelector]] = {
+    "L2 gates": L2GateSelector,
+    "STG": _STG,
+    "group lasso (prox)": _GroupLasso,
+    "LassoNet": _LassoNet,
+    "random forest": _Forest,
+    "ANOVA": _Anova,
+    "mutual information": _MutualInformation,
+}
+
+# profile -> problems, seeds
+PROFILES: dict[str, tuple[tuple[str, ...], int]] = {
+    "quick": (("xor", "friedman", "linear", "madelon", "digits"), 5),
+    "full": (tuple(PROBLEMS), 10),
+}
+
+
+# ---- judging -----------------------------------------------------------------------------------------------
+
+
+def evaluate(contest: Contest, masks: np.ndarray, seed: int, steps: int = 1000) -> np.ndarray:
+    """Train networks anew on subsets of the features and score them on the test rows.
+
+    Parameters
+    ----------
+    contest : Contest
+        The problem.
+    masks : ndarray of bool, shape (M, p)
+        Subsets.
+    seed : int
+        Draws folds, weights and batches.
+    steps : int, default 1000
+        Updates of each network.
+
+    Returns
+    -------
+    ndarray, shape (M,)
+        Accuracy, or R². The weight decay of the networks is chosen by 5-fold cross-validation on the training
+        rows for each subset, and the predictions of three networks are averaged.
+    """
+    targets = np.eye(int(contest.y.max()) + 1)[:, contest.y] if contest.classes else contest.y[None]
+    data = _Data(
+        torch.as_tensor(contest.X, dtype=torch.float32),
+        torch.as_tensor(np.ascontiguousarray(targets), dtype=torch.float32),
+        torch.ones(len(contest.X)),
+        contest.classes,
+    )
+    X_test = torch.as_tensor(contest.X_test, dtype=torch.float32)
+    recipe = _Recipe((32,), 1, steps, 100, 0.1, 1.0, seed)
+    folds = _folds(contest.y, 5, contest.classes, np.random.RandomState(seed))
+    held_out = torch.as_tensor(folds == np.arange(5)[:, None])
+    weights = torch.cat([_fold_weights(data, held_out), data.weight.expand(REFIT_SEEDS, -1)])
+    jobs = [
+        (m, d, s) for m in range(len(masks)) for d in range(len(REFIT_DECAYS)) for s in range(5 + REFIT_SEEDS)
+    ]
+    losses = np.zeros((len(masks), len(REFIT_DECAYS)))
+    outputs = np.zeros((len(masks), len(REFIT_DECAYS), len(data.targets), len(X_test)))
+    for group in _groups(len(jobs), contest.X.shape[1], recipe, data):
+        chosen = [jobs[g] for g in group]
+        gates = _Gates(
+            data,
+            recipe,
+            torch.zeros(len(chosen)),
+            [seed + s for *_, s in chosen],
+            weights[[s for *_, s in chosen]],
+            mask=torch.as_tensor(masks[[m for m, *_ in chosen]]).float(),
+            outer_decay=torch.tensor([REFIT_DECAYS[d] for _, d, _ in chosen]),
+        )
+        gates.run()
+        loss = gates.losses(data.X, data.targets)
+        out = gates.outputs(X_test)
+        out = torch.softmax(out, 1) if contest.classes else out
+        for (m, d, s), row_losses, own in zip(chosen, loss, out, strict=True):
+            if s < 5:
+                losses[m, d] += float(row_losses[held_out[s]].sum())
+            else:
+                outputs[m, d] += own.numpy() / REFIT_SEEDS
+    best = outputs[np.arange(len(masks)), losses.argmin(1)]
+    if contest.classes:
+        return (best.argmax(1) == contest.y_test).mean(1)
+    return 1 - ((best[:, 0] - contest.y_test) ** 2).mean(1) / contest.y_test.var()
+
+
+def _reset_peak() -> None:
+    """Forget the largest memory so far (Linux)."""
+    path = Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
+
+
+def _peak_mb() -> float | None:
+    """Largest resident memory since then."""
+    path = Path("/proc/self/status")
+    if not path.exists():
+        return None
+    lines = [line for line in path.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) / 1024 if lines else None
+
+
+def run_one(name: str, seed: int, methods: tuple[str, ...], steps: int = 1000) -> list[dict[str, Any]]:
+    """Run all methods on one draw of a problem.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PROBLEMS`.
+    seed : int
+        The draw.
+    methods : tuple of str
+        Keys of `METHODS`.
+    steps : int, default 1000
+        Updates of each network.
+
+    Returns
+    -------
+    list of dict
+        One row per method: ``path_seconds`` (CPU time of ranking the features), ``memory_mb`` (growth of
+        resident memory meanwhile), ``score_at_k`` and ``score_auto`` (test score after the refit),
+        ``f1_at_truth`` (F1 of as many features as are true), ``precision_auto``, ``recall_auto``, ``f1_auto``
+        and ``n_auto``.
+    """
+    contest = PROBLEMS[name](seed)
+    rows, masks = [], []
+    for method in methods:
+        task = "classification" if contest.classes else "regression"
+        selector = METHODS[method](task=task, steps=steps, device="cpu", random_state=seed)
+        clock = _Clock(selector._sweep)
+        selector._sweep = clock  # type: ignore[method-assign]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # constant pixels
+            selector.fit(contest.X, contest.y)
+        order = np.argsort(-selector.scores_, kind="stable")
+        best = np.arange(len(order)).argsort()[order.argsort()]  # rank of each feature
+        true_size = support_scores(best < contest.truth.sum(), contest.truth)
+        auto = support_scores(selector.support_, contest.truth)
+        row = {
+            "problem": name,
+            "seed": seed,
+            "method": method,
+            "k": contest.k,
+            "path_seconds": round(clock.seconds, 3),
+            "memory_mb": clock.memory,
+            "f1_at_truth": round(true_size.f1, 4),
+            "precision_auto": round(auto.precision, 4),
+            "recall_auto": round(auto.recall, 4),
+            "f1_auto": round(auto.f1, 4),
+            "n_auto": auto.n_selected,
+        }
+        if isinstance(selector, _LassoNet):
+            row["score_without_refit"] = round(selector.score_without_refit(contest), 4)
+        rows.append(row)
+        masks += [best < contest.k, selector.support_]
+    with torch.inference_mode():
+        values = evaluate(contest, np.array(masks), seed, steps)
+    for row, at_k, auto_score in zip(rows, values[::2], values[1::2], strict=True):
+        row["score_at_k"], row["score_auto"] = round(float(at_k), 4), round(float(auto_score), 4)
+    return rows
+
+
+class _Clock:
+    """Measures a function while it runs: CPU time, and how far the resident memory grows."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.seconds = math.nan
+        self.memory: float | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        _reset_peak()
+        before, started = _peak_mb(), time.process_time()
+        result = self.function(*arguments)
+        self.seconds, after = time.process_time() - started, _peak_mb()
+        if before is not None and after is not None:
+            self.memory = round(after - before, 1)
+        return result
+
+
+def run_wide(n: int = 500, p: int = 10_000, seed: int = 0) -> dict[str, Any]:
+    """Time and memory of the whole path for many features, with all threads that torch may use.
+
+    Parameters
+    ----------
+    n, p : int
+        Rows and features, of which 10 matter.
+    seed : int
+        Draws the data.
+
+    Returns
+    -------
+    dict
+        Wall-clock and CPU seconds of the path, growth of memory in MB, and how many of the 10 were found.
+    """
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    y = X[:, :10] @ rng.choice([-1.0, 1.0], 10) + rng.standard_normal(n)
+    selector = L2GateSelector(10, device="cpu", random_state=seed)
+    clock = _Clock(selector._sweep)
+    selector._sweep = clock  # type: ignore[method-assign]
+    started = time.perf_counter()
+    selector.fit(X, y)
+    return {
+        "n": n,
+        "p": p,
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(clock.seconds, 1),
+        "memory_mb": clock.memory,
+        "found": int(selector.support_[:10].sum()),
+    }
+
+
+# ---- the study ---------------------------------------------------------------------------------------------
+
+
+def summary(rows: list[dict[str, Any]], ours: str = "L2 gates") -> list[dict[str, Any]]:
+    """Average over seeds, and compare with our method seed by seed.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From :func:`run_one`.
+    ours : str
+        The method that the others are compared with.
+
+    Returns
+    -------
+    list of dict
+        For each problem and method: means and standard deviations, the mean advantage of `ours`, and the p
+        value of a paired t test (1 if there is no difference on any seed, None with fewer than 2 seeds).
+    """
+    table = []
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        here = [row for row in rows if row["problem"] == problem]
+        base = {row["seed"]: row for row in here if row["method"] == ours}
+        for method in dict.fromkeys(row["method"] for row in here):
+            own = [row for row in here if row["method"] == method]
+            line: dict[str, Any] = {"problem": problem, "method": method, "seeds": len(own)}
+            for key in ("score_at_k", "f1_at_truth", "f1_auto", "n_auto", "score_auto", "path_seconds"):
+                values = np.array([row[key] for row in own], dtype=float)
+                line[key] = round(float(values.mean()), 4)
+                line[f"{key}_sd"] = round(float(values.std(ddof=1)), 4) if len(values) > 1 else None
+                pairs = [(base[row["seed"]][key], row[key]) for row in own if row["seed"] in base]
+                if key in ("n_auto", "path_seconds") or method == ours or len(pairs) < 2:
+                    continue
+                left, right = np.array(pairs, dtype=float).T
+                line[f"{key}_advantage"] = round(float((left - right).mean()), 4)
+                same = np.ptp(left - right) == 0
+                p_value = float(left.mean() == right.mean()) if same else float(ttest_rel(left, right).pvalue)
+                line[f"{key}_p"] = round(p_value, 4)
+            if all("score_without_refit" in row for row in own):
+                line["score_without_refit"] = round(
+                    float(np.mean([r["score_without_refit"] for r in own])), 4
+                )
+            table.append(line)
+    return table
+
+
+def main(profile: str = "quick") -> dict[str, Any]:
+    """Run the study and write ``book/results/selection-<profile>.json`` after every draw of a problem.
+
+    A run that was interrupted goes on where it stopped; delete the file to start anew. LassoNet is left out
+    if it is not installed.
+
+    Parameters
+    ----------
+    profile : {"quick", "full"}
+        5 problems and 5 seeds (an hour on one core, most of it for LassoNet), or all problems and 10 seeds.
+
+    Returns
+    -------
+    dict
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        If there is no such profile.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {list(PROFILES)}, got {profile!r}")
+    problems, n_seeds = PROFILES[profile]
+    methods = tuple(METHODS)
+    try:
+        import lassonet  # noqa: F401
+    except ImportError:
+        warnings.warn("lassonet is not installed and is left out; pip install lassonet", stacklevel=2)
+        methods = tuple(method for method in methods if method != "LassoNet")
+    runtime.setup()
+    path = RESULTS / f"selection-{profile}.json"
+    result = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": []}
+    rows = result["rows"]
+    done = {(row["problem"], row["seed"]) for row in rows}
+    torch.set_num_threads(1)
+    for seed in range(n_seeds):
+        for name in problems:
+            if (name, seed) in done:
+                continue
+            rows += run_one(name, seed, methods)
+            _print(rows[-len(methods) :])
+            result = _save(path, profile, rows, result.get("wide"))
+    if result.get("wide") is None:
+        torch.set_num_threads(os.cpu_count() or 1)
+        result = _save(path, profile, rows, run_wide())
+    print(f"wrote {path.name}")
+    return result
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        print(
+            f"{row['problem']:28s}{row['seed']:3d}  {row['method']:20s} score {row['score_at_k']:6.3f}"
+            f"  F1 {row['f1_at_truth']:5.3f}  F1 auto {row['f1_auto']:5.3f} ({row['n_auto']:3d})"
+            f"  {row['path_seconds']:7.1f} s",
+            flush=True,
+        )
+
+
+def _save(
+    path: Path, profile: str, rows: list[dict[str, Any]], wide: dict[str, Any] | None
+) -> dict[str, Any]:
+    result = {
+        "what": "feature selection: L2 gates against rivals",
+        "profile": profile,
+        "date": date.today().isoformat(),
+        "machine": _machine(torch.device("cpu")),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+        "clock": "process CPU time on one thread; other programs may have been running",
+        "seeds": sorted({row["seed"] for row in rows}),
+        "summary": summary(rows),
+        "wide": wide,
+        "rows": rows,
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result

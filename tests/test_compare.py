@@ -1,0 +1,743 @@
+"""The comparison: methods against independent solvers, and rules that no method can get around."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import ndimage, stats
+from sklearn.feature_selection import f_regression
+from sklearn.linear_model import ElasticNet, Lasso, MultiTaskLasso
+from sklearn.metrics import log_loss
+
+from l2lab import data
+from l2lab.compare import (
+    METHODS,
+    TASKS,
+    Budget,
+    ComparisonResult,
+    Fit,
+    LassoNetMethod,
+    LearningData,
+    Method,
+    NetworkMethod,
+    Recipe,
+    Task,
+    TestRows,
+    compare,
+    harness,
+    methods,
+    paired_difference,
+    train,
+)
+from l2lab.compare.tasks import score, shift_digits
+from l2lab.compare.training import Model, learning_rates, losses
+from l2lab.measures import ridge_path
+from l2lab.networks import MLP
+from l2lab.sweep import minibatches
+
+EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
+LAMS = [0.01, 0.05, 0.2, 0.6]
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return LearningData(data.sparse_regression(80, 15, 4, rho=0.4, seed=1))
+
+
+def fitted(recipe, learning, strengths, budget=EXACT, seed=0):
+    """Train a recipe at these strengths; the first layer of a linear model, (K, p)."""
+    recipe = recipe().start(torch.tensor(strengths, dtype=budget.dtype), [seed])
+    recipe.prepare([learning], budget, [seed])
+    (fit,) = train([learning], budget, recipe, [seed] * len(strengths), [seed])
+    return fit.first_layer[:, 0] if not budget.hidden else fit
+
+
+def tiny(key="tiny", **settings):
+    return Task(key, "tiny", lambda seed: data.xor(60, 6, seed, n_test=200), settings)
+
+
+SMALL = Budget(n_trials=3, steps=40, hidden=5)
+
+# ---------------------------------------------------------------- methods against independent solvers
+
+
+def test_l1_proximal_is_the_lasso(linear):
+    found = fitted(methods.L1Proximal, linear, LAMS)
+    for lam, w in zip(LAMS, found, strict=True):
+        lasso = Lasso(alpha=lam, tol=1e-10).fit(linear.X_train, linear.y_train).coef_
+        np.testing.assert_allclose(w, lasso, atol=1e-4)
+        np.testing.assert_array_equal(w == 0, lasso == 0)
+    assert (found == 0).any()
+
+
+def test_l1_subgradient_reaches_no_zero(linear):
+    sub, prox = (fitted(recipe, linear, LAMS) for recipe in (methods.L1Subgradient, methods.L1Proximal))
+    np.testing.assert_allclose(sub, prox, atol=0.01)
+    assert not (sub == 0).any()
+    assert (prox == 0).sum() >= 15
+
+
+def test_elastic_net_is_scikit_learns(linear):
+    found = fitted(methods.ElasticNet, linear, LAMS)
+    for lam, w in zip(LAMS, found, strict=True):
+        net = ElasticNet(alpha=lam, l1_ratio=0.5, tol=1e-10).fit(linear.X_train, linear.y_train).coef_
+        np.testing.assert_allclose(w, net, atol=1e-4)
+
+
+def test_l2_is_ridge(linear):
+    X, y = linear.X_train, linear.y_train
+    ridge = ridge_path(X - X.mean(0), y - y.mean(), LAMS)
+    np.testing.assert_allclose(fitted(methods.L2, linear, LAMS), ridge, atol=1e-6)
+
+
+def test_l2_on_a_gate_is_the_lasso(linear):
+    found = fitted(methods.L2Gates, linear, LAMS)
+    for lam, w in zip(LAMS, found, strict=True):
+        lasso = Lasso(alpha=lam, tol=1e-10).fit(linear.X_train, linear.y_train).coef_
+        np.testing.assert_allclose(w, lasso, atol=2e-3)
+
+
+@pytest.mark.parametrize(("recipe", "axis"), [(methods.GroupLassoInputs, 1), (methods.GroupLassoUnits, 2)])
+def test_group_lasso_is_scikit_learns(recipe, axis):
+    rng = np.random.default_rng(0)
+    X, lam, step = rng.standard_normal((50, 8)), 0.3, 0.1
+    Y = X[:, :3] @ rng.standard_normal((3, 4)) + 0.1 * rng.standard_normal((50, 4))
+    method = recipe().start(torch.tensor([lam], dtype=torch.float64), [0])
+    weight = torch.zeros(1, *((4, 8) if axis == 1 else (8, 4)), dtype=torch.float64)
+    for _ in range(3000):
+        W = weight[0] if axis == 1 else weight[0].T  # (tasks, inputs)
+        gradient = (W @ torch.tensor(X.T) - torch.tensor(Y.T)) @ torch.tensor(X) / len(X)
+        weight = weight - step * (gradient if axis == 1 else gradient.T)
+        method.after_step([weight], step)
+    reference = MultiTaskLasso(alpha=lam, fit_intercept=False, tol=1e-10).fit(X, Y).coef_
+    np.testing.assert_allclose(weight[0] if axis == 1 else weight[0].T, reference, atol=1e-6)
+    assert 0 < (reference == 0).all(axis=0).sum() < 8
+
+
+def loop(learning, budget, optimizer, lam, stop=None):
+    """The same training with torch's own modules and optimizers, one model."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(learning.n_features, budget.hidden),
+        torch.nn.ReLU(),
+        torch.nn.Linear(budget.hidden, learning.n_outputs),
+    ).double()
+    weights = [p for name, p in net.named_parameters() if name.endswith("weight")]
+    biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
+    groups = [{"params": weights, "weight_decay": lam}, {"params": biases, "weight_decay": 0.0}]
+    opt = optimizer(groups)
+    X, y = torch.tensor(learning.X_train), torch.tensor(learning.y_train)
+    rates = learning_rates(opt.param_groups[0]["lr"], budget.steps)
+    for rows, lr in list(zip(minibatches(len(X), budget.batch_size, budget.steps), rates, strict=True))[
+        :stop
+    ]:
+        for group in opt.param_groups:
+            group["lr"] = lr
+        opt.zero_grad()
+        F.cross_entropy(net(X[rows]), y[rows]).backward()
+        opt.step()
+    return net
+
+
+@pytest.mark.parametrize(
+    ("recipe", "optimizer"),
+    [
+        (methods.L2, lambda groups: torch.optim.SGD(groups, 0.1, momentum=0.9)),
+        (methods.AdamWDecay, lambda groups: torch.optim.AdamW(groups, 0.005)),
+    ],
+    ids=["sgd", "adamw"],
+)
+def test_training_is_that_of_torch_optim(recipe, optimizer):
+    learning = LearningData(data.xor(70, 5))
+    budget = Budget(steps=60, batch_size=16, hidden=7, dtype=torch.float64)
+    lams = [0.0, 0.01, 0.5]
+    fit = fitted(recipe, learning, lams, budget)
+    outputs = fit.outputs(learning.X_valid, [0, 1, 2])
+    for lam, first, output in zip(lams, fit.first_layer, outputs, strict=True):
+        net = loop(learning, budget, optimizer, lam)
+        np.testing.assert_allclose(first, net[0].weight.detach(), atol=1e-10)
+        np.testing.assert_allclose(output, net(torch.tensor(learning.X_valid)).detach(), atol=1e-9)
+
+
+def test_early_stopping_is_the_same_run_cut_off():
+    learning = LearningData(data.xor(70, 5))
+    budget = Budget(steps=60, batch_size=16, hidden=7, dtype=torch.float64)
+    fit = fitted(methods.EarlyStopping, learning, [7.0, 60.0], budget)
+    for stop, first in zip((7, 60), fit.first_layer, strict=True):
+        net = loop(learning, budget, lambda groups: torch.optim.SGD(groups, 0.02, momentum=0.9), 0.0, stop)
+        np.testing.assert_allclose(first, net[0].weight.detach(), atol=1e-10)
+
+
+def test_max_norm_holds_and_does_nothing_where_it_is_loose():
+    learning = LearningData(data.xor(70, 5))
+    budget = replace(SMALL, dtype=torch.float64)
+    fit = fitted(methods.MaxNorm, learning, [0.3, 1e6], budget)
+    norms = np.linalg.norm(fit.first_layer, axis=2)
+    assert norms[0].max() == pytest.approx(0.3)
+    assert norms[1].max() > 0.5
+    plain = fitted(Recipe, learning, [0.0], budget)
+    np.testing.assert_allclose(fit.first_layer[1], plain.first_layer[0], atol=1e-12)
+
+
+def test_dropout_keeps_the_expectation_and_drops_as_often_as_it_says():
+    recipe = methods.Dropout().start(torch.tensor([0.1, 0.7]), [0])
+    h = torch.rand(2, 5, 40_000) + 1
+    dropped = recipe.hidden(h)
+    np.testing.assert_allclose((dropped == 0).float().mean((1, 2)), [0.1, 0.7], atol=0.01)
+    np.testing.assert_allclose(dropped.mean((1, 2)), h.mean((1, 2)), rtol=0.02)
+
+
+def test_dropout_of_a_linear_model_is_a_scaled_ridge():
+    # RSS + q/(1 − q)·Σ_j β_j² Σ_i x_ij², exactly, on average over the masks (Wager et al. 2013)
+    learning, q = LearningData(data.sparse_regression(60, 6, 3, seed=2)), 0.4
+    X, y = learning.X_train, learning.y_train
+    # the intercept is not dropped: y may be centred, but the dropped columns are those that were not
+    ones = np.column_stack([X, np.ones(len(X))])
+    penalty = np.diag([*(q / (1 - q) * (X**2).sum(0)), 0.0])
+    expected = np.linalg.solve(ones.T @ ones + penalty, ones.T @ y)[:-1]
+    found = fitted(methods.Dropout, learning, [q] * 24, replace(EXACT, steps=1500)).mean(axis=0)
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    assert np.abs(np.linalg.lstsq(ones, y, rcond=None)[0][:-1] - expected).max() > 0.2
+
+
+def test_penalty_gradients_are_those_of_autograd():
+    lam = torch.tensor([0.3, 2.0], dtype=torch.float64)
+    stg = methods.StochasticGates().start(lam, [0])
+    mu = torch.randn(2, 1, 9, dtype=torch.float64, requires_grad=True)
+    value = (lam[:, None, None] * torch.special.ndtr(mu / methods.STG_SIGMA)).sum()
+    np.testing.assert_allclose(
+        stg.penalty_gradient("mu", mu.detach(), False), torch.autograd.grad(value, mu)[0], rtol=1e-12
+    )
+    for recipe in (methods.GroupLassoInputs, methods.L2Gates, methods.StochasticGates):
+        method = recipe().start(lam, [0])
+        weight = torch.randn(2, 3, 4, dtype=torch.float64)
+        np.testing.assert_allclose(
+            method.penalty_gradient("2.weight", weight, False), methods.BASE_DECAY * weight
+        )
+        assert method.penalty_gradient("0.bias", weight, False) is None
+
+
+def test_stochastic_gates_are_random_in_training_only():
+    recipe = methods.StochasticGates().start(torch.tensor([0.1]), [0])
+    model = Model(MLP((6, 5, 2)).init([0]), recipe.extra(6), recipe, "classification")
+    assert (model.effective(True) != model.effective(True)).any()
+    torch.testing.assert_close(model.effective(), 0.5 * model.weights[0])
+    model.extra["mu"][0, 0, :2] = torch.tensor([-0.1, 3.0])
+    assert not model.effective()[0, :, 0].any()
+    torch.testing.assert_close(model.effective()[0, :, 1], model.weights[0][0, :, 1])
+
+
+def test_input_noise_has_the_asked_size_per_copy():
+    recipe = methods.InputNoise().start(torch.tensor([0.5, 2.0]), [0])
+    noisy = recipe.inputs(torch.ones(1, 4000, 5))
+    assert noisy.shape == (2, 4000, 5)
+    np.testing.assert_allclose(noisy.std((1, 2)), [0.5, 2.0], rtol=0.03)
+
+
+def test_shifted_digits_are_those_of_scipy():
+    problem = data.digits(noise_features=6)
+    augment = shift_digits(problem)
+    x = torch.tensor(problem.X_valid[:60])
+    moved = augment(x, 1.0, torch.Generator().manual_seed(0))
+    assert torch.equal(moved[:, 64:], x[:, 64:])
+    torch.testing.assert_close(augment(x, 0.0, torch.Generator()), x)
+    mean = 8 * problem.X_train[:, :64].min(axis=0)  # minus the mean of the pixel values 0 … 16
+    seen = set()
+    for before, after in zip(x[:, :64].numpy(), moved[:, :64].numpy(), strict=True):
+        before, after = ((8 * v - mean).reshape(8, 8) for v in (before, after))
+        np.testing.assert_allclose(before, np.rint(before), atol=1e-9)  # really pixel values
+        assert before.min() >= -1e-9
+        seen.update(
+            (i, j)
+            for i in (-1, 0, 1)
+            for j in (-1, 0, 1)
+            if np.allclose(ndimage.shift(before, (i, j), order=0, mode="nearest"), after)
+        )
+    assert len(seen) == 9
+    some = augment(x.repeat(40, 1), 0.5, torch.Generator().manual_seed(1))
+    still = (some == x.repeat(40, 1)).all(1).double().mean()  # one move in nine is none
+    assert float(still) == pytest.approx(0.5 + 0.5 / 9, abs=0.04)
+
+
+def test_filters_keep_the_best_inputs(linear):
+    fit = METHODS["univariate"].fit(linear, replace(SMALL, n_trials=4), 0)
+    best = np.argsort(-f_regression(linear.X_train, linear.y_train)[0])
+    for count, first in zip(fit.strengths, fit.first_layer, strict=True):
+        kept = np.flatnonzero((first != 0).any(axis=0))
+        assert set(kept) == set(best[: int(count)])
+    X = np.column_stack([linear.X_train, np.ones(len(linear.X_train))])
+    splits = dict.fromkeys(("train", "valid", "test"), (X, linear.y_train))
+    constant = LearningData(data.Problem("c", "regression", splits, tuple(map(str, range(16)))))
+    assert methods.univariate_scores(constant, 0)[-1] == 0
+    assert np.isfinite(methods.univariate_scores(constant, 0)).all()
+
+
+def test_forest_finds_what_matters_together_only():
+    importance = methods.forest_scores(LearningData(data.xor(400, 8)), 0)
+    assert set(np.argsort(-importance)[:2]) == {0, 1}
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_every_method_learns_with_and_without_hidden_units(key):
+    method = METHODS[key]
+    augment = shift_digits(data.digits()) if key == "augmentation" else None
+    problems = [data.digits(120, noise_features=3), data.sparse_regression(60, 8, 2)]
+    for problem, hidden in zip(problems, (6, 0), strict=True):
+        learning, budget = LearningData(problem, augment), replace(SMALL, hidden=hidden)
+        if key in ("group_units",) and not hidden:
+            assert not method.applies(learning, budget)
+        elif problem.task == "classification" or augment is None:
+            fit = method.fit(learning, budget, 0)
+            assert fit.first_layer.shape == (3, hidden or 1, problem.n_features)
+            assert len(fit.strengths) == 3
+            outputs = fit.outputs(learning.X_valid, [0, 1, 2])
+            assert outputs.shape == (3, len(learning.X_valid), learning.n_outputs)
+            assert np.isfinite(outputs).all()
+            np.testing.assert_array_equal(fit.outputs(learning.X_valid, [1])[0], outputs[1])
+            assert (fit.unit_effects is None) == (hidden == 0)
+
+
+def test_unit_effects_are_the_spread_that_a_unit_adds_to_the_output():
+    learning = LearningData(data.xor(50, 4))
+    budget = replace(SMALL, dtype=torch.float64)
+    model = Model(MLP((4, 5, 2)).init([0], dtype=torch.float64), {}, Recipe(), "classification")
+    fit = fitted(Recipe, learning, [0.0], replace(budget, steps=1, lr=1e-12))  # as good as untrained
+    effects = fit.unit_effects(learning.X_train, 0)
+    X = torch.tensor(learning.X_train)
+    full = model.forward(X[None])[0][0]
+    for unit, effect in enumerate(effects):
+        out = model.weights[1].clone()
+        model.weights[1][0, :, unit] = 0
+        change = full - model.forward(X[None])[0][0]
+        assert effect == pytest.approx(float(change.std(0, correction=0).norm()), rel=1e-6)
+        model.weights[1].copy_(out)
+    assert (fit.unit_effects(np.zeros((9, 4)), 0) == 0).all()  # equal rows: nothing moves
+
+
+# ---------------------------------------------------------------- LassoNet
+
+
+def test_lassonet_says_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lassonet", None)
+    with pytest.raises(ImportError, match="pip install lassonet"):
+        LassoNetMethod().fit(LearningData(data.xor(40, 4)), SMALL, 0)
+    assert not LassoNetMethod().applies(LearningData(data.xor(40, 4)), replace(SMALL, hidden=0))
+
+
+def test_lassonet_runs_and_keeps_its_time_limit():
+    pytest.importorskip("lassonet")
+    learning = LearningData(data.xor(60, 5))
+    quick = {"n_iters": (10, 3), "path_multiplier": 2, "lambda_start": 1.0}
+    fit = LassoNetMethod(30, **quick).fit(learning, SMALL, 0)
+    assert fit.notes["path_complete"]
+    assert fit.first_layer.shape == (3, 2 + 5, 5)
+    assert not fit.first_layer[-1].any()  # its path ends without inputs
+    assert fit.outputs(learning.X_valid, [0, 2]).shape == (2, len(learning.X_valid), 2)
+    hurried = LassoNetMethod(0, **quick).fit(learning, SMALL, 0)
+    assert not hurried.notes["path_complete"]
+    assert hurried.notes["path_length"] == 1
+    assert len(hurried.strengths) == 3
+
+
+# ---------------------------------------------------------------- rules
+
+
+class Rigged(Method):
+    """Trains fairly, unless told otherwise."""
+
+    def __init__(self, trick=lambda data, fit: fit):
+        super().__init__("rigged", "rigged", "nothing")
+        self.trick = trick
+
+    def fit(self, data, budget, seed):
+        return self.trick(data, METHODS["none"].fit(data, budget, seed))
+
+
+@pytest.mark.parametrize("name", ["X_test", "y_test", "splits", "problem"])
+def test_a_method_that_peeks_fails(name):
+    with pytest.raises(AttributeError, match=name):
+        compare([tiny()], [Rigged(lambda data, fit: getattr(data, name))], 1, SMALL)
+
+
+def test_learning_data_hold_no_test_rows():
+    problem = data.xor(60, 6)
+    seen = [value for value in vars(LearningData(problem)).values() if isinstance(value, np.ndarray)]
+    assert len(seen) == 4
+    for array in seen:
+        assert not any(np.shares_memory(array, part) for split in problem.splits.values() for part in split)
+        assert array.base is None  # no larger array behind it
+        if array.ndim == 2:
+            assert not (array[:, None] == problem.X_test[None, :20]).all(axis=2).any()
+
+
+def test_a_method_cannot_change_the_rows():
+    def spoil(data, fit):
+        data.X_train[0] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        compare([tiny()], [Rigged(spoil)], 1, SMALL)
+
+
+def test_a_change_behind_the_harness_is_found():
+    problem = data.xor(60, 6)
+
+    def spoil(_data, fit):
+        problem.X_test[0] += 1
+        return fit
+
+    task = Task("t", "t", lambda seed: problem)
+    with pytest.raises(ValueError, match="changed the data"):
+        compare([task], [Rigged(spoil)], 1, SMALL)
+
+
+def test_everyone_trains_the_same_number_of_models():
+    def greedy(data, fit):
+        return METHODS["none"].fit(data, replace(SMALL, n_trials=6), 0)
+
+    with pytest.raises(ValueError, match="trained 6 models; everyone trains 3"):
+        compare([tiny()], [Rigged(greedy)], 1, SMALL)
+    for method in METHODS.values():
+        if isinstance(method, NetworkMethod):
+            learning = LearningData(data.xor(60, 6))
+            assert len(method.grid(SMALL, learning)) == SMALL.n_trials
+
+
+def test_test_rows_are_given_once(monkeypatch):
+    rows = TestRows(data.xor(60, 6))
+    rows.open("a")
+    rows.open("b")
+    with pytest.raises(RuntimeError, match="once only"):
+        rows.open("a")
+    opened, before = [], TestRows.open
+    monkeypatch.setattr(
+        TestRows, "open", lambda self, key: opened.append((id(self), key)) or before(self, key)
+    )
+    compare([tiny()], ["none", "l2_sgd"], 2, SMALL)
+    assert len(opened) == len(set(opened)) == 4
+
+
+def test_test_rows_change_nothing_but_the_test_metric():
+    def task(sign):
+        def problem(seed):
+            made = data.xor(60, 6, seed, n_test=200)
+            X, y = made.splits["test"]
+            return replace(made, splits={**made.splits, "test": (X, y if sign else 1 - y)})
+
+        return Task("t", "t", problem)
+
+    one, two = (
+        compare([task(sign)], ["l2_sgd", "gates2", "univariate"], 2, SMALL).records for sign in (1, 0)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a["metric"] == pytest.approx(1 - b["metric"])
+        free = ("metric", "metric_small_removed", "seconds")
+        assert {k: v for k, v in a.items() if k not in free} == {k: v for k, v in b.items() if k not in free}
+
+
+def test_validation_chooses_and_the_harness_computes_it():
+    def trick(data, fit):
+        # the first model is right on the validation rows, whatever the method would like to claim
+        def outputs(X, trials):
+            known = len(X) == len(data.X_valid)
+            right = np.eye(2)[data.y_valid] if known else np.zeros((len(X), 2))
+            return np.stack([right * (9 if t == 1 else 1) for t in trials])
+
+        return replace(fit, outputs=outputs)
+
+    result = compare([tiny()], [Rigged(trick)], 1, SMALL)
+    assert result.records[0]["trial"] == 1
+    assert result.records[0]["valid_loss"] == pytest.approx(np.log1p(np.exp(-9)), rel=1e-5)
+
+
+def test_diverged_models_are_not_chosen_and_all_diverged_is_an_error():
+    def blow(which):
+        def trick(data, fit):
+            def outputs(X, trials):
+                values = fit.outputs(X, trials)
+                values[[t in which for t in trials]] = np.nan
+                return values
+
+            return replace(fit, outputs=outputs)
+
+        return trick
+
+    assert compare([tiny()], [Rigged(blow({0, 1}))], 1, SMALL).records[0]["trial"] == 2
+    with pytest.raises(ValueError, match="diverged"):
+        compare([tiny()], [Rigged(blow({0, 1, 2}))], 1, SMALL)
+
+
+def test_all_methods_start_from_the_same_weights_and_see_the_same_batches():
+    learning = LearningData(data.xor(60, 6))
+    plain = METHODS["none"].fit(learning, SMALL, 3)
+    for recipe in (methods.L2, methods.L1Proximal, methods.MaxNorm, methods.InputNoise):
+        off = 1e9 if recipe is methods.MaxNorm else 0.0
+        method = NetworkMethod("k", "k", "", recipe, lambda budget, data, off=off: np.full(3, off))
+        np.testing.assert_allclose(
+            method.fit(learning, SMALL, 3).first_layer[0], plain.first_layer[0], atol=1e-6
+        )
+    assert (plain.first_layer[0] != plain.first_layer[1]).any()  # restarts
+
+
+def test_a_seed_gives_the_same_result_again_and_in_other_company():
+    keys = ["stg", "dropout", "input_noise", "none", "univariate"]
+
+    def run(seeds):
+        result = compare([tiny()], keys, seeds, replace(SMALL, dtype=torch.float64))
+        return [{k: v for k, v in r.items() if k != "seconds"} for r in result.records if r["seed"] == 4]
+
+    together = run([1, 4])
+    assert together == run([1, 4])
+    for a, b in zip(together, run([4]), strict=True):
+        assert a["selected"] == b["selected"]
+        assert a["valid_loss"] == pytest.approx(b["valid_loss"], rel=1e-5)
+
+
+def test_seeds_have_their_own_problems_and_noise():
+    records = compare([tiny()], ["dropout", "early"], 2, SMALL).records
+    assert [(r["method"], r["seed"]) for r in records] == [
+        ("dropout", 0),
+        ("dropout", 1),
+        ("early", 0),
+        ("early", 1),
+    ]
+    assert records[0]["valid_loss"] != records[1]["valid_loss"]
+    recipe = methods.Dropout().start(torch.tensor([0.5, 0.5]), [0, 1])
+    ones = torch.ones(4, 3, 50)
+    dropped = recipe.hidden(ones)
+    assert len({tuple(row.flatten().tolist()) for row in dropped}) == 4
+    assert recipe.per_copy(torch.tensor([7, 8])).tolist() == [7, 7, 8, 8]
+    assert recipe.lam.flatten().tolist() == [0.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["nothing"], ["none"]), "task 'nothing' is not known"),
+        ((["xor"], ["nothing"]), "method 'nothing' is not known"),
+        ((["xor"], []), "at least one method"),
+        ((["xor"], ["none", "none"]), "name of its own"),
+        ((["xor"], ["none"], []), "seeds"),
+        ((["xor"], ["none"], [1, 1]), "seeds"),
+    ],
+)
+def test_compare_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        compare(*arguments)
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_trials": 0}, {"steps": 1.5}, {"hidden": -1}, {"lr": 0}, {"adam_lr": -1}]
+)
+def test_budget_refuses(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        Budget(**change)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_losses_and_scores_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    outputs, y = rng.standard_normal((2, 30, 3)) * 3, rng.integers(0, 3, 30)
+    for value, logits in zip(losses(outputs, y, "classification"), outputs, strict=True):
+        exp = np.exp(logits - logits.max(1, keepdims=True))
+        assert value == pytest.approx(log_loss(y, exp / exp.sum(1, keepdims=True)), rel=1e-6)
+    huge = losses(1e5 * outputs, y, "classification")  # exp of these overflows
+    np.testing.assert_allclose(
+        huge, [F.cross_entropy(torch.tensor(1e5 * o), torch.tensor(y)) for o in outputs]
+    )
+    t = rng.standard_normal(30)
+    np.testing.assert_allclose(losses(outputs, t, "regression"), 0.5 * ((outputs[..., 0] - t) ** 2).mean(1))
+    assert score(np.eye(3)[y], y, "classification") == 1
+    assert score(t[:, None], t, "regression") == 1
+    assert score(np.full((30, 1), t.mean()), t, "regression") == pytest.approx(0)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_intervals_are_those_of_scipy(confidence):
+    rng = np.random.default_rng(3)
+    first, second = rng.standard_normal((2, 7))
+    found = paired_difference(first, second, confidence)
+    theirs = stats.ttest_rel(first, second).confidence_interval(confidence)
+    assert found.mean == pytest.approx((first - second).mean())
+    assert found.low == pytest.approx(theirs.low)
+    assert found.high == pytest.approx(theirs.high)
+    assert found.n == 7
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "confidence"), [([1], [2], 0.95), ([1, 2], [1], 0.95), ([1, 2], [3, 4], 1.0)]
+)
+def test_intervals_refuse(first, second, confidence):
+    with pytest.raises(ValueError, match=r"2 seeds|confidence"):
+        paired_difference(first, second, confidence)
+
+
+@pytest.mark.parametrize(("first", "kind"), [(True, "truth"), (False, "no truth")])
+def test_measures_by_hand(first, kind):
+    weight = np.array([[3.0, 0, 0.003, 0], [4.0, 0, 0.004, 0.3]])  # norms 5, 0, 0.005, 0.3
+    problem = data.xor(40, 4, n_test=50)  # truth: inputs 0 and 1
+    if kind == "no truth":
+        problem = replace(problem, support=None)
+    seen = []
+
+    def outputs(X, trials):
+        seen.append(X)
+        return np.eye(2)[(X[:, 0] > 0).astype(int)][None]
+
+    fit = Fit(np.ones(1), weight[None], outputs, lambda X, trial: np.array([1.0, 1e-4]))
+    found = harness._measure(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
+    assert found["zeros"] == 3 / 8
+    assert (found["n_selected_strict"], found["n_selected"], found["n_selected_loose"]) == (1, 2, 2)
+    assert found["selected"] == [0, 3]
+    assert found["dead"] == 0.5
+    assert found["metric"] == np.mean((problem.X_test[:, 0] > 0) == problem.y_test)
+    assert len(seen) == 1  # full and reduced inputs in one call
+    kept = seen[0][50:].any(axis=0)
+    if kind == "truth":
+        assert found["noise_ratio"] == pytest.approx((0.305 / 2) / 2.5)
+        assert (found["precision"], found["recall"]) == (0.5, 0.5)
+        assert found["auc"] == 0.5  # input 0 before both noise inputs, input 1 behind both
+        assert kept.tolist() == [True, False, False, True]
+    else:
+        assert found["noise_ratio"] is None
+        assert kept.tolist() == [True, False, False, False]  # a fifth of four inputs
+
+
+def test_nothing_selected_is_no_success():
+    problem = data.xor(40, 4, n_test=50)
+    fit = Fit(
+        np.ones(1), np.zeros((1, 2, 4)), lambda X, t: np.zeros((1, len(X), 2)), lambda X, t: np.zeros(2)
+    )
+    found = harness._measure(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
+    assert (found["noise_ratio"], found["recall"], found["n_selected"], found["dead"]) == (1, 0, 0, 1)
+
+
+# ---------------------------------------------------------------- results
+
+
+def made_up():
+    """Two tasks, three methods, three seeds; method "c" runs on one task only."""
+    records = [
+        {
+            "task": task,
+            "method": method,
+            "seed": seed,
+            "strength": 0.1,
+            "trial": 1,
+            "at_edge": False,
+            "selected": [0, seed] if method == "b" else [0, 1],
+            **dict.fromkeys(harness.MEASURES, 0.5),
+            "metric": 0.5 + 0.1 * seed + (0.05 if method == "b" else 0),
+            "zeros": {"a": 0.0, "b": 0.5, "c": 0.0}[method],
+            "noise_ratio": None if task == "u" else {"a": 0.5, "b": 0.05, "c": 0.5}[method],
+            "dead": 0.5 if task == "u" and method == "b" else 0.0,
+        }
+        for task in "tu"
+        for method in "abc"
+        for seed in range(3)
+        if (task, method) != ("u", "c")
+    ]
+    return ComparisonResult(
+        records, {k: k.upper() for k in "tuabc"}, {"t": 4, "u": 4}, {}, {"what": "made up"}
+    )
+
+
+def test_result_gives_values_differences_and_stability():
+    result = made_up()
+    np.testing.assert_allclose(result.values("t", "a"), [0.5, 0.6, 0.7])
+    assert result.difference("t", "b", "a").mean == pytest.approx(0.05)
+    assert result.difference("t", "b", "a").low == pytest.approx(0.05)
+    assert result.stability("t", "a") == (1, 1)
+    assert result.stability("t", "b").jaccard == pytest.approx((0.5 + 0.5 + 1 / 3) / 3)
+    assert not len(result.values("u", "c"))
+    with pytest.raises(ValueError, match="not compared"):
+        result.values("t", "d")
+    with pytest.raises(ValueError, match="not known"):
+        result.values("t", "a", "speed")
+
+
+def test_verdict_is_three_inequalities():
+    result = made_up()
+    assert result.verdict("b") == {"zeros": (["t", "u"], []), "inputs": (["t"], []), "units": (["u"], ["t"])}
+    assert result.verdict("a")["inputs"] == ([], ["t"])
+    text = {row[0]: row[1:] for row in result.verdict_table().rows}
+    assert text == {
+        "A": ("no (2)", "no (1)", "no (2)"),
+        "B": ("yes (2)", "yes (1)", "1 of 2 tasks"),
+        "C": ("no (1)", "no (1)", "no (1)"),
+    }
+    for question in harness.QUESTIONS:  # the threshold itself is a yes
+        assert question.holds(question.threshold)
+        assert question.holds(question.threshold + (1e-9 if question.at_least else -1e-9))
+        assert not question.holds(question.threshold - (1e-9 if question.at_least else -1e-9))
+
+
+def test_tables_print_and_show():
+    result = made_up()
+    table = result.table("t", reference="a")
+    assert [row[0] for row in table.rows] == ["A", "B", "C"]
+    assert table.rows[1][2] == "+0.050 [+0.050, +0.050]"
+    assert len(result.table("u", reference=None).rows) == 2
+    lines = repr(table).splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("method")
+    page = table._repr_html_()
+    assert page.count("<tr>") == 4
+    assert "&lt;" in harness.Table(["a<b"], [])._repr_html_()
+
+
+def test_result_survives_its_file(tmp_path):
+    result = compare([tiny()], ["none", "stg"], 2, SMALL)
+    back = ComparisonResult.load(result.save(tmp_path / "result.json"))
+    assert back == result
+    assert back.hashes["tiny"]["1"] == tiny().problem(1).content_hash
+    assert {"date", "machine", "torch", "seeds", "budget", "thresholds"} <= set(back.info)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="run the study again"):
+        ComparisonResult.load(tmp_path / "other.json")
+
+
+def test_joined_results(tmp_path):
+    one, two = (compare([tiny()], [key], 2, SMALL) for key in ("none", "l2_sgd"))
+    both = one.joined(two)
+    assert both.methods == ["none", "l2_sgd"]
+    assert set(both.info["methods"]) == {"none", "l2_sgd"}
+    assert both.difference("tiny", "l2_sgd").n == 2
+    assert one.joined(None) is one
+    with pytest.raises(ValueError, match="in common"):
+        one.joined(one)
+    with pytest.raises(ValueError, match="differ in seeds"):
+        one.joined(compare([tiny()], ["l2_sgd"], 3, SMALL))
+    with pytest.raises(ValueError, match="differ in budget"):
+        one.joined(compare([tiny()], ["l2_sgd"], 2, replace(SMALL, steps=41)))
+    other = Task("tiny", "tiny", lambda seed: data.xor(60, 6, seed + 9))
+    with pytest.raises(ValueError, match="different data"):
+        one.joined(compare([other], ["l2_sgd"], 2, SMALL))
+
+
+def test_tasks_share_their_truth_between_seeds():
+    for task in TASKS.values():
+        one, two = task.problem(0), task.problem(1)
+        assert one.content_hash != two.content_hash
+        assert one.n_features == two.n_features
+        np.testing.assert_equal(one.support, two.support)
+        assert one.support is not None
+
+
+def test_the_study_refuses_unknown_profiles_and_does_without_lassonet(monkeypatch, capsys):
+    from l2lab.studies import comparison
+
+    with pytest.raises(ValueError, match="profile must be one of"):
+        comparison.main("huge")
+    for seeds, budget, _ in comparison.PROFILES.values():
+        assert seeds >= 5
+        assert budget.n_trials >= 8
+    monkeypatch.setattr(comparison.importlib.util, "find_spec", lambda name: None)
+    assert comparison.run_lassonet(5, SMALL, 1.0) is None
+    assert "pip install lassonet" in capsys.readouterr().out

@@ -1,0 +1,577 @@
+"""The selector: its training step, its choices, and scikit-learn's contract."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.base import clone
+from sklearn.datasets import make_regression
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from l2lab import select
+from l2lab.data import sparse_regression
+from l2lab.select import L2GateSelector
+from l2lab.studies import selection as study
+from l2lab.studies.__main__ import main as studies_main
+from l2lab.sweep import minibatches
+
+TINY = {"steps": 20, "n_lams": 3, "n_folds": 2, "hidden": 4, "device": "cpu"}
+SMALL = {"steps": 500, "n_lams": 8, "n_folds": 3, "hidden": 24, "device": "cpu"}
+
+
+def xor(n=400, p=20, seed=0, flips=0.05):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    return X, ((X[:, 1] * X[:, 3] > 0) ^ (rng.random(n) < flips)).astype(int)
+
+
+FASTEST = TINY | {"steps": 5, "n_lams": 2, "hidden": 2}
+
+
+@parametrize_with_checks([L2GateSelector(**FASTEST), L2GateSelector(task="regression", **FASTEST)])
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+# ---- training ----------------------------------------------------------------------------------------------
+
+
+def problem(classes, *, n=30, p=6, seed=0):
+    """Float64 data with unequal weights."""
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, p, generator=generator, dtype=torch.float64)
+    if classes:
+        targets = F.one_hot((X[:, 0] > 0).long() + (X[:, 1] > 0).long(), 3).T.double()
+    else:
+        targets = (X[:, :1] * X[:, 1:2]).T
+    weight = torch.rand(n, generator=generator, dtype=torch.float64) + 0.5
+    return select._Data(X, targets.contiguous(), weight / weight.mean(), classes)
+
+
+class Reference(torch.nn.Module):
+    """What a beginner would write: D − 1 separate gates per input, autograd."""
+
+    def __init__(self, gates, k):
+        super().__init__()
+        params, depth = gates.params, gates.recipe.depth
+        layers = (
+            [params[f"{name}.weight"][k] for name in (0, 2)],
+            [params[f"{name}.bias"][k] for name in (0, 2)],
+        )
+        self.weights, self.biases = (
+            torch.nn.ParameterList([torch.nn.Parameter(v.clone()) for v in values]) for values in layers
+        )
+        self.gates = torch.nn.ParameterList([gates.gates[k].clone() for _ in range(depth - 1)])
+
+    def forward(self, x):
+        for gate in self.gates:
+            x = x * gate
+        h = F.linear(x, self.weights[0], self.biases[0]).relu()
+        return F.linear(h, self.weights[1], self.biases[1])
+
+
+@pytest.mark.parametrize(("depth", "p"), [(2, 6), (3, 6), (4, 6), (3, 150), (2, 2000)])
+@pytest.mark.parametrize("classes", [True, False])
+def test_training_is_that_of_torch_optim_with_weight_decay(classes, depth, p):
+    # would catch: a wrong power of the gate, λ on the wrong group or twice, momentum, a bias that decays
+    data = problem(classes, p=p)
+    recipe = select._Recipe((5,), depth, steps=60, batch_size=8, lr=0.05, gate_lr=2.0, seed=4)
+    lams, seeds = [0.0, 0.05, 0.3], [0, 1, 1]
+    weights = torch.stack([data.weight, data.weight, data.weight.flip(0)])
+    gates = select._Gates(data, recipe, torch.tensor(lams, dtype=torch.float64), seeds, weights)
+    models = [Reference(gates, k) for k in range(3)]
+    gates.run()
+    labels = data.targets.argmax(0)
+    shortened = 0
+    for k, (model, lam, weight) in enumerate(zip(models, lams, weights, strict=True)):
+        groups = [
+            {"params": [model.weights[0]]},
+            {"params": list(model.gates)},
+            {"params": [model.weights[1]]},
+            {"params": list(model.biases)},
+        ]
+        optimizer = torch.optim.SGD(groups, lr=1.0, momentum=select.MOMENTUM)
+        for t, rows in enumerate(minibatches(data.n, 8, recipe.steps, 4)):
+            lr = 0.05 * (1 + math.cos(math.pi * t / 60)) / 2 * min(1, (t + 1) / select.LR_RAMP)
+            now = lam * min(1, t / 60 / select.RAMP)
+            passed = torch.stack(list(model.gates)).prod(0).square().sum().item()
+            first = lr * min(1, select.FEW / passed)
+            shortened += first < lr
+            settings = (first, now), (first * 2, now), (lr, select.OUTER_DECAY), (lr, 0)
+            for group, (group_lr, decay) in zip(optimizer.param_groups, settings, strict=True):
+                group["lr"], group["weight_decay"] = group_lr, decay
+            out = model(data.X[rows])
+            if classes:
+                each = F.cross_entropy(out, labels[rows], reduction="none")
+            else:
+                each = 0.5 * (out[:, 0] - data.targets[0, rows]) ** 2
+            optimizer.zero_grad()
+            (each * weight[rows]).mean().backward()
+            optimizer.step()
+        expected = torch.stack(list(model.gates)).prod(0)
+        torch.testing.assert_close(gates.product()[k], expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(gates.params["0.weight"][k], model.weights[0].detach(), rtol=0, atol=1e-10)
+    assert (shortened > 0) == (p > 300)  # with few inputs it is plain SGD
+
+
+def test_factors_start_balanced_and_the_product_as_usual():
+    data = problem(True, p=50)
+    recipe = select._Recipe((400,), 3, 10, 8, 0.05, 1.0, 0)
+    gates = select._Gates(data, recipe, torch.zeros(2), [0, 1], data.weight.expand(2, -1))
+    norm = gates.params["0.weight"].norm(dim=1)
+    torch.testing.assert_close(norm.mean(1, keepdim=True).expand(2, 50), gates.gates, rtol=1e-6, atol=0)
+    he = math.sqrt(2 * 400 / 50)  # norm of a column of He's initialization
+    assert abs(gates.strength().mean() / he - 1) < 0.02
+
+
+def test_divergence_is_an_error():
+    X, y = xor(60, 5)
+    with pytest.raises(ValueError, match="training diverged; use a smaller lr"):
+        L2GateSelector(1, lam=5.0, random_state=0, **(TINY | {"lr": 50.0, "steps": 300})).fit(X, y)
+
+
+def test_forgetting_dead_columns_changes_nothing_that_is_alive():
+    # would catch: columns that are mixed up, velocities that belong to others
+    X, y = xor(300, 30)
+    data = select._Data(
+        torch.tensor(X), F.one_hot(torch.tensor(y)).T.double().contiguous(), torch.ones(300).double(), True
+    )
+    recipe = select._Recipe((16,), 3, steps=400, batch_size=100, lr=0.1, gate_lr=3.0, seed=0)
+    args = data, recipe, np.array([0.03, 0.1]), [0, 1], torch.ones(2, 300).double()
+    whole, thinned = select._path(*args, lost=0.0), select._path(*args, lost=1e-5)
+    assert (whole[1] < 1e-4).any()  # something was there to be forgotten
+    assert (thinned[1] == 0).any()  # and was
+    np.testing.assert_array_equal(thinned > 0.01, whole > 0.01)
+    np.testing.assert_allclose(thinned, whole, atol=1e-3)
+
+
+def test_groups_hold_all_models_once_and_fit_the_cache():
+    data = problem(True)
+    recipe = select._Recipe((32,), 3, 10, 8, 0.1, 1.0, 0)
+    few, many = select._groups(40, 6, recipe, data), select._groups(40, 5000, recipe, data)
+    for groups in (few, many):
+        np.testing.assert_array_equal(np.concatenate(groups), np.arange(40))
+    assert len(few) == 1
+    assert len(many) == 40
+
+
+# ---- what it finds -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_finds_an_interaction_without_marginal_effects(seed):
+    X, y = xor(seed=seed)
+    selector = L2GateSelector(random_state=seed, **SMALL).fit(X, y)
+    assert set(selector.get_support(indices=True)) == {1, 3}
+    # Not by a hair: both outlive every noise feature on a good part of the path.
+    assert selector.scores_[[1, 3]].min() > 1.2 * np.delete(selector.scores_, [1, 3]).max()
+
+
+def test_finds_the_coefficients_of_a_sparse_regression():
+    recalls, extra = [], []
+    for seed in range(2):
+        data = sparse_regression(n=200, p=40, n_true=6, snr=4.0, seed=seed)
+        top = L2GateSelector(6, random_state=seed, **SMALL).fit(data.X_train, data.y_train)
+        recalls.append(data.support[top.support_].mean())
+        auto = L2GateSelector(random_state=seed, **SMALL).fit(data.X_train, data.y_train)
+        assert auto.task_ == "regression"
+        extra.append((auto.support_ & ~data.support).sum())
+    assert np.mean(recalls) > 0.9
+    assert np.mean(extra) <= 1
+
+
+def test_deeper_networks_select_as_well():
+    X, y = xor(p=10)
+    selector = L2GateSelector(2, random_state=0, **(SMALL | {"hidden": (24, 12)})).fit(X, y)
+    assert set(selector.get_support(indices=True)) == {1, 3}
+
+
+def test_the_path_leads_from_many_features_to_none():
+    X, y = xor()
+    selector = L2GateSelector(2, random_state=0, **SMALL).fit(X, y)
+    assert selector.lambda_path_.shape == (8,)
+    assert (np.diff(selector.lambda_path_) > 0).all()
+    assert selector.support_path_.shape == selector.survival_path_.shape == (8, 20)
+    sizes = selector.support_path_.sum(1)
+    assert sizes[0] > 10
+    assert sizes[-1] <= 2
+    np.testing.assert_array_equal(selector.support_path_, selector.survival_path_ >= 0.5)
+    # Scores are the share of the path that is survived, up to the tie-break of less than one step.
+    step = 1 / (8 * 3)
+    difference = selector.scores_ - selector.survival_path_.mean(0)
+    assert (difference >= 0).all()
+    assert (difference < step).all()
+    # λ_ names the place on the path where about as many features live.
+    assert abs(selector.support_path_[selector.lambda_path_ == selector.lam_].sum() - 2) <= 1
+
+
+def test_a_given_lambda_decides_alone():
+    X, y = xor()
+    none = L2GateSelector(lam=0.0, random_state=0, **SMALL).fit(X, y)
+    assert none.support_.all()  # without decay nothing dies
+    right = L2GateSelector(lam=0.07, random_state=0, **SMALL).fit(X, y)
+    assert set(right.get_support(indices=True)) == {1, 3}
+    assert right.lam_ == right.lambda_path_[0] == 0.07
+    dead = L2GateSelector(lam=3.0, random_state=0, **SMALL).fit(X, y)
+    assert not dead.support_.any()
+    with pytest.warns(UserWarning, match="No features were selected"):
+        assert dead.transform(X).shape == (400, 0)
+
+
+def test_one_standard_error_takes_no_more_features_than_the_best():
+    X, y = make_regression(150, 15, n_informative=5, noise=60.0, random_state=1)
+    simple = L2GateSelector(random_state=0, **SMALL).fit(X, y)
+    best = L2GateSelector(one_standard_error=False, random_state=0, **SMALL).fit(X, y)
+    np.testing.assert_array_equal(simple.cv_losses_, best.cv_losses_)
+    assert best.support_.sum() == best.cv_sizes_[best.cv_losses_.argmin()]
+    assert simple.support_.sum() <= best.support_.sum()
+
+
+def test_units_do_not_matter():
+    X, y = make_regression(150, 12, n_informative=3, random_state=0)
+    scale = np.geomspace(1e-3, 1e3, 12)
+    one = L2GateSelector(3, random_state=0, **SMALL).fit(X, y)
+    other = L2GateSelector(3, random_state=0, **SMALL).fit(X * scale + 5 * scale, 1e4 * y - 7)
+    np.testing.assert_array_equal(one.support_, other.support_)
+
+
+def test_a_network_never_sees_the_rows_it_is_judged_on():
+    # would catch: a leak from held-out rows into the refit
+    data = problem(False, n=40)
+    held_out = torch.as_tensor(np.arange(40) % 2 == np.arange(2)[:, None])
+    order = np.tile(np.arange(6), (2, 1))
+    recipe = select._Recipe((5,), 3, 10, 8, 0.05, 1.0, 0)
+    before = select._refit_losses(data, recipe, order, [1, 3, 6], [0, 1], held_out)
+    targets = data.targets.clone()
+    targets[0, 0] += 0.5  # row 0 is held out in fold 0, together with the other even rows
+    after = select._refit_losses(
+        select._Data(data.X, targets, data.weight, False), recipe, order, [1, 3, 6], [0, 1], held_out
+    )
+    np.testing.assert_array_equal(after[:, 2::2], before[:, 2::2])
+    assert (after[:, 0] != before[:, 0]).all()
+    assert (after[:, 1::2] != before[:, 1::2]).all()
+
+
+def test_folds_spread_every_class():
+    y = np.repeat([0, 1, 2], [50, 25, 5])
+    folds = select._folds(y, 5, True, np.random.RandomState(0))
+    np.testing.assert_array_equal(
+        [[np.sum(folds[y == c] == f) for f in range(5)] for c in range(3)], [[10] * 5, [5] * 5, [1] * 5]
+    )
+
+
+# ---- weights, constants, names, pipelines ------------------------------------------------------------------
+
+
+def test_weights_are_repetitions_and_zero_is_absence():
+    X, y = xor(90, 6)
+    weight = np.random.default_rng(0).integers(0, 4, 90)
+    tiny = L2GateSelector(random_state=0, **TINY)
+    weighted = clone(tiny).fit(X, y, sample_weight=weight)
+    repeated = clone(tiny).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    plain = clone(tiny).fit(X, y)
+    np.testing.assert_array_equal(weighted.scores_, repeated.scores_)
+    np.testing.assert_array_equal(weighted.cv_losses_, repeated.cv_losses_)
+    assert not np.array_equal(weighted.scores_, plain.scores_)
+
+
+def test_weights_decide_which_rows_count():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 8))
+    first = np.arange(300) < 150
+    y = np.where(first, X[:, 0], X[:, 1]) > 0
+    for feature, heavy in ((0, first), (1, ~first)):
+        weight = np.where(heavy, 1.0, 0.02)
+        selector = L2GateSelector(1, random_state=0, **SMALL).fit(X, y, sample_weight=weight)
+        np.testing.assert_array_equal(selector.get_support(indices=True), [feature])
+
+
+def test_constant_columns_are_kept_out_with_a_warning():
+    X, y = xor(100, 10)
+    X[:, [2, 5]] = 3.0, 1e9
+    with pytest.warns(UserWarning, match=r"2 constant columns are kept out \(2, 5\)"):
+        selector = L2GateSelector(10, random_state=0, **TINY).fit(X, y)
+    np.testing.assert_array_equal(np.flatnonzero(~selector.support_), [2, 5])
+    assert (selector.scores_[[2, 5]] == 0).all()
+    assert selector.support_path_.shape[1] == 10
+    with pytest.raises(ValueError, match="every column of X is constant"):
+        L2GateSelector(**TINY).fit(np.ones((10, 2)), np.arange(10) % 2)
+
+
+def test_a_column_that_varies_only_where_the_weight_is_zero_is_constant():
+    X, y = xor(60, 5)
+    X[:, 2] = 0
+    X[0, 2] = 1
+    with pytest.warns(UserWarning, match="constant"):
+        L2GateSelector(1, random_state=0, **TINY).fit(X, y, sample_weight=np.arange(60) > 0)
+
+
+def test_names_of_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    X, y = xor(80, 4)
+    X[:, 1] = 0
+    frame = pandas.DataFrame(X, columns=["age", "zero", "height", "dose"])
+    with pytest.warns(UserWarning, match=r"\(zero\)"):
+        selector = L2GateSelector(2, random_state=0, **TINY).fit(frame, y)
+    np.testing.assert_array_equal(selector.get_feature_names_out(), frame.columns[selector.support_])
+    kept = selector.set_output(transform="pandas").transform(frame)
+    assert list(kept.columns) == list(frame.columns[selector.support_])
+
+
+def test_pipeline_and_grid_search():
+    X, y = xor(200, 8, flips=0)
+    model = make_pipeline(
+        L2GateSelector(random_state=0, **(SMALL | {"steps": 300, "n_lams": 5})), KNeighborsClassifier(5)
+    )
+    search = GridSearchCV(model, {"l2gateselector__n_features_to_select": [1, 2, 8]}, cv=2).fit(X, y)
+    assert search.best_params_ == {"l2gateselector__n_features_to_select": 2}
+    assert search.best_score_ > 0.9
+
+
+def test_classes_may_have_any_names():
+    X, y = xor(80, 4)
+    numbers = L2GateSelector(2, random_state=0, **TINY).fit(X, y)
+    words = L2GateSelector(2, random_state=0, **TINY).fit(X, np.array(["no", "yes"])[y])
+    np.testing.assert_array_equal(words.scores_, numbers.scores_)
+    assert list(words.classes_) == ["no", "yes"]
+
+
+def test_random_state_decides_everything():
+    X, y = xor(80, 6)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    one, again, other = (L2GateSelector(random_state=s, **TINY).fit(X, y).scores_ for s in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    # and leaves the global generators alone
+    assert torch.equal(torch_state, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+
+def test_bad_data():
+    X, y = xor(40, 4)
+    selector = L2GateSelector(**TINY)
+    for value, word in ((np.nan, "NaN"), (np.inf, "infinity")):
+        spoiled = X.copy()
+        spoiled[3, 1] = value
+        with pytest.raises(ValueError, match=word):
+            selector.fit(spoiled, y)
+    with pytest.raises(ValueError, match="one class"):
+        selector.fit(X, np.ones(40, dtype=int))
+    with pytest.raises(ValueError, match="one class"):  # all rows of the other class are absent
+        selector.fit(X, y, sample_weight=(y == 0).astype(float))
+    with pytest.raises(ValueError, match="only one value"):
+        L2GateSelector(task="regression", **TINY).fit(X, np.full(40, 2.5))
+    with pytest.raises(ValueError, match="task='classification'"):
+        L2GateSelector(task="regression", **TINY).fit(X, np.array(["a", "b"])[y])
+    with pytest.raises(ValueError, match="negative"):
+        selector.fit(X, y, sample_weight=-np.ones(40))
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        selector.fit(X, y, sample_weight=np.zeros(40))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_features_to_select", 0),
+        ("n_features_to_select", 5),
+        ("n_features_to_select", 1.5),
+        ("n_features_to_select", True),
+        ("lam", "best"),
+        ("lam", -0.1),
+        ("lam", math.inf),
+        ("depth", 1),
+        ("hidden", ()),
+        ("hidden", 0),
+        ("task", "ranking"),
+        ("n_lams", 0),
+        ("n_folds", 1),
+        ("threshold", 1.0),
+        ("steps", 0),
+        ("batch_size", 0),
+        ("lr", 0),
+        ("gate_lr", -1.0),
+    ],
+)
+def test_bad_parameters_are_named(name, value):
+    X, y = xor(40, 4)
+    with pytest.raises(ValueError, match=name):
+        L2GateSelector(**(TINY | {name: value})).fit(X, y)
+
+
+def test_a_share_of_the_features():
+    X, y = xor(40, 8)
+    for share, number in ((0.5, 4), (1.0, 8), (0.01, 1)):
+        assert L2GateSelector(share, random_state=0, **TINY).fit(X, y).support_.sum() == number
+
+
+def test_whole_numbers_are_classes_unless_told():
+    X, y = xor(60, 4)
+    assert L2GateSelector(1, **TINY).fit(X, y).task_ == "classification"
+    assert L2GateSelector(1, **TINY).fit(X, y + 0.5 * X[:, 0]).task_ == "regression"
+    assert L2GateSelector(1, **TINY).fit(X, np.arange(60) % 25).task_ == "regression"  # too many for classes
+    assert L2GateSelector(1, task="classification", **TINY).fit(X, np.arange(60) % 25).classes_.size == 25
+    selector = L2GateSelector(**TINY).fit(X, y)
+    assert hasattr(selector, "classes_")
+    assert hasattr(selector, "cv_losses_")
+    selector.set_params(task="regression", n_features_to_select=1).fit(X, y)
+    assert selector.task_ == "regression"
+    assert not hasattr(selector, "classes_")  # nothing is left of the fit before
+    assert not hasattr(selector, "cv_losses_")
+
+
+def test_it_helps_a_model_that_cannot_select():
+    # the point of the exercise: nearest neighbours drown in 18 noise features
+    X, y = xor(600, 20)
+    train, test = slice(0, 400), slice(400, None)
+    selector = L2GateSelector(random_state=0, **SMALL).fit(X[train], y[train])
+    plain = KNeighborsClassifier(15).fit(X[train], y[train]).score(X[test], y[test])
+    linear = LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+    X = selector.transform(X)
+    better = KNeighborsClassifier(15).fit(X[train], y[train]).score(X[test], y[test])
+    assert better > max(plain, linear) + 0.15
+
+
+# ---- the study that compares it with rivals ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", study.PROBLEMS)
+def test_contests_are_standardized_and_reproducible(name):
+    one, again, other = study.PROBLEMS[name](0), study.PROBLEMS[name](0), study.PROBLEMS[name](1)
+    varied = np.ptp(one.X, axis=0) > 0
+    np.testing.assert_allclose(one.X.mean(0), 0, atol=1e-10)
+    np.testing.assert_allclose(one.X[:, varied].std(0), 1)
+    assert one.truth.shape == (one.X.shape[1],) == (one.X_test.shape[1],)
+    assert 0 < one.k <= one.truth.sum() < one.X.shape[1]
+    assert len(one.X) == len(one.y)
+    assert len(one.X_test) == len(one.y_test) > 50
+    if one.classes:
+        assert set(one.y_test) <= set(one.y) == set(range(one.y.max() + 1))
+    np.testing.assert_array_equal(one.X, again.X)
+    assert not np.array_equal(one.X, other.X)
+
+
+def test_extra_features_are_what_they_say():
+    plain, corrupted, products = (study.with_extras("breast_cancer", kind, seed=0).X for kind in study.EXTRAS)
+    for X, least, most in ((plain, 0.0, 0.25), (corrupted, 0.6, 0.8)):
+        closest = np.abs(np.corrcoef(X.T)[30:, :30]).max(1)
+        assert (closest >= least).all()
+        assert (closest <= most).all()
+    # A product is the same function of two columns on every row, whatever standardization did to them.
+    rng = np.random.default_rng(0)
+    first, second = rng.permutation(30), rng.permutation(30)
+    X = products[:, :30]
+    features = np.stack(
+        [X[:, first[0]] * X[:, second[0]], X[:, first[0]], X[:, second[0]], np.ones(len(X))], 1
+    )
+    residual = np.linalg.lstsq(features, products[:, 30], rcond=None)[1]
+    assert residual.sum() < 1e-12 * len(X)
+
+
+def stochastic_loss(W, mu, b, V, c, noise, x, labels, lam):
+    """Loss of STG as in its paper, for autograd."""
+    z = (mu + 0.5 * noise).clamp(0, 1)
+    h = ((x * z) @ W.T + b).relu()
+    open_gates = torch.distributions.Normal(0, 1).cdf(mu / 0.5).sum()
+    return F.cross_entropy(h @ V.T + c, labels) + lam * open_gates
+
+
+def test_stg_takes_the_gradient_of_its_paper():
+    data = problem(True)
+    recipe = select._Recipe((5,), 3, steps=10, batch_size=30, lr=0.1, gate_lr=1.0, seed=0)
+    gates = study._StochasticGates(
+        data, recipe, torch.tensor([0.2], dtype=torch.float64), [0], torch.ones(1, 30, dtype=torch.float64)
+    )
+    noise = torch.randn(1, 6, generator=gates.noise.clone_state())
+    values = [
+        gates.params["0.weight"][0],
+        gates.gates[0],
+        *(gates.params[n][0] for n in ("0.bias", "2.weight")),
+    ]
+    leaves = [v.clone().requires_grad_() for v in (*values, gates.params["2.bias"][0])]
+    loss = stochastic_loss(*leaves, noise[0].double(), data.X, data.targets.argmax(0), 0.2)
+    W_grad, mu_grad, *_ = torch.autograd.grad(loss, leaves)
+    before = gates.gates.clone(), gates.params["0.weight"].clone()
+    gates.step(torch.arange(30), 0.1, 1.0)
+    torch.testing.assert_close((before[0] - gates.gates)[0] / 0.1, mu_grad, rtol=0, atol=1e-7)
+    expected = W_grad + select.OUTER_DECAY * leaves[0].detach()
+    torch.testing.assert_close((before[1] - gates.params["0.weight"])[0] / 0.1, expected, rtol=0, atol=1e-7)
+
+
+def test_the_proximal_rival_reaches_exact_zeros():
+    X, y = xor(200, 10)
+    rows = torch.tensor(X, dtype=torch.float32), F.one_hot(torch.tensor(y)).T.float().contiguous()
+    data = select._Data(*rows, torch.ones(200), True)
+    recipe = select._Recipe((8,), 3, 300, 100, 0.1, 1.0, 0)
+    strength = select._path(
+        data, recipe, np.array([1e-3, 1.0]), [0], torch.ones(1, 200), 0.0, study._ProximalGroups
+    )
+    assert (strength[0] > 0).all()
+    assert (strength[1] == 0).all()
+
+
+def test_refits_score_good_features_well_and_bad_ones_badly():
+    contest = study.xor(0)
+    masks = np.array([contest.truth, np.roll(contest.truth, 5)])
+    good, bad = study.evaluate(contest, masks, seed=0, steps=300)
+    assert good > 0.88
+    assert bad < 0.6
+
+
+def test_all_methods_of_the_study_run(monkeypatch):
+    contest = study.xor(0)
+    cut = replace(
+        contest,
+        X=contest.X[:60, :6],
+        y=contest.y[:60],
+        X_test=contest.X_test[:, :6],
+        truth=contest.truth[:6],
+    )
+    monkeypatch.setitem(study.PROBLEMS, "tiny", lambda seed: cut)
+    methods = tuple(name for name in study.METHODS if name not in ("LassoNet", "random forest"))  # slow
+    rows = study.run_one("tiny", 0, methods, steps=20)
+    assert [row["method"] for row in rows] == list(methods)
+    for row in rows:
+        assert 0 <= row["f1_auto"] <= 1
+        assert 0 <= row["score_at_k"] <= 1
+        assert row["path_seconds"] >= 0
+        assert 1 <= row["n_auto"] <= 6
+
+
+def test_summary_compares_seed_by_seed():
+    base = {
+        "problem": "a",
+        "n_auto": 2,
+        "score_auto": 0.5,
+        "f1_at_truth": 1.0,
+        "f1_auto": 1.0,
+        "path_seconds": 1.0,
+    }
+    rows = [
+        {**base, "method": method, "seed": seed, "score_at_k": 0.9 + 0.01 * seed - loss}
+        for seed in range(4)
+        for method, loss in (("L2 gates", 0), ("rival", 0.1 + 0.001 * seed))
+    ]
+    ours, rival = study.summary(rows)
+    assert ours["score_at_k"] == pytest.approx(0.915)
+    assert rival["score_at_k_advantage"] == pytest.approx(0.1015)
+    assert rival["score_at_k_p"] < 1e-3  # paired: the spread over seeds is as large as the difference
+    assert rival["f1_auto_p"] == 1
+    assert "score_at_k_p" not in ours
+
+
+def test_the_command_names_the_studies(capsys):
+    with pytest.raises(SystemExit):
+        studies_main(["nothing"])
+    assert "selection" in capsys.readouterr().err
