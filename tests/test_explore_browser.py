@@ -17,6 +17,7 @@ import pytest
 from ipywidgets import IntSlider
 from ipywidgets.embed import dependency_state
 
+from conftest import run_axe
 from l2lab.budget import decay_budget, decay_limits, lam_needed, remaining_share
 from l2lab.explore import (
     LambdaExplorer,
@@ -895,11 +896,9 @@ class TestLook:
 
     @pytest.mark.parametrize("theme", ["light", "dark"])
     def test_axe_finds_nothing(self, standing: Page, theme: str) -> None:
-        from axe_core_python.sync_playwright import Axe
-
         standing.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         standing.wait_for_timeout(100)
-        found = Axe().run(standing)["violations"]
+        found = run_axe(standing)[0]["violations"]
         standing.evaluate("document.documentElement.dataset.theme = 'light'")
         assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == []
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from axe_core_python.sync_playwright import Axe
+
+from conftest import run_axe
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Response
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]'
@@ -72,36 +79,67 @@ def wait_for_widgets(page) -> None:
     )
 
 
-def visit(page, url: str) -> None:
-    """Open a page and wait for its widgets and its mathematics."""
-    page.goto(url, wait_until="load")
+def wait_until_it_stands(page) -> None:
+    """Wait for all that a page loads, its widgets and its mathematics."""
+    page.wait_for_load_state("load")
     page.evaluate("() => window.MathJax?.startup?.promise")
     if page.locator(VIEW).count():
         wait_for_widgets(page)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_loads_from_this_host_alone_and_without_an_error(page, site_url, name):
+def visit(page, url: str) -> None:
+    """Open a page and wait until it stands."""
+    page.goto(url, wait_until="commit")
+    wait_until_it_stands(page)
+
+
+@dataclass
+class Visit:
+    """A page that stands, scrolled to its end, and what was seen while it loaded."""
+
+    page: Page
+    watch: Watch
+    answers: list[Response]
+
+
+@pytest.fixture(scope="module")
+def visited(browser, site_url, request) -> Iterator[Visit]:
+    """Open a page once for all tests that only look at it; pytest runs the tests of one page together."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, answers = context.new_page(), []
+    page.on("response", lambda answer: answers.append(answer))
     watch = Watch(page, site_url)
-    visit(page, f"{site_url}/{name}")
+    visit(page, f"{site_url}/{request.param}")
     page.mouse.wheel(0, 50_000)  # what loads late, loads now
     page.wait_for_load_state("networkidle")
-    assert watch.problems == []
-    assert page.title()
+    yield Visit(page, watch, answers)
+    context.close()
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_mathematics_is_typeset(page, site_url, name):
-    visit(page, f"{site_url}/{name}.html")
+def look_at(pages: list[str]) -> pytest.MarkDecorator:
+    """Run a test on each of these pages, which it must leave as it found them."""
+    names = [name if name.endswith(".html") else f"{name}.html" for name in pages]
+    return pytest.mark.parametrize("visited", names, indirect=True)
+
+
+@look_at(PAGES)
+def test_page_loads_from_this_host_alone_and_without_an_error(visited):
+    assert visited.watch.problems == []
+    assert visited.page.title()
+
+
+@look_at(DOCUMENTS)
+def test_mathematics_is_typeset(visited):
+    page = visited.page
     formulas = page.locator(".math").count()
     assert page.locator("mjx-container").count() >= formulas
     assert page.locator("mjx-merror").count() == 0
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_no_markup_is_left_over(page, site_url, name):
+@look_at(DOCUMENTS)
+def test_no_markup_is_left_over(visited):
     """A role, a directive or a formula that was not understood stands in the text as it was written."""
-    visit(page, f"{site_url}/{name}.html")
+    page = visited.page
     text = page.evaluate(
         "() => { const a = document.querySelector('.bd-article').cloneNode(true);"
         " const away = 'pre, code, dt.sig, .field-list dt, script, style, mjx-container';"
@@ -118,12 +156,17 @@ def names_of_sliders(page) -> list[str]:
     )
 
 
-# Everything drawn, and everything read out, in the widget of a slider.
-DRAWING = """e => { const w = e.closest('.widget-live');
+# Whether all that is drawn, and all that is read out, in the widget of a slider differs from the last look;
+# two frames later, so that what a key has set off is painted.
+CHANGES = """async e => { const w = e.closest('.widget-live');
+  const frame = () => new Promise(ok => requestAnimationFrame(ok));
+  await frame(); await frame(); await new Promise(ok => setTimeout(ok));
   const look = x => x.tagName === 'CANVAS' ? x.toDataURL() : x.outerHTML;
-  return [...w.querySelectorAll('svg, canvas')].map(look).join(); }"""
-READ_OUT = """e => { const w = e.closest('.widget-live');
-  return e.getAttribute('aria-valuetext') + [...w.querySelectorAll('output')].map(x => x.textContent); }"""
+  const now = [[...w.querySelectorAll('svg, canvas')].map(look).join(),
+    e.getAttribute('aria-valuetext') + [...w.querySelectorAll('output')].map(x => x.textContent)];
+  const before = e.lastLook ?? ['', ''];
+  e.lastLook = now;
+  return now.map((x, k) => x !== before[k]); }"""
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -140,45 +183,42 @@ def test_each_slider_moved_by_keyboard_changes_drawing_and_read_out(page, site_u
         slider.scroll_into_view_if_needed()
         slider.focus()
         page.keyboard.press("Home")  # where it may stand already
-        page.wait_for_timeout(120)
+        slider.evaluate(CHANGES)
         for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
-            before = slider.evaluate(DRAWING), slider.evaluate(READ_OUT)
             page.keyboard.press(key)
-            page.wait_for_timeout(120)
-            after = slider.evaluate(DRAWING), slider.evaluate(READ_OUT)
-            assert before[0] != after[0], f"slider {number}: {key} changes no drawing"
-            assert before[1] != after[1], f"slider {number}: {key} changes no read-out"
+            drawing, read_out = slider.evaluate(CHANGES)
+            assert drawing, f"slider {number}: {key} changes no drawing"
+            assert read_out, f"slider {number}: {key} changes no read-out"
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_each_slider_has_a_name_and_a_value_in_words(page, site_url, name):
-    visit(page, f"{site_url}/{name}.html")
+@look_at(CHAPTERS)
+def test_each_slider_has_a_name_and_a_value_in_words(visited):
+    page = visited.page
     assert all(names_of_sliders(page))
     for text in page.eval_on_selector_all(SLIDERS, "all => all.map(e => e.getAttribute('aria-valuetext'))"):
         assert text, "a slider that only says a number of its own"
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_live_widget_takes_the_place_of_its_picture(page, site_url, name):
-    visit(page, f"{site_url}/{name}.html")
+@look_at(CHAPTERS)
+def test_a_live_widget_takes_the_place_of_its_picture(visited):
+    page = visited.page
     assert page.locator(".widget-fallback").count() == page.locator(VIEW).count()
     assert page.locator(".widget-fallback:visible").count() == 0
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", dict.fromkeys([*DOCUMENTS[:1], *CHAPTERS]))
 def test_phone_and_no_sideways_scrolling(browser, site_url, name):
     context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page = context.new_page()
-    for document in (name, DOCUMENTS[0]):
-        visit(page, f"{site_url}/{document}.html")
-        wide = page.evaluate(
-            """() => { const root = document.documentElement, w = root.clientWidth;
-                 const out = e => e.getBoundingClientRect().right > w + 1;
-                 const all = [...document.querySelectorAll('.bd-article *')].filter(out);
-                 const free = all.filter(e => !e.closest('pre, .math, table, mjx-container, .output'));
-                 return [root.scrollWidth - w, ...free.slice(0, 5).map(e => e.outerHTML.slice(0, 90))]; }"""
-        )
-        assert wide[0] <= 0, (document, wide)
+    visit(page, f"{site_url}/{name}.html")
+    wide = page.evaluate(
+        """() => { const root = document.documentElement, w = root.clientWidth;
+             const out = e => e.getBoundingClientRect().right > w + 1;
+             const all = [...document.querySelectorAll('.bd-article *')].filter(out);
+             const free = all.filter(e => !e.closest('pre, .math, table, mjx-container, .output'));
+             return [root.scrollWidth - w, ...free.slice(0, 5).map(e => e.outerHTML.slice(0, 90))]; }"""
+    )
+    assert wide[0] <= 0, wide
     context.close()
 
 
@@ -205,22 +245,38 @@ def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url
         assert luminance(seen["dark"][1]) > 160, "light ink on dark ground"
 
 
+# What opens fades in. (A transition that is cut short rejects its promise; it is over as well.)
+FADED_IN = """() => Promise.allSettled(document.getAnimations()
+  .filter(a => a.effect.getComputedTiming().endTime !== Infinity).map(a => a.finished))"""
+
+
+@pytest.fixture(scope="module")
+def audits(browser, site_url, request) -> Iterator[dict[str, dict]]:
+    """What axe says about a page in each theme: two fresh pages side by side, since axe keeps a core busy."""
+    pages = {}
+    for theme in ("light", "dark"):
+        context = browser.new_context(
+            color_scheme=theme, viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
+        )
+        pages[theme] = context.new_page()
+        pages[theme].goto(f"{site_url}/{request.param}", wait_until="commit")
+    for page in pages.values():
+        wait_until_it_stands(page)
+        page.evaluate("() => document.querySelectorAll('.bd-article details').forEach(e => e.open = true)")
+        page.evaluate(FADED_IN)
+    yield dict(zip(pages, run_axe(*pages.values()), strict=True))
+    for page in pages.values():
+        page.context.close()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_no_violation(browser, site_url, name, theme):
-    context = browser.new_context(
-        color_scheme=theme, viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
-    )
-    page = context.new_page()
-    visit(page, f"{site_url}/{name}")
-    page.evaluate("() => document.querySelectorAll('.bd-article details').forEach(e => { e.open = true; })")
-    page.wait_for_timeout(1_000)  # what opens fades in
-    result = Axe().run(page)
+@pytest.mark.parametrize("audits", PAGES, indirect=True)
+def test_axe_finds_no_violation(audits, theme):
+    result = audits[theme]
     found = [
         f"{v['id']} ({v['impact']}): {v['help']}: {[n['html'][:120] for n in v['nodes'][:3]]}"
         for v in result["violations"]
     ]
-    context.close()
     assert result["passes"], "axe did not run"
     assert found == []
 
@@ -240,6 +296,9 @@ def test_without_javascript_text_and_pictures_show(browser, site_url, name):
     context.close()
 
 
+MARKS = "all => all.map(e => getComputedStyle(e.querySelector('summary'), '::after').content)"
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_quiz_opens_without_javascript_and_says_more_than_a_colour(browser, site_url, name):
     context = browser.new_context(java_script_enabled=False)
@@ -247,14 +306,15 @@ def test_quiz_opens_without_javascript_and_says_more_than_a_colour(browser, site
     page.goto(f"{site_url}/{name}.html", wait_until="load")
     for kind, word in (("right", "right"), ("wrong", "not quite")):
         options = page.locator(f"details.quiz-{kind}")
-        for number in range(options.count()):
-            option = options.nth(number)
-            mark = "e => getComputedStyle(e, '::after').content"
-            assert word not in option.locator("summary").evaluate(mark), "closed, an option must not tell"
+        closed = options.evaluate_all(MARKS)
+        assert not any(word in mark for mark in closed), "closed, an option must not tell"
+        for option in options.all():
             option.locator("summary").click()
-            assert word in option.locator("summary").evaluate(mark)
-            explained = option.evaluate("e => e.innerText.replace(e.querySelector('summary').innerText, '')")
-            assert len(explained.strip()) > 20, "every answer is explained"
+        assert all(word in mark for mark in options.evaluate_all(MARKS))
+        explained = options.evaluate_all(
+            "all => all.map(e => e.innerText.replace(e.querySelector('summary').innerText, ''))"
+        )
+        assert all(len(text.strip()) > 20 for text in explained), "every answer is explained"
     context.close()
 
 
@@ -274,23 +334,37 @@ def test_a_failing_script_leaves_text_and_pictures(page, site_url, name, blocked
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_widget_that_raises_keeps_its_picture_and_the_others_live(page, site_url, name):
     def broken(route):
+        """The page, in which the first widget has code of its own, which raises."""
         body = route.fetch().text()
-        source = re.search(r'"_esm": "', body)
+        view, records = (
+            re.search(
+                rf'<script type="application/vnd.jupyter.widget-{kind}\+json">(.*?)</script>', body, re.S
+            )
+            for kind in ("view", "state")
+        )
+        state = json.loads(records[1])
+        state["state"][json.loads(view[1])["model_id"]]["state"]["_esm"] = "throw new Error('planted');"
+        planted = json.dumps(state).replace("</", "<\\/")
         route.fulfill(
-            body=body[: source.end()] + "throw new Error('planted');" + body[source.end() :],
-            content_type="text/html",
+            body=body[: records.start(1)] + planted + body[records.end(1) :], content_type="text/html"
         )
 
     page.route(f"**/{name}.html", broken)
-    page.goto(f"{site_url}/{name}.html", wait_until="load")
-    page.wait_for_timeout(1000)
-    assert page.locator(".widget-fallback:visible").count() >= 1
+    with page.expect_console_message(lambda message: "planted" in message.text):
+        page.goto(f"{site_url}/{name}.html", wait_until="load")
+    others = page.locator(VIEW).count() - 1
+    page.wait_for_function(
+        "n => document.querySelectorAll('.widget-fallback.is-live').length >= n", arg=others, timeout=20_000
+    )
+    shown = [picture.is_visible() for picture in page.locator(".widget-fallback").all()]
+    assert shown == [True, *[False] * others]
+    assert page.locator(LIVE).count() == others
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_image_says_what_it_shows(page, site_url, name):
+@look_at(DOCUMENTS)
+def test_every_image_says_what_it_shows(visited):
     """In the page as it stands, after all scripts."""
-    visit(page, f"{site_url}/{name}.html")
+    page = visited.page
     for alt, width, source in page.eval_on_selector_all(
         ".bd-article img", "all => all.map(e => [e.getAttribute('alt'), e.naturalWidth, e.src])"
     ):
@@ -300,9 +374,9 @@ def test_every_image_says_what_it_shows(page, site_url, name):
         assert width > 0, f"{source} is no picture"
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_figures_are_numbered_and_have_captions(page, site_url, name):
-    visit(page, f"{site_url}/{name}.html")
+@look_at(CHAPTERS)
+def test_figures_are_numbered_and_have_captions(visited):
+    page = visited.page
     figures = page.locator(".bd-article figure:has(> img), .bd-article figure:has(> a > img)")
     numbers = [figures.nth(k).locator(".caption-number").inner_text().strip() for k in range(figures.count())]
     assert numbers, "a chapter without a figure"
@@ -312,16 +386,12 @@ def test_figures_are_numbered_and_have_captions(page, site_url, name):
         assert len(figures.nth(number).locator(".caption-text").inner_text()) > 20
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_page_is_light_as_a_browser_counts(page, site_url, name):
+@look_at(DOCUMENTS)
+def test_page_is_light_as_a_browser_counts(visited):
     """All that Chromium fetches for a page, fonts included; texts compressed, as servers send them."""
-    answers = []
-    page.on("response", lambda answer: answers.append(answer))
-    visit(page, f"{site_url}/{name}.html")
-    page.mouse.wheel(0, 50_000)
-    page.wait_for_load_state("networkidle")
     total = 0
-    for answer in {answer.url: answer for answer in answers if answer.url.startswith("http")}.values():
+    answers = {answer.url: answer for answer in visited.answers if answer.url.startswith("http")}
+    for answer in answers.values():
         packed = answer.url.partition("?")[0].endswith((".woff", ".woff2", ".png"))
         total += len(answer.body() if packed else gzip.compress(answer.body(), 6))
     assert 100_000 < total < 1_500_000
@@ -358,9 +428,10 @@ def test_the_start_page_leads_to_the_introduction(page, site_url):
     page.wait_for_url("**/book/intro.html*", timeout=10_000)
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_colab_and_download_buttons_lead_to_the_notebook(page, site_url, name):
-    visit(page, f"{site_url}/{name}.html")
+@look_at(CHAPTERS)
+def test_colab_and_download_buttons_lead_to_the_notebook(visited, site_url):
+    page = visited.page
+    name = page.url.removeprefix(f"{site_url}/").removesuffix(".html")
     colab = page.locator("a[href*='colab.research.google.com']").first.get_attribute("href")
     home = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     assert colab.endswith(
