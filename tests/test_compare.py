@@ -669,7 +669,7 @@ def test_verdict_is_three_inequalities():
     text = {row[0]: row[1:] for row in result.verdict_table().rows}
     assert text == {
         "A": ("no (2)", "no (1)", "no (2)"),
-        "B": ("yes (2)", "yes (1)", "1 of 2 tasks"),
+        "B": ("yes (2)", "yes (1)", "1 of 2"),
         "C": ("no (1)", "no (1)", "no (1)"),
     }
     for question in harness.QUESTIONS:  # the threshold itself is a yes
@@ -684,6 +684,12 @@ def test_tables_print_and_show():
     assert [row[0] for row in table.rows] == ["A", "B", "C"]
     assert table.rows[1][2] == "+0.050 [+0.050, +0.050]"
     assert len(result.table("u", reference=None).rows) == 2
+    narrow = result.table("t", reference=None, columns=["stability", "exact zeros"])
+    assert narrow.header == ("method", "test metric", "stability", "exact zeros")
+    where = [table.header.index(name) for name in narrow.header]
+    assert narrow.rows == [tuple(row[i] for i in where) for row in table.rows]
+    with pytest.raises(ValueError, match="no columns"):
+        result.table("t", columns=["speed"])
     lines = repr(table).splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("method")
@@ -727,7 +733,7 @@ def test_tasks_share_their_truth_between_seeds():
         assert one.content_hash != two.content_hash
         assert one.n_features == two.n_features
         np.testing.assert_equal(one.support, two.support)
-        assert one.support is not None
+        assert (one.support is None) == (task.key == "wide"), "only this table has no known truth"
 
 
 def test_the_study_refuses_unknown_profiles_and_does_without_lassonet(monkeypatch, capsys):

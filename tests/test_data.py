@@ -581,3 +581,29 @@ def test_bad_options_of_legendre(options, message):
 def test_legendre_features_refuses_points_outside(x):
     with pytest.raises(ValueError, match="between -1 and 1"):
         data.legendre_features(np.array(x), 3)
+
+
+def test_products_of_a_table():
+    plain = data.breast_cancer(120, seed=3)
+    wide = data.breast_cancer(120, seed=3, degree=2)
+    assert wide.X_train.shape == (120, 495)  # 30 + 30 · 31 / 2
+    assert len(set(wide.feature_names)) == 495
+    np.testing.assert_allclose(wide.X_train.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(wide.X_train.std(0), 1, atol=1e-4)
+    # The first columns are the measurements, a product is named by its factors, and the rows are the same.
+    assert wide.feature_names[:30] == plain.feature_names
+    np.testing.assert_allclose(wide.X_test[:, :30], plain.X_test, atol=1e-5)
+    np.testing.assert_array_equal(wide.y_test, plain.y_test)
+    first, second = plain.feature_names[0], plain.feature_names[4]
+    column = wide.X_test[:, wide.feature_names.index(f"{first} · {second}")]
+    product = (plain.X_test[:, 0] * plain.X_test[:, 4]).astype(np.float64)
+    assert np.corrcoef(column, product)[0, 1] == pytest.approx(1, abs=1e-6)
+    assert f"{first} · {first}" in wide.feature_names
+
+
+def test_degree_1_changes_nothing_and_0_is_an_error():
+    plain, same = data.breast_cancer(seed=1), data.breast_cancer(seed=1, degree=1)
+    np.testing.assert_array_equal(plain.X_train, same.X_train)
+    assert plain.feature_names == same.feature_names
+    with pytest.raises(ValueError, match="degree"):
+        data.breast_cancer(degree=0)

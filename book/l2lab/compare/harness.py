@@ -181,7 +181,8 @@ class Table:
             + "</tr>"
             for row in self.rows
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        # a class that notebooks and the book's theme know as an output's table, also in dark mode
+        return f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 class Question(NamedTuple):
@@ -369,7 +370,7 @@ class ComparisonResult:
         first, second = (self.values(task, key, measure) for key in (method, reference))
         return paired_difference(first, second, confidence)
 
-    def table(self, task: str, reference: str | None = "none") -> Table:
+    def table(self, task: str, reference: str | None = "none", columns: Iterable[str] | None = None) -> Table:
         """Show one task: a row per method, means over the seeds.
 
         Parameters
@@ -378,13 +379,20 @@ class ComparisonResult:
             Its key.
         reference : str or None, default "none"
             Method to whose metric the others are compared; None leaves the column out.
+        columns : iterable of str, optional
+            Headers of the columns to show after these, for a table that fits a narrow page; all by default.
 
         Returns
         -------
         Table
             Metric ± standard deviation; paired difference with its interval; measures; stability.
+
+        Raises
+        ------
+        ValueError
+            If there is no such task or column.
         """
-        columns = {
+        measured = {
             "exact zeros": ("zeros", "{:.0%}"),
             "noise/signal": ("noise_ratio", "{:.3f}"),
             "selected": ("n_selected", "{:.1f}"),
@@ -395,6 +403,9 @@ class ComparisonResult:
             "small removed": ("metric_small_removed", "{:.3f}"),
             "CPU s": ("seconds", "{:.1f}"),
         }
+        columns = [*measured, "stability"] if columns is None else list(columns)
+        if unknown := set(columns) - {*measured, "stability"}:
+            raise ValueError(f"there are no columns {sorted(unknown)}; use {[*measured, 'stability']}")
         rows = []
         for method in self.methods:
             metric = self.values(task, method)
@@ -410,18 +421,18 @@ class ComparisonResult:
                     d = self.difference(task, method, reference)
                     text = f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
                 row.append(text)
-            for measure, form in columns.values():
-                mean = self.values(task, method, measure).mean()
-                row.append("–" if np.isnan(mean) else form.format(mean))
-            if len(metric) > 1:
-                value = self.stability(task, method).nogueira
-                row.append("–" if np.isnan(value) else f"{value:.2f}")
-            else:
-                row.append("–")
+            for column in columns:
+                if column == "stability":
+                    value = self.stability(task, method).nogueira if len(metric) > 1 else np.nan
+                    form = "{:.2f}"
+                else:
+                    measure, form = measured[column]
+                    value = self.values(task, method, measure).mean()
+                row.append("–" if np.isnan(value) else form.format(value))
             rows.append(row)
         header = ["method", "test metric"]
         header += [] if reference is None else [f"minus {self.labels.get(reference, reference)}"]
-        return Table([*header, *columns, "stability"], rows)
+        return Table([*header, *columns], rows)
 
     def verdict(self, method: str) -> dict[str, tuple[list[str], list[str]]]:
         """Answer the three questions for one method.
@@ -451,14 +462,14 @@ class ComparisonResult:
         Returns
         -------
         Table
-            "yes" and "no" if all tasks agree, else the count.
+            "yes" and "no" if all tasks agree, else the count; for the inequalities see :data:`QUESTIONS`.
         """
         rows = []
         for method in self.methods:
             row = [self.labels[method]]
             for yes, no in self.verdict(method).values():
                 total = len(yes) + len(no)
-                count = f"{len(yes)} of {total} tasks"
+                count = f"{len(yes)} of {total}"
                 row.append(
                     "–"
                     if not total
@@ -469,9 +480,7 @@ class ComparisonResult:
                     else count
                 )
             rows.append(row)
-        sign = {True: "≥", False: "≤"}
-        header = [f"{q.text} ({q.measure} {sign[q.at_least]} {q.threshold:g})" for q in QUESTIONS]
-        return Table(["method", *header], rows)
+        return Table(["method", *(question.text for question in QUESTIONS)], rows)
 
     def joined(self, other: ComparisonResult | None) -> ComparisonResult:
         """Put two results together, for instance with a method that ran on fewer tasks.

@@ -192,7 +192,7 @@ class AdamWDecay(Recipe):
 
 
 class L1Subgradient(Recipe):
-    """Penalize λ·|w| on all weights by the subgradient λ·sign(w), which autograd takes for it."""
+    """Penalize ``λ·|w|`` on all weights by the subgradient λ·sign(w), which autograd takes for it."""
 
     def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
         """Return λ·sign(w) for a weight."""
@@ -200,7 +200,7 @@ class L1Subgradient(Recipe):
 
 
 class L1Proximal(Recipe):
-    """Penalize λ·|w| on all weights, by soft thresholding after each update.
+    """Penalize ``λ·|w|`` on all weights, by soft thresholding after each update.
 
     The threshold is λ·lr / (1 − momentum): only then do the points where training rests satisfy the
     conditions of the lasso, since a constant gradient moves a weight by lr / (1 − momentum) times itself.
@@ -214,7 +214,7 @@ class L1Proximal(Recipe):
 
 
 class ElasticNet(L1Proximal):
-    """Penalize λ·(½·|w| + ¼·w²) on all weights: half the strength as L1 by its proximal step, half as L2."""
+    """Penalize ``λ·(½·|w| + ¼·w²)`` on all weights: half as L1 by its proximal step, half as L2."""
 
     def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
         """Return the gradient of the L2 part."""

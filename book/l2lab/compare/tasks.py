@@ -164,5 +164,11 @@ TASKS: dict[str, Task] = {
             "breast cancer, 30 + 30 noise",
             lambda seed: data.breast_cancer(noise_features=30, seed=seed),
         ),
+        Task(
+            "wide",
+            "breast cancer, 495 products, 120 rows",
+            lambda seed: data.breast_cancer(120, degree=2, seed=seed, fractions=(0.4, 0.2, 0.4)),
+            {"lr": 0.02, "batch_size": 60},
+        ),
     ]
 }

@@ -226,7 +226,7 @@ class Recipe:
 
         Returns
         -------
-        Tensor, shape (S, *shape)
+        Tensor, shape ``(S, *shape)``
             Of the type of the strengths.
         """
         return torch.stack([kind(shape, generator=g, dtype=self.lam.dtype) for g in self.generators])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from .problem import SPLITS, Problem, Split, add_noise_features, at_least, flip_labels
 
@@ -80,6 +80,7 @@ def breast_cancer(
     noise_features: int = 0,
     seed: int = 0,
     *,
+    degree: int = 1,
     noisy_valid: bool = False,
     noise_kind: str = "shuffled",
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
@@ -98,6 +99,8 @@ def breast_cancer(
         Number of columns appended that know nothing of the target.
     seed : int, default 0
         Draws the split, the wrong labels and the noise columns.
+    degree : int, default 1
+        2 adds the squares of all measurements and the products of all pairs: 495 columns, many of them alike.
     noisy_valid : bool, default False
         Spoil the validation labels as well.
     noise_kind : {"shuffled", "gaussian"}
@@ -113,14 +116,24 @@ def breast_cancer(
     Raises
     ------
     ValueError
-        As for :func:`digits`.
+        As for :func:`digits`, and for a degree below 1.
     """
+    at_least(1, degree=degree)
     bunch = load_breast_cancer()
+    splits = _standardized(_split(bunch.data, bunch.target, fractions, n_train, seed, stratify=True))
+    names = tuple(map(str, bunch.feature_names))
+    if degree > 1:
+        powers = PolynomialFeatures(degree, include_bias=False).fit(splits["train"][0])
+        splits = _standardized({key: (powers.transform(X), y) for key, (X, y) in splits.items()})
+        names = tuple(
+            " · ".join(name for name, power in zip(names, row, strict=True) for _ in range(power))
+            for row in powers.powers_
+        )
     problem = Problem(
         name="breast_cancer",
         task="classification",
-        splits=_standardized(_split(bunch.data, bunch.target, fractions, n_train, seed, stratify=True)),
-        feature_names=tuple(map(str, bunch.feature_names)),
+        splits=splits,
+        feature_names=names,
         n_classes=2,
         source="scikit-learn load_breast_cancer (UCI: Wolberg et al. 1995, CC BY 4.0)",
     )
