@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.base import clone
-from sklearn.datasets import make_regression
+from sklearn.datasets import load_diabetes, make_regression
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -21,6 +26,7 @@ from l2lab import select
 from l2lab.data import sparse_regression
 from l2lab.select import L2GateSelector
 from l2lab.studies import selection as study
+from l2lab.studies import tables
 from l2lab.studies.__main__ import main as studies_main
 from l2lab.sweep import minibatches
 
@@ -135,8 +141,24 @@ def test_factors_start_balanced_and_the_product_as_usual():
 
 def test_divergence_is_an_error():
     X, y = xor(60, 5)
-    with pytest.raises(ValueError, match="training diverged; use a smaller lr"):
-        L2GateSelector(1, lam=5.0, random_state=0, **(TINY | {"lr": 50.0, "steps": 300})).fit(X, y)
+    with (
+        pytest.warns(ConvergenceWarning, match="repeated at 500000"),
+        pytest.raises(ValueError, match="training diverged; use a smaller lr"),
+    ):
+        L2GateSelector(1, lam=5.0, random_state=0, **(TINY | {"lr": 1e6, "steps": 300})).fit(X, y)
+
+
+def test_correlated_columns_get_a_smaller_learning_rate():
+    """The diabetes table with half-noise copies of its columns diverged at the default lr."""
+    X, y = load_diabetes(return_X_y=True)
+    X = (X - X.mean(0)) / X.std(0)
+    rng = np.random.default_rng(100)
+    X = np.hstack([X, 0.5 * X + 0.5 * rng.standard_normal(X.shape)] * 2)
+    settings = {"n_lams": 4, "n_folds": 2, "steps": 400, "device": "cpu", "random_state": 0}
+    with pytest.warns(ConvergenceWarning, match="columns are probably strongly correlated"):
+        found = L2GateSelector(4, lr=0.2, **settings).fit(X, y)
+    assert np.isfinite(found.scores_).all()
+    assert found.get_support().sum() == 4
 
 
 def test_forgetting_dead_columns_changes_nothing_that_is_alive():
@@ -298,7 +320,7 @@ def test_weights_decide_which_rows_count():
 def test_constant_columns_are_kept_out_with_a_warning():
     X, y = xor(100, 10)
     X[:, [2, 5]] = 3.0, 1e9
-    with pytest.warns(UserWarning, match=r"2 constant columns are kept out \(2, 5\)"):
+    with pytest.warns(UserWarning, match=r"constant are kept out: 2 \(2, 5\)"):
         selector = L2GateSelector(10, random_state=0, **TINY).fit(X, y)
     np.testing.assert_array_equal(np.flatnonzero(~selector.support_), [2, 5])
     assert (selector.scores_[[2, 5]] == 0).all()
@@ -367,7 +389,7 @@ def test_bad_data():
         spoiled[3, 1] = value
         with pytest.raises(ValueError, match=word):
             selector.fit(spoiled, y)
-    with pytest.raises(ValueError, match="one class"):
+    with pytest.raises(ValueError, match=r"one class \(1\)"):
         selector.fit(X, np.ones(40, dtype=int))
     with pytest.raises(ValueError, match="one class"):  # all rows of the other class are absent
         selector.fit(X, y, sample_weight=(y == 0).astype(float))
@@ -547,6 +569,145 @@ def test_all_methods_of_the_study_run(monkeypatch):
         assert 0 <= row["score_at_k"] <= 1
         assert row["path_seconds"] >= 0
         assert 1 <= row["n_auto"] <= 6
+
+
+class Predictor:
+    """Stands for LassoNet: knows two of three columns."""
+
+    def load(self, state):
+        self.state = state
+
+    def predict(self, X):
+        assert X.shape[1] == 2
+        return (X[:, 0] > 0).astype(int)
+
+
+def test_lassonet_without_refit_gets_the_columns_that_it_was_trained_on():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3))
+    X[:20, 0] = 0  # constant on the training rows alone
+    y = (X[:, 1] > 0).astype(int)
+    contest = study.split_contest(X, y, np.ones(3, dtype=bool), np.arange(20), np.arange(20, 40), 1)
+    rival = study.METHODS["LassoNet"]()
+    step = lambda n: SimpleNamespace(selected=torch.arange(3) < n, state_dict=n)  # noqa: E731
+    rival.model_, rival.history_ = Predictor(), [step(2), step(1), step(0)]
+    center = contest.X_test[:, 1] > 0
+    assert rival.score_without_refit(contest) == pytest.approx((center == contest.y_test).mean())
+    assert rival.model_.state == 1  # the first network with at most k features
+
+
+def test_memory_is_that_of_the_call_alone():
+    array, growth = study._growth_mb(np.ones, (2**22, 10))
+    if growth is None:
+        pytest.skip("this system does not tell its memory")
+    assert growth == pytest.approx(array.nbytes / 2**20, rel=0.05)
+
+
+# ---- the study of tables -----------------------------------------------------------------------------------
+
+FAKE = {
+    "mice protein": ((96, 5), "mice.csv.gz"),
+    "COIL-20": ((144, 6), "coil.npz"),
+    "ISOLET": ((120, 5), "isolet.npz"),
+    "MADELON": ((80, 5), "madelon.npz"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Tables of the right form, with few columns: column 0 tells the class, in ISOLET the speaker."""
+    rng = np.random.default_rng(0)
+    for name, (shape, file) in FAKE.items():
+        monkeypatch.setitem(
+            tables.TABLES, name, replace(tables.TABLES[name], shape=shape, file=file, ks=(2,))
+        )
+        n, p = shape
+        y = np.repeat([0, 1], n // 2)
+        X = rng.standard_normal(shape)
+        X[:, 0] += 4 * y
+        if file.endswith("npz"):
+            np.savez(tmp_path / file, X=X.astype(np.float32), y=y + 1)
+            continue
+        with gzip.open(tmp_path / file, "wt", newline="") as lines:
+            writer = csv.writer(lines)
+            writer.writerow(["MouseID", *range(p), "Genotype", "Treatment", "Behavior", "class"])
+            for i in range(n):  # 8 mice of each class, 6 rows of each mouse
+                values = ["" if i % 7 == 0 and j == 1 else X[i, j] for j in range(p)]
+                writer.writerow([f"{300 + i // 6}_{i % 6 + 1}", *values, "a", "b", "c", "xy"[y[i]]])
+    return tmp_path
+
+
+def test_families_stay_together(folder):
+    for name in FAKE:
+        X, y, families, _ = tables.load(name, folder)
+        splits = tables.held_out_rows(name, y, families, 0)
+        if families is None:
+            assert list(splits) == ["random"]
+            continue
+        random, leak_free = splits.values()
+        assert not set(families[leak_free]) & set(families[~leak_free])
+        assert set(families[random]) & set(families[~random])
+        np.testing.assert_array_equal(np.bincount(y[random]), np.bincount(y[leak_free]))
+        assert not np.array_equal(leak_free, list(tables.held_out_rows(name, y, families, 1).values())[1])
+    X, _, mice, _ = tables.load("mice protein", folder)
+    assert np.isnan(X[::7, 1]).all()
+    np.testing.assert_array_equal(mice, np.arange(96) // 6)
+    poses = tables.load("COIL-20", folder)[2]
+    held = tables.held_out_rows("COIL-20", np.repeat([0, 1], 72), poses, 0)["by pose"]
+    np.testing.assert_array_equal(np.diff(np.flatnonzero(np.roll(held[:72], -held[:72].argmin()))), 1)
+
+
+def test_the_medians_of_test_rows_are_not_used(monkeypatch):
+    X = np.arange(12.0).reshape(6, 2)
+    X[0, 0] = np.nan
+    X[4:, 0] = 1000
+    seen = []
+    monkeypatch.setattr(tables, "evaluate", lambda contest, *rest: seen.append(contest) or [0.5])
+    test = np.arange(6) > 3
+    tables.run_split(X, np.array([0, 1, 0, 1, 0, 1]), test, (1,), (), seed=0)
+    filled = np.array([4.0, 2, 4, 6])  # median of 2, 4 and 6
+    np.testing.assert_allclose(seen[0].X[:, 0], (filled - filled.mean()) / filled.std())
+
+
+def test_the_study_of_tables_runs(folder, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", folder)
+    monkeypatch.setattr(tables, "METHODS", ("L2 gates", "ANOVA"))
+    monkeypatch.setattr(tables, "PROFILES", {"quick": (2, 60)})
+    monkeypatch.setitem(tables.TABLES, "mice protein", replace(tables.TABLES["mice protein"], lassonet=False))
+    studies_main(["tables", "--profile", "quick", "--data-dir", str(folder)])
+    result = json.loads((folder / "tables-quick.json").read_text("utf-8"))
+    assert result["seeds"] == [100, 101]
+    assert len(result["sha256"]["coil.npz"]) == 64
+    assert len(result["rows"]) == 2 * 7 * 3
+    coil = {(line["split"], line["method"]): line for line in result["summary"] if line["table"] == "COIL-20"}
+    ours = coil["by pose", "ANOVA"]
+    assert ours["accuracy"] > 0.9
+    assert ours["leak"] == pytest.approx(coil["random", "ANOVA"]["accuracy"] - ours["accuracy"], abs=2e-4)
+
+
+def test_wrong_tables_are_named(folder):
+    with pytest.raises(ValueError, match="--data-dir"):
+        tables.main("quick")
+    with pytest.raises(ValueError, match="profile"):
+        tables.main("huge", folder)
+    np.savez(folder / "madelon.npz", X=np.ones((3, 2)), y=np.ones(3))
+    with pytest.raises(ValueError, match=r"madelon.npz must have \(80, 5\)"):
+        tables.load("MADELON", folder)
+    np.savez(folder / "madelon.npz", Z=np.ones((3, 2)))
+    with pytest.raises(ValueError, match="arrays X and y"):
+        tables.load("MADELON", folder)
+    (folder / "madelon.npz").unlink()
+    with pytest.raises(ValueError, match=r"madelon\.npz is not in"):
+        tables.load("MADELON", folder)
+    np.savez(folder / "coil.npz", X=np.ones((144, 6)), y=np.tile([0, 1], 72))
+    with pytest.raises(ValueError, match="sorted by class"):
+        tables.load("COIL-20", folder)
+
+
+def test_a_study_without_data_takes_no_folder(capsys):
+    with pytest.raises(SystemExit):
+        studies_main(["selection", "--data-dir", "x"])
+    assert "no --data-dir" in capsys.readouterr().err
 
 
 def test_summary_compares_seed_by_seed():

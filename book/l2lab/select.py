@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import numbers
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -29,6 +31,8 @@ from .networks import MLP, MLPGradient
 from .sweep import minibatches
 
 __all__ = ["L2GateSelector"]
+
+T = TypeVar("T")
 
 MOMENTUM = 0.9
 # The later layers decay a little. Without that they would grow while the gates shrink, and the product that
@@ -55,6 +59,17 @@ PILOT_LAMS = np.logspace(-4, 0.5, 10)
 REFIT_DECAYS = (1e-3, 1e-2)
 # Largest number of features that cross-validation tries.
 REFIT_MOST = 256
+# So often the learning rate is halved if training diverges, before the user is asked for a smaller one.
+HALVINGS = 4
+
+
+class _DivergedError(ValueError):
+    """A run ended with numbers that are not finite."""
+
+    def __init__(self, recipe: _Recipe) -> None:
+        super().__init__(
+            f"training diverged; use a smaller lr than {recipe.lr:g} or gate_lr than {recipe.gate_lr:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -290,9 +305,7 @@ def _path(
         gates.run(lost)
         parts.append(gates.relative().cpu())
         if not torch.isfinite(parts[-1]).all():
-            raise ValueError(
-                f"training diverged; use a smaller lr than {recipe.lr:g} or gate_lr than {recipe.gate_lr:g}"
-            )
+            raise _DivergedError(recipe)
     return torch.cat(parts).view(len(lams), len(seeds), -1).double().numpy()
 
 
@@ -397,11 +410,11 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     """Select features by weight decay on input gates.
 
     A network whose inputs pass through `depth` − 1 gates each is trained by SGD with momentum and plain
-    weight decay λ on its first layer and the gates [1]_, [2]_, for a whole path of λ and for several folds of
-    the data, all in one batched sweep. A feature is alive while ‖W_j‖·|∏ g| is above 1 % (`threshold`) of the
+    weight decay λ on its first layer and the gates, for a whole path of λ and for several folds of the data,
+    all in one batched sweep. A feature is alive while ``‖W_j‖·|∏ g|`` is above 1 % (`threshold`) of the
     largest, or of its initial level if all are small. Its score is the share of λ values and folds that it
-    survives: a stability selection [3]_ that costs nothing extra, since each fold is one more copy on the
-    batch axis.
+    survives: a stability selection that costs nothing extra, since each fold is one more copy on the batch
+    axis.
 
     With ``lam="auto"`` the number of features is found by cross-validation: for each fold, networks without
     gates are trained anew on its 1, 2, 3, … best features and judged on the rows that neither they nor their
@@ -419,7 +432,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         folds.
     depth : int, default 3
         Number D ≥ 2 of factors of each first-layer column: the column and D − 1 gates. 2 is the group lasso;
-        3 or 4 select more sharply [1]_.
+        3 or 4 select more sharply.
     hidden : int or tuple of int, default 32
         Units of the hidden layers.
     task : {"auto", "classification", "regression"}
@@ -449,16 +462,16 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
 
     Attributes
     ----------
-    scores_ : ndarray of float, shape (n_features_in_,)
+    scores_ : ndarray of float, shape (p,)
         Share of the path and the folds that each feature survives, in [0, 1]; ties are broken by the relative
         strength, which adds less than one step of the path in one fold. Constant columns have 0.
-    support_ : ndarray of bool, shape (n_features_in_,)
+    support_ : ndarray of bool, shape (p,)
         The selected features.
     lambda_path_ : ndarray, shape (L,)
         The λ values, increasing.
-    support_path_ : ndarray of bool, shape (L, n_features_in_)
+    support_path_ : ndarray of bool, shape (L, p)
         Alive in at least half of the folds.
-    survival_path_ : ndarray, shape (L, n_features_in_)
+    survival_path_ : ndarray, shape (L, p)
         Share of the folds in which a feature is alive.
     lam_ : float
         The λ of the path whose `support_path_` has a size closest to that of `support_`; the given one if
@@ -474,7 +487,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         What was trained.
     n_features_in_ : int
         Number of features seen by :meth:`fit`.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (p,)
         Their names, if `X` was a data frame.
 
     Notes
@@ -492,11 +505,13 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
 
     References
     ----------
-    .. [1] C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: Simple and
-       versatile structured penalization", NeurIPS 2025.
-    .. [2] L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
-    .. [3] N. Meinshausen and P. Bühlmann, "Stability selection", Journal of the Royal Statistical Society B
-       72(4), 2010.
+    C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: Simple and versatile
+    structured penalization", NeurIPS 2025.
+
+    L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
+
+    N. Meinshausen and P. Bühlmann, "Stability selection", Journal of the Royal Statistical Society B 72(4),
+    2010.
 
     Examples
     --------
@@ -575,6 +590,8 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         -----
         UserWarning
             If columns are constant. They are never selected.
+        ConvergenceWarning
+            If training diverged and is repeated with half the learning rate.
         """
         for name in ("classes_", "cv_sizes_", "cv_losses_"):  # of an earlier fit
             vars(self).pop(name, None)
@@ -595,7 +612,9 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         with torch.inference_mode():
             held_out = torch.as_tensor(folds == np.arange(n_folds)[:, None], device=data.X.device)
             weights = _fold_weights(data, held_out)
-            lams, strength = self._sweep(data, recipe, seeds, weights)
+            lams, strength = _with_smaller_steps(
+                recipe, lambda recipe: self._sweep(data, recipe, seeds, weights)
+            )
             alive = strength > self.threshold
             # The strength lies in [0, 1]; scaled like this it can only order features that survive equally
             # often.
@@ -603,7 +622,9 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             mean = scores.mean(0)
             by_lam = n_select is None and self.lam != "auto"
             if n_select is None and not by_lam:
-                n_select = self._choose(data, recipe, scores, seeds, held_out)
+                n_select = _with_smaller_steps(
+                    recipe, lambda recipe: self._choose(data, recipe, scores, seeds, held_out)
+                )
         self.lambda_path_ = lams
         self.survival_path_ = _widen(alive.mean(1), varied)
         self.support_path_ = self.survival_path_ >= 0.5
@@ -674,8 +695,8 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         self.classes_, code = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y has only one class ({self.classes_[0]!r}), so there is nothing to tell apart; give rows "
-                "of at least two classes, or use task='regression' for a numeric y"
+                f"y has only one class ({self.classes_.tolist()[0]!r}), so there is nothing to tell apart; "
+                "give rows of at least two classes, or use task='regression' for a numeric y"
             )
         return code
 
@@ -689,7 +710,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         if not varied.any():
             raise ValueError(f"every column of X is constant ({named}), so there is nothing to select")
         warnings.warn(
-            f"{len(names)} constant columns are kept out ({named}); drop them, or ignore this",
+            f"columns that are constant are kept out: {len(names)} ({named}); drop them, or ignore this",
             UserWarning,
             stacklevel=3,
         )
@@ -739,12 +760,31 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         losses = _refit_losses(data, recipe, order, sizes, seeds, held_out)
         share = data.weight.cpu().double().numpy() / data.n
         mean = losses @ share
+        if not np.isfinite(mean).all():
+            raise _DivergedError(recipe)
         best = int(mean.argmin())
         limit = mean[best]
         if self.one_standard_error:
             limit += math.sqrt((losses[best] - mean[best]) ** 2 @ share / data.n)
         self.cv_sizes_, self.cv_losses_ = np.array(sizes), mean
         return sizes[int(np.flatnonzero(mean <= limit)[0])]
+
+
+def _with_smaller_steps(recipe: _Recipe, run: Callable[[_Recipe], T]) -> T:
+    """Run; while training diverges, halve the learning rate and run again."""
+    for _ in range(HALVINGS):
+        try:
+            return run(recipe)
+        except _DivergedError:
+            smaller = recipe._replace(lr=recipe.lr / 2)
+            warnings.warn(
+                f"training diverged at lr = {recipe.lr:g} and is repeated at {smaller.lr:g}; "
+                "columns are probably strongly correlated. Give this lr to avoid the warning",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+            recipe = smaller
+    return run(recipe)
 
 
 def _standardized(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import pkgutil
 
 from .. import runtime
@@ -28,9 +29,15 @@ def main(argv: list[str] | None = None) -> None:
         default=None,
         help="its size (default: $L2LAB_PROFILE, or quick)",
     )
+    parser.add_argument("--data-dir", help="folder with the data, for studies of data that others own")
     arguments = parser.parse_args(argv)
     study = importlib.import_module(f"{package}.{arguments.name}")
-    study.main(arguments.profile or runtime.profile())
+    options = {}
+    if arguments.data_dir is not None:
+        if "data_dir" not in inspect.signature(study.main).parameters:
+            parser.error(f"the study {arguments.name} makes its own data and takes no --data-dir")
+        options["data_dir"] = arguments.data_dir
+    study.main(arguments.profile or runtime.profile(), **options)
 
 
 if __name__ == "__main__":
