@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import subprocess
 import sys
@@ -163,3 +164,10 @@ def test_setup_repeats_in_another_process(hardware):
     )
     runtime.setup(3)
     assert float(done.stdout.splitlines()[1]) == torch.rand(1).item()
+
+
+def test_the_processor_is_named_and_not_the_computer():
+    name = runtime.processor_name()
+    assert name
+    assert platform.node() not in name or not platform.node()
+    assert runtime.processor_name("cpu") == name

@@ -340,25 +340,13 @@ def measure_penalty(
     ]
 
 
-def _machine(device: torch.device) -> str:
-    """Name the processor, not the computer."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def _write(name: str, what: str, device: torch.device, **content: Any) -> None:
     """Write a result file with everything that a measurement depends on."""
     result = {
         "what": what,
         "date": date.today().isoformat(),
         "device": device.type,
-        "machine": _machine(device),
+        "machine": runtime.processor_name(device),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -15,13 +15,14 @@ import platform
 import random
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Runtime", "choose", "pick_device", "profile", "seed_everything", "setup"]
+__all__ = ["Runtime", "choose", "pick_device", "processor_name", "profile", "seed_everything", "setup"]
 
 PROFILES = ("quick", "full")
 T = TypeVar("T")
@@ -86,6 +87,30 @@ def choose(*, quick: T, full: T) -> T:
     >>> n_seeds = choose(quick=5, full=30)
     """
     return {"quick": quick, "full": full}[profile()]
+
+
+def processor_name(device: str | torch.device = "cpu") -> str:
+    """Name the processor, and not the computer, for a result file.
+
+    Parameters
+    ----------
+    device : str or torch.device, default "cpu"
+        Whose.
+
+    Returns
+    -------
+    str
+        The name that the processor gives itself.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def seed_everything(seed: int) -> None:

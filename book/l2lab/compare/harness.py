@@ -19,6 +19,7 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from .. import runtime
 from ..data import Problem
 from ..measures import Stability, exact_zeros, stability, support_scores
 from .methods import METHODS, Method
@@ -745,21 +746,12 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def _info(tasks: list[Task], methods: list[Method], seeds: list[int], budget: Budget) -> dict[str, Any]:
     return {
         "what": "methods of regularization and selection compared under equal conditions",
         "date": date.today().isoformat(),
         "device": "cpu",
-        "machine": _machine(),
+        "machine": runtime.processor_name(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

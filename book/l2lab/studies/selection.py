@@ -36,7 +36,6 @@ from sklearn.feature_selection import f_classif, f_regression, mutual_info_class
 from torch import Tensor
 
 from .. import runtime
-from ..bench import _machine
 from ..measures import support_scores
 from ..select import (
     MOMENTUM,
@@ -862,7 +861,7 @@ def provenance() -> dict[str, Any]:
     """
     return {
         "date": date.today().isoformat(),
-        "machine": _machine(torch.device("cpu")),
+        "machine": runtime.processor_name(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
