@@ -169,21 +169,98 @@ def test_forgetting_dead_columns_changes_nothing_that_is_alive():
     )
     recipe = select._Recipe((16,), 3, steps=400, batch_size=100, lr=0.1, gate_lr=3.0, seed=0)
     args = data, recipe, np.array([0.03, 0.1]), [0, 1], torch.ones(2, 300).double()
-    whole, thinned = select._path(*args, lost=0.0), select._path(*args, lost=1e-5)
+    (whole, early), (thinned, same) = select._path(*args, lost=0.0), select._path(*args, lost=1e-5)
     assert (whole[1] < 1e-4).any()  # something was there to be forgotten
     assert (thinned[1] == 0).any()  # and was
     np.testing.assert_array_equal(thinned > 0.01, whole > 0.01)
     np.testing.assert_allclose(thinned, whole, atol=1e-3)
+    np.testing.assert_allclose(same, early, atol=1e-6)
+
+
+def test_early_strength_is_the_mean_over_the_first_quarter():
+    data = problem(True)
+    recipe = select._Recipe((5,), 3, steps=40, batch_size=8, lr=0.05, gate_lr=2.0, seed=4)
+    args = data, recipe, torch.tensor([0.0, 0.3], dtype=torch.float64), [0, 1], data.weight.expand(2, -1)
+    watched, stepped = select._Gates(*args), select._Gates(*args)
+    watched.run(watch=True)
+    seen, step = [], stepped.step
+    stepped.step = lambda *a: (step(*a), seen.append(stepped.relative()))
+    stepped.run()
+    torch.testing.assert_close(watched.early, torch.stack(seen[:10]).mean(0), rtol=0, atol=1e-14)
+    torch.testing.assert_close(watched.relative(), stepped.relative(), rtol=0, atol=0)  # only watched
+
+
+def test_scores_by_hand():
+    # Three λ, two folds, thirty features. At the first λ more than a fifth of them live: it must not count.
+    strength = np.zeros((3, 2, 30))
+    strength[0, :, 10:] = 0.5
+    strength[1, 0, :3] = 1.0, 0.6, 0.2
+    strength[1, 1, :2] = 1.0, 0.5
+    strength[2, :, 0] = 0.4
+    early = np.full((3, 2, 30), 0.1)
+    early[:, :, 20] = 0.3
+    early[0, 0, 21] = 0.6  # 0.2667 on average
+    scores = L2GateSelector()._score(strength, early)
+    assert scores.shape == (2, 30)
+    step = 1 / 4  # two sparse λ, two folds
+    np.testing.assert_allclose(scores[0, 0], 1 + step * (0.9 * 0.7 + 0.099 / 3))
+    np.testing.assert_allclose(scores[1, 1], 0.5 + step * (0.9 * 0.25 + 0.099 / 3))
+    np.testing.assert_allclose(scores[0, 2], 0.5 + step * (0.9 * 0.1 + 0.099 / 3))
+    np.testing.assert_allclose(scores[0, 20:23], step * 0.099 * np.array([1, 8 / 9, 1 / 3]))
+    order = np.argsort(-scores.mean(0), kind="stable")
+    np.testing.assert_array_equal(order[:5], [0, 1, 2, 20, 21])
+
+
+def test_where_no_lambda_is_sparse_the_sparsest_counts():
+    alive = np.array([np.arange(40) < 40, np.arange(40) < 30])[:, None]
+    scores = L2GateSelector()._score(alive.astype(float), np.ones((2, 1, 40)))
+    assert scores[0, :30].min() > 1
+    assert scores[0, 30:].max() < 1
+
+
+def test_columns_that_die_early_are_ranked_by_what_they_did_before():
+    """The table's 30 columns are nearly copies, of which few live long; the others must not equal noise."""
+    contest = study.with_extras("breast_cancer", "random", seed=0)
+    found = L2GateSelector(30, random_state=0, **SMALL).fit(contest.X, contest.y)
+    assert found.support_path_[-4:].any(0).sum() < 15
+    assert contest.truth[found.support_].mean() > 0.6  # noise would have 0.5; survival alone has
+
+
+def test_the_pilot_of_wide_data_stops_when_so_many_live():
+    """Smaller λ cannot change where the path begins, and cost most."""
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(20, 30, generator=generator)
+    data = select._Data(X, X[:, :1].T.contiguous(), torch.ones(20), False)
+    recipe = select._Recipe((32,), 3, steps=60, batch_size=20, lr=0.1, gate_lr=3.0, seed=0)
+    args = data, recipe, select.PILOT_LAMS, [0], torch.ones(1, 20), 0.0, select._Gates
+    whole, _ = select._path(*args)
+    asked = []
+
+    def enough(strength):
+        asked.append(len(strength))
+        return (strength > 0.01).sum(1).max() >= 20
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(select, "_groups", lambda n, *_: np.array_split(np.arange(n), 5))
+        stopped, _ = select._path(*args, enough)
+        patch.setattr(select, "_enough", lambda *_: 20.0)
+        ranges = [select._lam_range(strength[:, 0] > 0.01, 20) for strength in (whole, stopped)]
+    assert len(asked) == 3
+    untrained = (stopped == 1).all(2)[:, 0]
+    np.testing.assert_array_equal(untrained, np.arange(10) < 4)
+    np.testing.assert_allclose(stopped[~untrained], whole[~untrained], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(*ranges, rtol=1e-3)
+    assert ranges[0][0] > select.PILOT_LAMS[4]  # the rest would have been in vain
 
 
 def test_groups_hold_all_models_once_and_fit_the_cache():
     data = problem(True)
     recipe = select._Recipe((32,), 3, 10, 8, 0.1, 1.0, 0)
-    few, many = select._groups(40, 6, recipe, data), select._groups(40, 5000, recipe, data)
-    for groups in (few, many):
+    numbers = {p: select._groups(40, p, recipe, data) for p in (6, 100, 500, 2000, 2001, 10_000)}
+    for groups in numbers.values():
         np.testing.assert_array_equal(np.concatenate(groups), np.arange(40))
-    assert len(few) == 1
-    assert len(many) == 40
+    # Up to 2000 columns the stored studies hang on these numbers: rounding depends on the grouping.
+    assert [len(groups) for groups in numbers.values()] == [1, 2, 8, 40, 8, 8]
 
 
 # ---- what it finds -----------------------------------------------------------------------------------------
@@ -227,11 +304,13 @@ def test_the_path_leads_from_many_features_to_none():
     assert sizes[0] > 10
     assert sizes[-1] <= 2
     np.testing.assert_array_equal(selector.support_path_, selector.survival_path_ >= 0.5)
-    # Scores are the share of the path that is survived, up to the tie-break of less than one step.
-    step = 1 / (8 * 3)
-    difference = selector.scores_ - selector.survival_path_.mean(0)
-    assert (difference >= 0).all()
-    assert (difference < step).all()
+    # Scores are the share of the sparse part of the path that is survived, up to less than one step of it.
+    sparse = selector.survival_path_.sum(1) <= 5
+    assert sparse.any()
+    assert not sparse.all()
+    difference = selector.scores_ - selector.survival_path_[sparse].mean(0)
+    assert (difference > 0).all()
+    assert (difference < 1 / (sparse.sum() * 3)).all()
     # λ_ names the place on the path where about as many features live.
     assert abs(selector.support_path_[selector.lambda_path_ == selector.lam_].sum() - 2) <= 1
 
@@ -536,7 +615,7 @@ def test_the_proximal_rival_reaches_exact_zeros():
     rows = torch.tensor(X, dtype=torch.float32), F.one_hot(torch.tensor(y)).T.float().contiguous()
     data = select._Data(*rows, torch.ones(200), True)
     recipe = select._Recipe((8,), 3, 300, 100, 0.1, 1.0, 0)
-    strength = select._path(
+    strength, _ = select._path(
         data, recipe, np.array([1e-3, 1.0]), [0], torch.ones(1, 200), 0.0, study._ProximalGroups
     )
     assert (strength[0] > 0).all()
@@ -549,6 +628,45 @@ def test_refits_score_good_features_well_and_bad_ones_badly():
     good, bad = study.evaluate(contest, masks, seed=0, steps=300)
     assert good > 0.88
     assert bad < 0.6
+
+
+def test_a_refit_that_diverges_is_repeated_with_a_smaller_learning_rate(monkeypatch):
+    contest = study.split_contest(
+        *load_diabetes(return_X_y=True), np.ones(10, bool), np.arange(90), np.arange(90, 130), 2
+    )
+    rates, original = [], study._refit_outputs
+
+    def explode(data, X_test, masks, held_out, recipe):
+        rates.append((recipe.lr, len(masks)))
+        out = original(data, X_test, masks, held_out, recipe)
+        if recipe.lr > 0.03:
+            out[masks[:, 3]] = np.nan
+        return out
+
+    masks = np.arange(10) < np.array([[2], [5]])
+    with torch.inference_mode():
+        plain = study.evaluate(contest, masks, seed=0, steps=20)
+        monkeypatch.setattr(study, "_refit_outputs", explode)
+        mended = study.evaluate(contest, masks, seed=0, steps=20)
+        assert rates == [(0.1, 2), (0.05, 1), (0.025, 1)]
+        assert mended[0] == plain[0]
+        assert np.isfinite(mended[1])
+        assert mended[1] != plain[1]
+        monkeypatch.setattr(study, "_refit_outputs", lambda *a: np.full((len(a[2]), 1, 40), np.nan))
+        with pytest.raises(ValueError, match=r"features \[0, 1\] diverge even at the learning rate 0\.00625"):
+            study.evaluate(contest, masks, seed=0, steps=20)
+
+
+def test_networks_that_diverge_say_so():
+    contest = study.PROBLEMS["diabetes + corrupted"](0)
+    X = torch.as_tensor(contest.X, dtype=torch.float32)
+    data = select._Data(X, torch.as_tensor(contest.y[None], dtype=torch.float32), torch.ones(len(X)), False)
+    held_out = torch.as_tensor(np.arange(len(X)) % 5 == np.arange(5)[:, None])
+    recipe = select._Recipe((8,), 1, 60, 100, 1e4, 1.0, 0)
+    with torch.inference_mode():
+        out = study._refit_outputs(data, X[:7], np.ones((1, 20), bool), held_out, recipe)
+    assert out.shape == (1, 1, 7)
+    assert np.isnan(out).all()
 
 
 def test_all_methods_of_the_study_run(monkeypatch):

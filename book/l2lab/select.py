@@ -48,9 +48,18 @@ FEW = 100
 LOST = 1e-2
 # Look for such columns after every so many steps.
 LOOK = 25
+# During this share of the run, before λ is in force, strengths are averaged over so many looks.
+EARLY, EARLY_LOOKS = 0.25, 10
+# Survival counts where at most this share of the features is alive, or so many. While most of them live, it
+# is luck who does.
+SPARSE, SPARSE_LEAST = 0.2, 5
 # Bytes that models trained together on a CPU should need; see l2lab.sweep.
 CACHE_BYTES = 5 * 2**19
 GPU_BYTES = 2**31
+# With more columns than this the rows of a batch, which are gathered and packed for all models at once, cost
+# more than the cache saves. Then so many models are trained together on a CPU, whatever they need.
+WIDE = 2000
+WIDE_GROUP = 5
 # Numbers that an evaluation works on at a time.
 EVALUATION_NUMBERS = 2**21
 # λ of the pilot run that finds the interesting range.
@@ -154,6 +163,7 @@ class _Gates:
         self.level = float(self.strength().mean())
         self.grads = {name: torch.empty_like(value) for name, value in self.params.items()}
         self.plans: dict[int, MLPGradient] = {}
+        self.early = torch.zeros(n_models, p).to(like)
 
     def balance(self) -> None:
         """Start with ‖W_j‖ = g on average, without changing the product.
@@ -181,14 +191,21 @@ class _Gates:
         """‖W_j‖·|∏ g|, (K, p)."""
         return self.params["0.weight"].norm(dim=1) * self.product().abs()
 
-    def run(self, lost: float = 0.0) -> None:
-        """Train; from time to time drop the columns whose strength is below `lost` in all models."""
+    def run(self, lost: float = 0.0, watch: bool = False) -> None:
+        """Train; from time to time drop the columns whose strength is below `lost` in all models.
+
+        With `watch`, `early` (K, p) becomes the mean relative strength during the first part of the run (a
+        part of it, the same for all, if there are too few steps for all looks).
+        """
         recipe = self.recipe
+        looks = max(1, round(EARLY * recipe.steps / EARLY_LOOKS))
         batches = minibatches(self.data.n, min(recipe.batch_size, self.data.n), recipe.steps, recipe.seed)
         for t, rows in enumerate(batches):
             progress = t / recipe.steps
             lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * progress)) * min(1.0, (t + 1) / LR_RAMP)
             self.step(rows.to(self.X.device), lr, min(1.0, progress / RAMP))
+            if watch and progress < EARLY and t % looks == looks - 1:
+                self.early += self.relative() / EARLY_LOOKS
             if lost and t % LOOK == LOOK - 1:
                 self.forget(lost)
 
@@ -282,8 +299,10 @@ def _groups(n_models: int, n_inputs: int, recipe: _Recipe, data: _Data) -> list[
     """Decide which models to train together; neighbours in λ share their dead columns."""
     outputs, size = len(data.targets), data.X.element_size()
     each = size * (4 * n_inputs * recipe.hidden[0] + 2 * recipe.batch_size * (sum(recipe.hidden) + outputs))
-    limit = CACHE_BYTES if data.X.device.type == "cpu" else GPU_BYTES
-    return np.array_split(np.arange(n_models), math.ceil(n_models / max(1, limit // each)))
+    on_cpu = data.X.device.type == "cpu"
+    least = WIDE_GROUP if on_cpu and n_inputs > WIDE else 1
+    limit = (CACHE_BYTES if on_cpu else GPU_BYTES) // each
+    return np.array_split(np.arange(n_models), math.ceil(n_models / max(least, limit)))
 
 
 def _path(
@@ -294,25 +313,41 @@ def _path(
     weights: Tensor,
     lost: float,
     kind: type[_Gates] = _Gates,
-) -> np.ndarray:
-    """Relative strength of every feature, (L, S, p); seed s sees the rows with `weights[s]` (S, n)."""
+    enough: Callable[[np.ndarray], bool] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Relative strength of every feature at the end and early in the run, two arrays (L, S, p).
+
+    Seed s sees the rows with `weights[s]` (S, n).
+
+    With `enough` the largest λ come first, and when it is true of the strengths (K, p) of a group, smaller λ
+    are not trained: there every strength is 1.
+    """
     all_lams = torch.as_tensor(np.repeat(lams, len(seeds))).to(data.X)
     all_seeds = seeds * len(lams)
-    parts = []
-    for group in _groups(len(all_seeds), data.X.shape[1], recipe, data):
+    parts: list[Tensor] = []  # (2, models, p)
+    for group in reversed(_groups(len(all_seeds), data.X.shape[1], recipe, data)):
+        if enough is not None and parts and enough(parts[0][0].numpy()):
+            parts.insert(0, torch.ones(2, int(group[-1]) + 1, data.X.shape[1]).to(parts[0]))
+            break
         rows = torch.as_tensor(group % len(seeds), device=weights.device)
         gates = kind(data, recipe, all_lams[group], [all_seeds[k] for k in group], weights[rows])
-        gates.run(lost)
-        parts.append(gates.relative().cpu())
-        if not torch.isfinite(parts[-1]).all():
+        gates.run(lost, watch=True)
+        parts.insert(0, torch.stack([gates.relative(), gates.early]).cpu())
+        if not torch.isfinite(parts[0]).all():
             raise _DivergedError(recipe)
-    return torch.cat(parts).view(len(lams), len(seeds), -1).double().numpy()
+    end, early = torch.cat(parts, dim=1).view(2, len(lams), len(seeds), -1).double().numpy()
+    return end, early
+
+
+def _enough(n_features: int, n_rows: int) -> float:
+    """So many features alive are where the path begins: nearly all, or too many for n."""
+    return min(0.9 * n_features, max(64.0, n_rows / 2))
 
 
 def _lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
-    """Range of `PILOT_LAMS` where features die: from nearly all alive (or too many for n) to none."""
+    """Range of `PILOT_LAMS` where features die: from :func:`_enough` alive to none."""
     counts = alive.sum(1)
-    enough = min(0.9 * alive.shape[1], max(64.0, n_rows / 2))
+    enough = _enough(alive.shape[1], n_rows)
     nothing, much = np.flatnonzero(counts == 0), np.flatnonzero(counts >= enough)
     high = PILOT_LAMS[nothing[0]] if len(nothing) else PILOT_LAMS[-1]
     low = PILOT_LAMS[0]
@@ -413,8 +448,9 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     weight decay λ on its first layer and the gates, for a whole path of λ and for several folds of the data,
     all in one batched sweep. A feature is alive while ``‖W_j‖·|∏ g|`` is above 1 % (`threshold`) of the
     largest, or of its initial level if all are small. Its score is the share of λ values and folds that it
-    survives: a stability selection that costs nothing extra, since each fold is one more copy on the batch
-    axis.
+    survives, where λ is so large that few features do: a stability selection that costs nothing extra, since
+    each fold is one more copy on the batch axis. Features that survive none of these, often because others
+    tell the same, are ordered by their strength early in the run, before λ is in force.
 
     With ``lam="auto"`` the number of features is found by cross-validation: for each fold, networks without
     gates are trained anew on its 1, 2, 3, … best features and judged on the rows that neither they nor their
@@ -463,8 +499,10 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     Attributes
     ----------
     scores_ : ndarray of float, shape (p,)
-        Share of the path and the folds that each feature survives, in [0, 1]; ties are broken by the relative
-        strength, which adds less than one step of the path in one fold. Constant columns have 0.
+        Share of the folds and of the sparse part of the path that each feature survives, in [0, 1]; ties are
+        broken by the relative strength at the end and in the first quarter of the steps, which add less than
+        one step of the path in one fold. The sparse part are the λ at which on average at most a fifth of the
+        features live, or five of them. Constant columns have 0.
     support_ : ndarray of bool, shape (p,)
         The selected features.
     lambda_path_ : ndarray, shape (L,)
@@ -612,13 +650,11 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         with torch.inference_mode():
             held_out = torch.as_tensor(folds == np.arange(n_folds)[:, None], device=data.X.device)
             weights = _fold_weights(data, held_out)
-            lams, strength = _with_smaller_steps(
+            lams, strength, early = _with_smaller_steps(
                 recipe, lambda recipe: self._sweep(data, recipe, seeds, weights)
             )
             alive = strength > self.threshold
-            # The strength lies in [0, 1]; scaled like this it can only order features that survive equally
-            # often.
-            scores = alive.mean(0) + 0.999 * strength.mean(0) / (len(lams) * n_folds)
+            scores = self._score(strength, early)
             mean = scores.mean(0)
             by_lam = n_select is None and self.lam != "auto"
             if n_select is None and not by_lam:
@@ -740,16 +776,36 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
 
     def _sweep(
         self, data: _Data, recipe: _Recipe, seeds: list[int], weights: Tensor
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return λ (L,) and relative strength (L, S, p). Rivals in a benchmark replace this method."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return λ (L,), and the relative strengths at the end and early in the run, (L, S, p).
+
+        Rivals in a benchmark replace this method.
+        """
         lost, kind = LOST * self.threshold, self._kind
         if self.lam != "auto":
             lams = np.array([float(self.lam)])
         else:
             pilot = recipe._replace(steps=max(1, recipe.steps // 2))
-            strength = _path(data, pilot, PILOT_LAMS, [recipe.seed], data.weight[None], lost, kind)
+            n_features = data.X.shape[1]
+
+            def enough(strength: np.ndarray) -> bool:
+                return bool((strength > self.threshold).sum(1).max() >= _enough(n_features, data.n))
+
+            stop = enough if n_features > WIDE else None
+            strength, _ = _path(data, pilot, PILOT_LAMS, [recipe.seed], data.weight[None], lost, kind, stop)
             lams = np.geomspace(*_lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
-        return lams, _path(data, recipe, lams, seeds, weights, lost, kind)
+        return lams, *_path(data, recipe, lams, seeds, weights, lost, kind)
+
+    def _score(self, strength: np.ndarray, early: np.ndarray) -> np.ndarray:
+        """Score of every feature in every fold, (S, p), from strengths (L, S, p)."""
+        n_features, alive = strength.shape[2], strength > self.threshold
+        counts = alive.sum(2).mean(1)
+        sparse = counts <= max(SPARSE * n_features, SPARSE_LEAST, counts.min())
+        first = early.mean(0)
+        # Both strengths lie in [0, 1]; scaled like this they can only order features that survive equally
+        # often. The first of them is close to 0 where a feature has not survived at all.
+        order = 0.9 * strength[sparse].mean(0) + 0.099 * first / first.max(1, keepdims=True).clip(1e-300)
+        return alive[sparse].mean(0) + order / (sparse.sum() * len(first))
 
     def _choose(
         self, data: _Data, recipe: _Recipe, scores: np.ndarray, seeds: list[int], held_out: Tensor
