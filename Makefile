@@ -5,6 +5,7 @@ PORT ?= 8000
 NB ?=
 PYTEST ?=
 PROFILE ?= quick
+WORKERS ?= 2
 
 RUN := $(VENV)/bin/python
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
@@ -30,7 +31,8 @@ execute: env ## run all notebooks top to bottom and store outputs and widget sta
 
 test: env-test ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) book/_tools/chromium.py
-	@$(RUN) -m pytest --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600 tests book $(PYTEST)
+	@$(RUN) book/_tools/build.py
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600 tests book $(PYTEST)
 
 bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
 	@$(RUN) -m l2lab.bench

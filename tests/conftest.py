@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -80,8 +81,10 @@ def site() -> Path:
     """Build the site as ``make book`` does (or keep the one that is up to date) and return its folder."""
     import build
 
+    (ROOT / "_build").mkdir(exist_ok=True)
     try:
-        return build.build_site()
+        with FileLock(ROOT / "_build" / ".building"):  # of several workers one builds
+            return build.build_site()
     except SystemExit as error:  # pytest would end the whole session
         pytest.fail(f"the book does not build: {error}", pytrace=False)
 

@@ -13,7 +13,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from l2lab import data
 from l2lab.measures import (
+    calibration,
     effective_dof,
+    effective_rank,
     exact_zeros,
     ridge_path,
     stability,
@@ -290,3 +292,64 @@ def test_bad_input_to_ridge(function, X, lam, message):
 def test_ridge_path_refuses_targets_that_do_not_fit(y):
     with pytest.raises(ValueError, match="y must"):
         ridge_path(np.ones((3, 2)), y, 0.1)
+
+
+# ---------------------------------------------------------------- rank and calibration
+
+
+def test_effective_rank_counts_equal_directions():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((40, 40)))[0]
+    # Orthonormal columns without a mean: k directions of equal variance.
+    columns = np.linalg.qr(np.hstack([np.ones((200, 1)), rng.standard_normal((200, 7))]))[0][:, 1:]
+    assert effective_rank(columns @ basis[:7]) == pytest.approx(7, abs=1e-9)
+    assert effective_rank(5 + columns @ basis[:7]) == pytest.approx(7, abs=1e-9)
+
+
+def test_effective_rank_of_unequal_directions():
+    x = np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]])  # variances 1 : 4
+    shares = np.array([0.2, 0.8])
+    assert effective_rank(x) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert effective_rank(np.ones((5, 3))) == 0.0
+    with pytest.raises(ValueError, match=r"\(n, d\)"):
+        effective_rank(np.ones(3))
+
+
+def test_calibration_by_hand():
+    p = np.array([[0.95, 0.05], [0.9, 0.1], [0.4, 0.6], [0.45, 0.55]])
+    result = calibration(p, [0, 1, 1, 1], bins=2)
+    np.testing.assert_array_equal(result.counts, [0, 4])
+    assert np.isnan(result.accuracy[0])
+    assert result.accuracy[1] == 0.75
+    assert result.confidence[1] == pytest.approx(0.75)
+    assert result.ece == pytest.approx(0)
+    fine = calibration(p, [0, 1, 1, 1], bins=10)
+    np.testing.assert_array_equal(fine.counts, [0, 0, 0, 0, 0, 1, 1, 0, 0, 2])
+    assert fine.ece == pytest.approx((abs(0.925 - 0.5) * 2 + 0.45 + 0.4) / 4)
+
+
+def test_calibration_against_scikit_learn():
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(1)
+    top = rng.uniform(0.5, 1, 3000)
+    right = rng.random(3000) < top**2
+    p = np.stack([top, 1 - top], axis=1)
+    result = calibration(p, np.where(right, 0, 1), bins=10)
+    share, mean = calibration_curve(right, top, n_bins=10)
+    np.testing.assert_allclose(result.accuracy[5:], share)
+    np.testing.assert_allclose(result.confidence[5:], mean)
+
+
+@pytest.mark.parametrize(
+    ("p", "y", "bins", "message"),
+    [
+        ([[0.5, 0.6]], [0], 10, "softmax"),
+        ([[-0.5, 1.5]], [0], 10, "softmax"),
+        ([[0.5, 0.5]], [0, 1], 10, "probabilities"),
+        ([[0.5, 0.5]], [0], 0, "bins"),
+    ],
+)
+def test_calibration_refuses(p, y, bins, message):
+    with pytest.raises(ValueError, match=message):
+        calibration(p, y, bins)

@@ -205,6 +205,107 @@ def stability(selected: Any) -> Stability:
     return Stability(float(nogueira), float(np.where(either, both / np.maximum(either, 1), 1.0).mean()))
 
 
+def effective_rank(features: Any) -> float:
+    """Count the directions in which features vary, with small ones counted in part.
+
+    It is exp(H), where H is the entropy of the shares of variance of the principal components: k if k
+    directions vary equally and the others not at all, 0 if nothing varies.
+
+    Parameters
+    ----------
+    features : array_like, shape (n, d)
+        One row per sample.
+
+    Returns
+    -------
+    float
+        Between 1 and min(n − 1, d), or 0.
+
+    Raises
+    ------
+    ValueError
+        If the array is not two-dimensional or not finite.
+
+    References
+    ----------
+    O. Roy and M. Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007. They
+    take the shares of the singular values; here it is their squares, the variances.
+    """
+    values = _finite("features", features).astype(np.float64)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"features must have shape (n, d), got {values.shape}")
+    variances = np.linalg.svd(values - values.mean(axis=0), compute_uv=False) ** 2
+    if variances.sum() <= 1e-24 * max(1.0, (values**2).sum()):
+        return 0.0
+    shares = variances / variances.sum()
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+class Calibration(NamedTuple):
+    """How well confidence tells accuracy, see :func:`calibration`.
+
+    Parameters
+    ----------
+    confidence : ndarray, shape (bins,)
+        Mean probability of the predicted class; NaN in an empty bin.
+    accuracy : ndarray, shape (bins,)
+        Share of right predictions; NaN in an empty bin.
+    counts : ndarray of int, shape (bins,)
+        Number of predictions.
+    ece : float
+        Expected calibration error: mean of abs(accuracy − confidence) over the predictions.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+    ece: float
+
+
+def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
+    """Compare the confidence of a classifier with its accuracy, bin by bin.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, C)
+        Probabilities of the classes; rows sum to 1.
+    y : array_like of int, shape (n,)
+        True classes.
+    bins : int, default 10
+        Number of bins of equal width on [0, 1].
+
+    Returns
+    -------
+    Calibration
+        The reliability diagram and the expected calibration error.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, rows are no probabilities or `bins` is below 1.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+    """
+    p, y = _finite("probabilities", probabilities).astype(np.float64), np.asarray(y)
+    if p.ndim != 2 or y.shape != p.shape[:1] or not len(y):
+        raise ValueError(f"probabilities (n, C) and y (n,) are needed, got {p.shape} and {y.shape}")
+    if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
+        raise ValueError("each row of probabilities must be at least 0 and sum to 1; apply softmax to logits")
+    if isinstance(bins, bool) or int(bins) != bins or bins < 1:
+        raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == y
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(place, confidence, bins) / counts
+        accuracy = np.bincount(place, right, bins) / counts
+    gaps = np.abs(accuracy - mean_confidence)[counts > 0]
+    return Calibration(mean_confidence, accuracy, counts, float(gaps @ counts[counts > 0] / len(y)))
+
+
 def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
     """Ridge coefficients for all λ from one singular value decomposition.
 

@@ -1,6 +1,7 @@
-"""Problems: data with its splits and, where it is known, its truth.
+"""Problems and pictures: data with its splits and, where it is known, its truth.
 
-Every function returns a :class:`Problem`, reads nothing from the network and depends on its arguments alone.
+The functions of the first table return a :class:`Problem`, read nothing from the network and depend on their
+arguments alone.
 
 ========================= =========================================== ========================
 function                  what it is                                  what is known
@@ -14,8 +15,33 @@ function                  what it is                                  what is kn
 :func:`friedman`          curved function of five inputs              support
 :func:`legendre`          sin 3x in Legendre polynomials              the true function
 ========================= =========================================== ========================
+
+Those of the second table return a :class:`PictureSet`: pictures of different sizes.
+
+========================== ==================================================== ======================
+function                   what it is                                           where it comes from
+========================== ==================================================== ======================
+:func:`load_pictograms20`  1,625 icons with the class names of Pascal VOC       ships with the package
+:func:`load_voc2007`       objects cut from the photographs of Pascal VOC 2007  is fetched, 0.9 GB
+:func:`load_caltech101`    the 20 largest classes of Caltech-101                is fetched, 0.14 GB
+:func:`load_folder`        your own pictures                                    a folder
+========================== ==================================================== ======================
 """
 
+from .images import (
+    VOC_CLASSES,
+    PictureSet,
+    PictureSplit,
+    flatten,
+    hold_out_groups,
+    letterbox,
+    load_folder,
+    load_pictograms20,
+    open_picture,
+    pad_batch,
+    size_buckets,
+    standardize,
+)
 from .problem import Problem, add_noise_features, flip_labels
 from .synthetic import (
     friedman,
@@ -27,19 +53,35 @@ from .synthetic import (
     xor,
 )
 from .tables import breast_cancer, diabetes, digits
+from .voc import fetch_voc2007, load_caltech101, load_voc2007
 
 __all__ = [
+    "VOC_CLASSES",
+    "PictureSet",
+    "PictureSplit",
     "Problem",
     "add_noise_features",
     "breast_cancer",
     "diabetes",
     "digits",
+    "fetch_voc2007",
+    "flatten",
     "flip_labels",
     "friedman",
+    "hold_out_groups",
     "legendre",
     "legendre_features",
     "legendre_truth",
+    "letterbox",
+    "load_caltech101",
+    "load_folder",
+    "load_pictograms20",
+    "load_voc2007",
     "ng_classification",
+    "open_picture",
+    "pad_batch",
+    "size_buckets",
     "sparse_regression",
+    "standardize",
     "xor",
 ]

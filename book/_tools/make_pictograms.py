@@ -1,0 +1,335 @@
+"""Draw Pictograms-20 from the icon sets of the npm package @iconify/json: zip and table of authors.
+
+The book never needs this: it reads the committed files in book/l2lab/data/pictograms20. To make them again
+(about a minute once the package is there; 105 MB to fetch, 490 MB unpacked):
+
+    npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz
+    pip install resvg-py==0.5.0
+    python book/_tools/make_pictograms.py --iconify package --out pictograms20
+
+Another version of the npm package has other icons. What an icon shows is taken from its published name; the
+names of each class, and the icons that were found wrong by eye, are in make_pictograms_names.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import csv
+import functools
+import hashlib
+import io
+import json
+import re
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from common import say
+from l2lab.data.images import VOC_CLASSES, hold_out_groups
+
+RULES = json.loads(Path(__file__).with_name("make_pictograms_names.json").read_text("utf-8"))
+LICENCES = {"MIT", "Apache-2.0", "ISC", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "BSD-3-Clause", "Unlicense"}
+# Logos show brands, and flags show nothing else.
+CATEGORIES_LEFT_OUT = {"Logos", "Programming"}
+FLAG_SETS = {"circle-flags", "flag", "flagpack", "cif"}
+# These animals are drawn as such in emoji; elsewhere "ram" is memory and "turkey" a roast or a country.
+EMOJI_FAMILIES = {"noto", "fluent-emoji", "twemoji", "emojione", "fxemoji"}
+EMOJI_ANIMALS = {"ram", "chicken", "turkey", "calf", "goose", "hen", "rooster"}
+# Families whose "scooter" has an engine.
+SCOOTER_FAMILIES = {"solar", "ri"}
+
+RENDER_SIDE = 128  # pixels; what duplicates are looked for in
+SIGNATURE_SIDE = 16
+MIN_DIFFERENCE = 0.045  # mean grey difference of two signatures that are no duplicates
+PER_CLASS_AND_FAMILY = 8
+PER_CLASS = 100
+TEST_FAMILIES = 0.34  # share of the families, for ...
+TEST_SHARE = 0.30  # ... this share of the pictures
+SPLIT_TRIES = 4000
+MULTIPLES = (1, 1.5, 2, 3, 4)
+ATTRIBUTION_COLUMNS = (
+    *("set", "title", "family", "split", "author", "author_url", "license", "license_url", "version"),
+    "images",
+)
+
+
+class Icon(NamedTuple):
+    """One icon of one set, and what its name says."""
+
+    set: str
+    name: str
+    label: str
+    base: str
+    family: str
+    box: tuple[float, float, float, float]  # left, top, width, height
+    body: str
+    coloured: bool
+
+    @property
+    def full_name(self) -> str:
+        """Set and name, as the list of bad icons has them."""
+        return f"{self.set}:{self.name}"
+
+
+class Drawn(NamedTuple):
+    """A finished picture: its name in the zip, its icon and the bytes of the PNG."""
+
+    file: str
+    icon: Icon
+    png: bytes
+
+
+# ---- names -------------------------------------------------------------------------------------------------
+
+
+def base_name(name: str) -> str:
+    """Strip from the name of an icon all that tells its style: ``outline-bus-front-24`` is ``bus-front``."""
+    name = re.sub(r"-0[1-9]$", "", name)
+    suffixes = sorted(RULES["suffixes"], key=len, reverse=True)
+    while True:
+        shorter = name
+        for suffix in suffixes:
+            if shorter.endswith(suffix) and len(shorter) > len(suffix) + 1:
+                shorter = shorter.removesuffix(suffix)
+                break
+        for prefix in RULES["prefixes"]:
+            if shorter.startswith(prefix) and len(shorter) > len(prefix) + 1:
+                shorter = shorter.removeprefix(prefix)
+                break
+        if shorter == name:
+            return name
+        name = shorter
+
+
+@functools.cache
+def class_by_name() -> dict[str, str]:
+    """Give the class of every base name; a name of two classes belongs to the first."""
+    found: dict[str, str] = {}
+    for label, names in RULES["names"].items():
+        for name in names:
+            found.setdefault(name, label)
+    return found
+
+
+def family_of(icon_set: str) -> str:
+    """Name the family of a set: sets of one hand, which must not be split between training and test."""
+    for pattern, family in RULES["families"]:
+        if re.fullmatch(pattern, icon_set):
+            return family
+    return icon_set
+
+
+def is_wanted(icon: Icon) -> bool:
+    """Tell whether an icon shows what its name says, as far as is known."""
+    return not (
+        icon.set in FLAG_SETS
+        or icon.base in RULES["ambiguous"].get(icon.label, ())
+        or icon.base in ("airport", "desk")
+        or (icon.base in EMOJI_ANIMALS and icon.family not in EMOJI_FAMILIES)
+        or (icon.base == "scooter" and icon.family not in SCOOTER_FAMILIES)
+        or icon.full_name in RULES["bad"]
+    )
+
+
+def find_icons(iconify: Path) -> list[Icon]:
+    """Collect all icons named like a class, from sets with a free licence and an address where it stands."""
+    found = []
+    for name, about in read_collections(iconify).items():
+        licence = about["license"]
+        if licence.get("spdx") not in LICENCES or about.get("category") in CATEGORIES_LEFT_OUT:
+            continue
+        if not licence.get("url"):
+            continue
+        icon_set = json.loads((iconify / "json" / f"{name}.json").read_text("utf-8"))
+        default = {"left": 0, "top": 0, "width": 16, "height": 16} | icon_set
+        for icon_name, icon in icon_set["icons"].items():
+            base = base_name(icon_name)
+            label = class_by_name().get(base)
+            if label is None or icon.get("hidden"):
+                continue
+            box = tuple(icon.get(key, default[key]) for key in ("left", "top", "width", "height"))
+            coloured = bool(about.get("palette"))
+            found.append(Icon(name, icon_name, label, base, family_of(name), box, icon["body"], coloured))
+    return found
+
+
+def read_collections(iconify: Path) -> dict[str, Any]:
+    """Read what the package says about its sets: title, author, licence."""
+    return json.loads((iconify / "collections.json").read_text("utf-8"))
+
+
+# ---- pictures ----------------------------------------------------------------------------------------------
+
+
+def render(icon: Icon, longest: float) -> Image.Image:
+    """Draw an icon in RGB on white, its longest side so many pixels."""
+    import resvg_py
+
+    left, top, width, height = icon.box
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{left} {top} {width} {height}" width="{width}" height="{height}" color="#000">'
+        f"{icon.body}</svg>"
+    ).replace("currentColor", "#000")
+    zoom = longest / max(width, height)
+    png = resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom, background="#ffffff", skip_system_fonts=True)
+    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
+
+
+def crop_to_ink(picture: Image.Image, margin: int = 1) -> Image.Image | None:
+    """Cut off the white border; None if there is next to no ink."""
+    ink = (np.asarray(picture) < 245).any(axis=2)  # in any channel: a light colour is ink, too
+    if ink.sum() < 8:
+        return None
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    return picture.crop(
+        (
+            max(columns[0] - margin, 0),
+            max(rows[0] - margin, 0),
+            min(columns[-1] + 1 + margin, picture.width),
+            min(rows[-1] + 1 + margin, picture.height),
+        )
+    )
+
+
+def signature(picture: Image.Image) -> np.ndarray:
+    """Reduce a picture to 16×16 grey values between 0 and 1: what near-duplicates are compared by."""
+    side = max(picture.size)
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    method = Image.Resampling.BOX if side >= SIGNATURE_SIDE else Image.Resampling.BICUBIC
+    small = square.resize((SIGNATURE_SIDE, SIGNATURE_SIDE), method).convert("L")
+    return np.asarray(small, np.float32) / 255
+
+
+def pixel_size(icon: Icon) -> int:
+    """Longest side of the drawing before it is cropped: a multiple of its grid, fixed by a hash."""
+    grid = min(max(float(icon.box[3]), 15), 48)
+    multiple = MULTIPLES[hash_number(icon.set + icon.name + "size", 8) % len(MULTIPLES)]
+    return min(max(round(grid * multiple), 20), 128)
+
+
+def hash_number(text: str, digits: int) -> int:
+    """Turn a text into a number that is the same everywhere: the first hex digits of its SHA-256."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:digits], 16)
+
+
+def encode(icon: Icon) -> bytes:
+    """Draw an icon in its final size and give it as PNG: grey, or 32 colours."""
+    picture = crop_to_ink(render(icon, pixel_size(icon)))
+    grey = not icon.coloured and np.asarray(picture).std(axis=2).max() < 3
+    small = picture.convert("L") if grey else picture.quantize(32, method=2, dither=0)
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+# ---- the set -----------------------------------------------------------------------------------------------
+
+
+def choose_icons(icons: Sequence[Icon]) -> list[Icon]:
+    """Leave out what cannot be drawn, what is wrong, near-duplicates, and what a class has too much of.
+
+    Duplicates are looked for in all families together: no drawing may be in training and test.
+    """
+    kept: list[Icon] = []
+    signatures: list[np.ndarray] = []
+    taken: collections.Counter = collections.Counter()
+    candidates = [icon for icon in icons if is_wanted(icon)]
+    for icon in sorted(candidates, key=lambda icon: hash_number(icon.full_name, 12)):
+        if taken[icon.label, icon.family] >= PER_CLASS_AND_FAMILY:
+            continue
+        try:
+            drawn = crop_to_ink(render(icon, RENDER_SIDE))
+        except Exception as error:  # an SVG that is not valid
+            print(f"{icon.full_name} left out: {error}", file=sys.stderr)
+            continue
+        if drawn is None or min(drawn.size) < 6:
+            continue
+        new = signature(drawn)
+        if kept and np.abs(np.stack(signatures) - new).mean(axis=(1, 2)).min() < MIN_DIFFERENCE:
+            continue
+        kept.append(icon)
+        signatures.append(new)
+        taken[icon.label, icon.family] += 1
+    per_class: collections.Counter = collections.Counter()
+    capped = []
+    for icon in kept:
+        if per_class[icon.label] < PER_CLASS:
+            per_class[icon.label] += 1
+            capped.append(icon)
+    return capped
+
+
+def split_families(icons: Sequence[Icon]) -> np.ndarray:
+    """Choose the families for the test: True for their icons."""
+    labels = np.array([VOC_CLASSES.index(icon.label) for icon in icons])
+    families = np.array([icon.family for icon in icons])
+    n_groups = int(len(set(families)) * TEST_FAMILIES)
+    return hold_out_groups(labels, families, TEST_SHARE, tries=SPLIT_TRIES, n_groups=n_groups)
+
+
+def draw(icons: Sequence[Icon]) -> list[Drawn]:
+    """Draw the chosen icons and place them in training or test."""
+    places = np.where(split_families(icons), "test", "train")
+    return [
+        Drawn(f"{place}/{icon.label}/{icon.set}__{icon.name}.png", icon, encode(icon))
+        for place, icon in zip(places, icons, strict=True)
+    ]
+
+
+def write_zip(path: Path, drawn: Sequence[Drawn]) -> None:
+    """Write the pictures into a zip whose bytes depend on nothing else."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for picture in drawn:
+            archive.writestr(zipfile.ZipInfo(picture.file, (1980, 1, 1, 0, 0, 0)), picture.png)
+
+
+def write_attribution(path: Path, drawn: Sequence[Drawn], collections_: dict[str, Any]) -> None:
+    """Write the table of all sets with their authors and licences."""
+    number = collections.Counter(picture.icon.set for picture in drawn)
+    place = {p.icon.set: (p.icon.family, p.file.partition("/")[0]) for p in drawn}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(ATTRIBUTION_COLUMNS)
+        for name in sorted(number):
+            about = collections_[name]
+            author, licence = about["author"], about["license"]
+            who = (about["name"], *place[name], author["name"], author.get("url", ""))
+            terms = (licence["spdx"], licence.get("url", ""), about.get("version", ""))
+            table.writerow((name, *who, *terms, number[name]))
+
+
+def make(iconify: Path, out: Path) -> None:
+    """Make the zip and the table in the folder `out`."""
+    icons = find_icons(iconify)
+    chosen = choose_icons(icons)
+    drawn = draw(chosen)
+    out.mkdir(parents=True, exist_ok=True)
+    write_zip(out / "pictograms20.zip", drawn)
+    write_attribution(out / "ATTRIBUTION.csv", drawn, read_collections(iconify))
+    say(f"{len(icons)} candidates, {len(drawn)} pictures of {len({p.icon.set for p in drawn})} sets")
+    for name in ("pictograms20.zip", "ATTRIBUTION.csv"):
+        content = (out / name).read_bytes()
+        say(f"{name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--iconify", type=Path, required=True, help="the unpacked npm package @iconify/json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
+    given = parser.parse_args(arguments)
+    if not (given.iconify / "collections.json").exists():
+        parser.error(f"{given.iconify} is not the npm package @iconify/json: it has no collections.json")
+    make(given.iconify, given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,410 @@
+"""The network of the image chapter: any image size, gates on its parts, and training for all λ at once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from . import runtime
+from .layers import gate, penalized_parameters
+from .progress import interruptible, progress_bar
+from .sweep import minibatches
+
+__all__ = ["GATED_LAYERS", "ImageClassifier", "gate_parts", "predict", "random_shift", "train_all"]
+
+# The layers whose inputs can be switched off: channels of the convolution before, pooled features, units of
+# fc1.
+GATED_LAYERS = ("conv2", "conv3", "conv4", "fc1", "fc2")
+# Images that an evaluation works on at a time.
+EVALUATION_BATCH = 256
+# Share of the steps in which the learning rate grows to its value.
+WARM_UP = 0.05
+# ... and in which it shrinks to 0 at the end.
+COOL_DOWN = 0.25
+
+
+class ImageClassifier(nn.Module):
+    """Four convolutions, adaptive pooling and two linear layers: the network of the article, repaired.
+
+    Parameters
+    ----------
+    in_channels : int, default 1
+        1 for grey images, 3 for colour.
+    n_classes : int, default 20
+        Number of outputs.
+    channels : tuple of 4 int, default (8, 16, 32, 32)
+        Output channels of ``conv1`` … ``conv4``.
+    grid : int, default 3
+        The last maps are averaged over grid × grid fields, whatever their size.
+    hidden : int, default 64
+        Units of ``fc1``.
+    features : sequence of int, optional
+        Which of the ``channels[3] * grid**2`` pooled features ``fc1`` sees; by default all. For pruned
+        networks.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive, or `channels` does not have four.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        n_classes: int = 20,
+        channels: tuple[int, int, int, int] = (8, 16, 32, 32),
+        grid: int = 3,
+        hidden: int = 64,
+        features: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(channels) != 4:
+            raise ValueError(f"channels must be four numbers, those of conv1 to conv4, got {channels!r}")
+        if min(in_channels, n_classes, *channels, grid, hidden) < 1:
+            raise ValueError("in_channels, n_classes, channels, grid and hidden must be at least 1")
+        widths = (in_channels, *channels)
+        self.conv1, self.conv2, self.conv3, self.conv4 = (
+            nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in pairwise(widths)
+        )
+        self.grid = grid
+        n_pooled = channels[-1] * grid**2
+        kept = torch.arange(n_pooled) if features is None else torch.as_tensor(features, dtype=torch.long)
+        if not len(kept) or int(kept.min()) < 0 or int(kept.max()) >= n_pooled:
+            raise ValueError(f"features must be numbers from 0 to {n_pooled - 1}, at least one")
+        self.register_buffer("features", None if features is None else kept)
+        self.fc1 = nn.Linear(len(kept), hidden)
+        self.fc2 = nn.Linear(hidden, n_classes)
+        for layer in self.children():
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+    def maps(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Run the convolutions.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, in_channels, H, W)
+            Images; with a mask, zero where there is no image.
+        mask : Tensor, shape (B, 1, H, W), optional
+            1 on the image and 0 on the padding. It is applied anew after every convolution, because bias and
+            neighbouring pixels leak into the padding.
+
+        Returns
+        -------
+        tuple of (Tensor, Tensor or None)
+            Maps (B, channels[3], ⌈H/8⌉, ⌈W/8⌉), and the mask at their resolution.
+        """
+        for k, layer in enumerate((self.conv1, self.conv2, self.conv3, self.conv4)):
+            x = F.relu(layer(x))
+            if mask is not None:
+                x = x * mask
+            if k < 3:
+                # ceil_mode: an image one pixel wide still has a pixel afterwards
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+                mask = None if mask is None else F.max_pool2d(mask, 2, ceil_mode=True)
+        return x, mask
+
+    def pooled(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute what the linear layers see.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, in_channels, H, W)
+            Images.
+        mask : Tensor, shape (B, 1, H, W), optional
+            See :meth:`maps`; images stand in the upper left corner.
+
+        Returns
+        -------
+        Tensor, shape (B, number of features)
+            Averages over the fields of the grid, channel by channel.
+        """
+        maps, mask = self.maps(x, mask)
+        if mask is None:
+            pooled = F.adaptive_avg_pool2d(maps, self.grid)
+        else:
+            heights, widths = mask[:, 0, :, 0].sum(1).int().tolist(), mask[:, 0, 0].sum(1).int().tolist()
+            pooled = torch.stack(
+                [
+                    F.adaptive_avg_pool2d(own[:, :h, :w], self.grid)
+                    for own, h, w in zip(maps, heights, widths, strict=True)
+                ]
+            )
+        pooled = pooled.flatten(1)
+        return pooled if self.features is None else pooled[:, self.features]
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute the logits.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, in_channels, H, W)
+            Images of any size.
+        mask : Tensor, shape (B, 1, H, W), optional
+            For images of different sizes in one batch, see :meth:`maps`.
+
+        Returns
+        -------
+        Tensor, shape (B, n_classes)
+            Logits.
+        """
+        return self.fc2(F.relu(self.fc1(self.pooled(x, mask))))
+
+
+def gate_parts(model: ImageClassifier, depth: int = 3) -> ImageClassifier:
+    """Put gates in front of channels, pooled features and units, see :func:`l2lab.layers.gate`.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        Changed in place; its outputs stay.
+    depth : int, default 3
+        Number of factors, the weight included.
+
+    Returns
+    -------
+    ImageClassifier
+        The same.
+    """
+    for name in GATED_LAYERS:
+        gate(getattr(model, name), dim=1, depth=depth)
+    return model
+
+
+def random_shift(x: Tensor, generator: torch.Generator, most: int = 2) -> Tensor:
+    """Augment: move all images of a batch by the same few pixels, and mirror half of the batches.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, C, H, W)
+        Images.
+    generator : torch.Generator
+        Draws the shift.
+    most : int, default 2
+        Largest shift in pixels.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        The edge comes in again where an image leaves.
+    """
+    dy, dx, mirror = torch.randint(0, 2 * most + 1, (3,), generator=generator).tolist()
+    padded = F.pad(x, (most, most, most, most), mode="replicate")
+    x = padded[:, :, dy : dy + x.shape[2], dx : dx + x.shape[3]]
+    return x.flip(3) if mirror % 2 else x
+
+
+def train_all(
+    models: Sequence[nn.Module],
+    X: Tensor,
+    y: Tensor,
+    lams: Sequence[float],
+    *,
+    epochs: int = 20,
+    batch_size: int = 32,
+    lr: float = 0.03,
+    momentum: float = 0.9,
+    fixed: Mapping[str, float] | None = None,
+    ramp: tuple[float, float] = (0.0, 0.0),
+    gate_lr: float = 1.0,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> list[nn.Module]:
+    """Train networks of one architecture, each with its own λ, on the same minibatches.
+
+    The objective of each is mean cross-entropy + (λ/2)‖w‖² with w all weights and gates, no biases; the
+    optimizer is SGD with momentum; the learning rate grows from 0 in the first twentieth of the steps and
+    shrinks to 0 in the last quarter. On a GPU all networks are one
+    computation (``torch.func.vmap``); on a CPU, where that is slower, they take turns.
+
+    Parameters
+    ----------
+    models : sequence of torch.nn.Module
+        K networks with equal shapes; trained in place, and moved to the device.
+    X : Tensor, shape (n, C, H, W)
+        Training images.
+    y : Tensor of int64, shape (n,)
+        Their classes.
+    lams : sequence of float
+        K values of λ.
+    epochs, batch_size : int
+        Passes through the data, and rows of a minibatch.
+    lr, momentum : float
+        Of SGD.
+    fixed : mapping of str to float, optional
+        Parameters with a λ of their own, the same for all models and from the start on.
+    ramp : tuple of float, default (0, 0)
+        λ is 0 until the first share of the steps, and has its full value from the second share on.
+    gate_lr : float, default 1
+        Factor on the learning rate of gates.
+    augment : callable, optional
+        ``augment(batch, generator)`` gives the batch that the networks see.
+    seed : int, default 0
+        Order of the rows, and the generator of `augment`.
+    device : str or torch.device, optional
+        Default :func:`l2lab.runtime.pick_device`.
+    progress : bool, default True
+        Show a bar if somebody watches.
+
+    Returns
+    -------
+    list of torch.nn.Module
+        The same models, in evaluation mode. After Ctrl-C they are as far as they got.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many λ as models, a name in `fixed` is unknown, or numbers are out of range.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a network diverged; its weights are then not finite.
+    """
+    models, lams = list(models), [float(lam) for lam in lams]
+    if not models or len(models) != len(lams):
+        raise ValueError(f"give one λ for each model, got {len(lams)} for {len(models)} models")
+    if not all(0 <= lam < math.inf for lam in lams) or not 0 < lr < math.inf or not 0 < gate_lr < math.inf:
+        raise ValueError(f"λ must be at least 0 and lr and gate_lr above 0, got {lams}, {lr}, {gate_lr}")
+    if not 0 <= ramp[0] <= ramp[1] <= 1:
+        raise ValueError(f"ramp must be two shares, 0 ≤ start ≤ end ≤ 1, got {ramp!r}")
+    where = runtime.pick_device(device)
+    known = dict(models[0].named_parameters())
+    if unknown := set(fixed or {}) - set(known):
+        raise ValueError(f"fixed names {sorted(unknown)}, but the parameters are {list(known)}")
+    X, y = X.to(where), y.to(where)
+    rule = _Rule(
+        penalized=set(penalized_parameters(models[0])) - set(fixed or {}),
+        fixed=dict(fixed or {}),
+        ramp=ramp,
+        lr=lr,
+        gate_lr=gate_lr,
+        momentum=momentum,
+    )
+    steps = epochs * math.ceil(len(X) / batch_size)
+    groups = _groups(len(models), where)
+    with (
+        interruptible() as interrupted,
+        progress_bar(steps * len(groups), progress, "training", "step") as advance,
+    ):
+        for group in groups:
+            batches = minibatches(len(X), min(batch_size, len(X)), steps, seed)
+            generator = torch.Generator().manual_seed(seed)
+            chosen = [models[k].to(where).train() for k in group]
+            own = torch.tensor([lams[k] for k in group], dtype=torch.float64).to(X)
+            descent = _Descent(chosen, own, rule)
+            for t, rows in enumerate(batches, start=1):
+                x = X[rows] if augment is None else augment(X[rows], generator)
+                descent.step(x, y[rows], t / steps)
+                advance(1)
+                if interrupted():
+                    break
+            descent.store()
+    diverged = [lam for lam, m in zip(lams, models, strict=True) if not _is_finite(m.eval())]
+    if diverged:
+        warnings.warn(f"training diverged for λ = {diverged}; use a smaller lr", RuntimeWarning, stacklevel=2)
+    return models
+
+
+def _groups(n_models: int, device: torch.device) -> list[list[int]]:
+    """Which models are one computation."""
+    return [list(range(n_models))] if device.type == "cuda" else [[k] for k in range(n_models)]
+
+
+class _Rule(NamedTuple):
+    """How parameters are updated."""
+
+    penalized: set[str]
+    fixed: dict[str, float]
+    ramp: tuple[float, float]
+    lr: float
+    gate_lr: float
+    momentum: float
+
+    def share(self, progress: float) -> float:
+        """Share of λ."""
+        start, end = self.ramp
+        return 1.0 if progress >= end else max(0.0, (progress - start) / (end - start))
+
+    def rate(self, progress: float) -> float:
+        """Learning rate."""
+        return self.lr * min(1.0, progress / WARM_UP, (1 - progress) / COOL_DOWN)
+
+
+class _Descent:
+    """K networks of one architecture on the way down."""
+
+    def __init__(self, models: list[nn.Module], lams: Tensor, rule: _Rule) -> None:
+        self.models, self.lams, self.rule = models, lams, rule
+        params, buffers = stack_module_state(models)
+        self.params = {name: value.detach() for name, value in params.items()}
+        self.buffers = {name: value[0] for name, value in buffers.items()}
+        self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
+        self.together = vmap(grad(self.loss), in_dims=(0, None, None))
+
+    def loss(self, own: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy of one network."""
+        return F.cross_entropy(functional_call(self.models[0], (own, self.buffers), (x,)), y)
+
+    def gradient(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Gradient of all networks, (K, ...); plain autograd is faster for one."""
+        if len(self.models) > 1:
+            return self.together(self.params, x, y)
+        own = {name: value[0].requires_grad_() for name, value in self.params.items()}
+        gradients = torch.autograd.grad(self.loss(own, x, y), list(own.values()))
+        return {name: g[None] for name, g in zip(own, gradients, strict=True)}
+
+    def step(self, x: Tensor, y: Tensor, progress: float) -> None:
+        """One update, when the share `progress` of all steps is done with it."""
+        gradients, rule = self.gradient(x, y), self.rule
+        lam, rate = self.lams * rule.share(progress), rule.rate(progress)
+        with torch.no_grad():
+            for name, value in self.params.items():
+                velocity = self.velocity[name].mul_(rule.momentum).add_(gradients[name])
+                if name in rule.fixed:
+                    velocity.add_(value, alpha=rule.fixed[name])
+                elif name in rule.penalized:
+                    velocity.addcmul_(value, lam.view(-1, *[1] * (value.ndim - 1)))
+                value.sub_(velocity, alpha=rate * (rule.gate_lr if ".factors." in name else 1.0))
+
+    @torch.no_grad()
+    def store(self) -> None:
+        """Write the parameters back into the modules."""
+        for k, model in enumerate(self.models):
+            for name, parameter in model.named_parameters():
+                parameter.copy_(self.params[name][k])
+
+
+def _is_finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+@torch.no_grad()
+def predict(model: nn.Module, X: Tensor) -> Tensor:
+    """Compute the logits of many images.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any classifier of images.
+    X : Tensor, shape (n, C, H, W)
+        Images of one size.
+
+    Returns
+    -------
+    Tensor, shape (n, classes)
+        On the CPU.
+    """
+    where = next(model.parameters()).device
+    model.eval()
+    return torch.cat([model(x.to(where)).cpu() for x in X.split(EVALUATION_BATCH)])

@@ -1,0 +1,1 @@
+"""The files of Pictograms-20: what they are stands in README.md, whose they are in ATTRIBUTION.csv."""

@@ -1,0 +1,274 @@
+"""Take parts out of a network for good: what is dead leaves the memory, and the outputs stay.
+
+A part is a channel of ``conv1`` to ``conv3``, a pooled feature, or a unit of ``fc1``. Its strength is the
+norm of the weights with which the next layer reads it; if that is zero, nobody reads it and it can go.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .convnets import ImageClassifier
+
+__all__ = ["PARTS", "Cost", "alive", "cost", "part_strength", "prune", "random_parts", "strongest"]
+
+# Kind of part -> the layer that reads it.
+PARTS = {"conv1": "conv2", "conv2": "conv3", "conv3": "conv4", "pooled": "fc1", "fc1": "fc2"}
+
+
+def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
+    """Return with which norm each part is read by the layer after it.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        With gates or without.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (number of parts,)
+        For "conv1", "conv2", "conv3", "pooled" and "fc1"; gates are multiplied in.
+    """
+    return {
+        part: getattr(model, reader).weight.detach().movedim(1, 0).flatten(1).norm(dim=1)
+        for part, reader in PARTS.items()
+    }
+
+
+def alive(model: ImageClassifier, threshold: float = 1e-3) -> dict[str, Tensor]:
+    """Tell which parts are read.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        With gates or without.
+    threshold : float, default 1e-3
+        A part is alive if its strength is above this share of the strongest part of its kind.
+
+    Returns
+    -------
+    dict of str to Tensor of bool
+        As :func:`part_strength`. At least one part of each kind is alive.
+
+    Raises
+    ------
+    ValueError
+        If the threshold is not between 0 and 1.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold must be in [0, 1), got {threshold!r}")
+    strength = part_strength(model)
+    return {
+        part: s >= max(threshold * float(s.max()), 1e-30) if s.any() else _first(s)
+        for part, s in strength.items()
+    }
+
+
+def _first(s: Tensor) -> Tensor:
+    return torch.arange(len(s), device=s.device) == 0
+
+
+def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Choose the parts with the largest strength: magnitude pruning.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        Any.
+    sizes : mapping of str to int
+        How many parts of each kind to keep.
+
+    Returns
+    -------
+    dict of str to Tensor of bool
+        True for the parts to keep.
+
+    Raises
+    ------
+    ValueError
+        If a kind is unknown or its number is out of range.
+    """
+    strength = part_strength(model)
+    _check_sizes(strength, sizes)
+    return {
+        part: _mask(strength[part].argsort(descending=True)[:n], strength[part]) for part, n in sizes.items()
+    }
+
+
+def random_parts(model: ImageClassifier, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
+    """Choose parts by lot.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        Any.
+    sizes : mapping of str to int
+        How many parts of each kind to keep.
+    seed : int, default 0
+        Of the draw.
+
+    Returns
+    -------
+    dict of str to Tensor of bool
+        True for the parts to keep.
+
+    Raises
+    ------
+    ValueError
+        If a kind is unknown or its number is out of range.
+    """
+    strength = part_strength(model)
+    _check_sizes(strength, sizes)
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        part: _mask(torch.randperm(len(strength[part]), generator=generator)[:n], strength[part])
+        for part, n in sizes.items()
+    }
+
+
+def _check_sizes(strength: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:
+    for part, n in sizes.items():
+        if part not in strength:
+            raise ValueError(f"{part!r} is no kind of part; use {', '.join(PARTS)}")
+        if not 1 <= n <= len(strength[part]):
+            raise ValueError(f"{part}: keep 1 to {len(strength[part])} parts, got {n}")
+
+
+def _mask(indices: Tensor, like: Tensor) -> Tensor:
+    mask = torch.zeros(len(like), dtype=torch.bool, device=like.device)
+    mask[indices.to(like.device)] = True
+    return mask
+
+
+@torch.no_grad()
+def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> ImageClassifier:
+    """Build the smaller network that is left when parts are taken out.
+
+    Gates are multiplied into the weights. A channel of ``conv4`` goes if none of its pooled features stays.
+    If all that goes has strength 0, the outputs are the same up to rounding.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        The parent; it is not changed.
+    keep : mapping of str to Tensor of bool, optional
+        True for parts to keep, see :func:`part_strength` for the names; what is not named stays. Default:
+        :func:`alive`.
+
+    Returns
+    -------
+    ImageClassifier
+        A new network without gates, on the same device, in the same mode.
+
+    Raises
+    ------
+    ValueError
+        If a kind is unknown, a mask has the wrong length, or nothing of a kind would be left.
+    """
+    kept = alive(model) if keep is None else dict(keep)
+    sizes = {part: len(s) for part, s in part_strength(model).items()}
+    for part, mask in kept.items():
+        if part not in sizes:
+            raise ValueError(f"{part!r} is no kind of part; use {', '.join(PARTS)}")
+        if mask.dtype != torch.bool or mask.shape != (sizes[part],):
+            raise ValueError(
+                f"keep[{part!r}] must be a mask of {sizes[part]} bool, got {mask.dtype} {tuple(mask.shape)}"
+            )
+        if not mask.any():
+            raise ValueError(f"nothing of {part!r} would be left; keep at least one")
+    where = model.fc2.weight.device
+    index = {
+        part: kept[part].to(where).nonzero()[:, 0] if part in kept else torch.arange(n, device=where)
+        for part, n in sizes.items()
+    }
+    fields = model.grid**2
+    n_channels = model.conv4.weight.shape[0]
+    seen = torch.arange(n_channels * fields, device=where) if model.features is None else model.features
+    used = seen[index["pooled"]]  # numbers of the pooled features that stay, in the parent's maps
+    index["conv4"] = (used // fields).unique()
+    place = torch.full((n_channels,), -1, device=where)
+    place[index["conv4"]] = torch.arange(len(index["conv4"]), device=where)
+    features = place[used // fields] * fields + used % fields
+    child = ImageClassifier(
+        model.conv1.weight.shape[1],
+        model.fc2.weight.shape[0],
+        tuple(len(index[f"conv{k}"]) for k in (1, 2, 3, 4)),
+        model.grid,
+        len(index["fc1"]),
+        None if len(features) == len(index["conv4"]) * fields else features,
+    ).to(model.fc2.weight)
+    inputs = {"conv1": slice(None), **{reader: index[part] for part, reader in PARTS.items()}}
+    outputs = {
+        **{f"conv{k}": index[f"conv{k}"] for k in (1, 2, 3, 4)},
+        "fc1": index["fc1"],
+        "fc2": slice(None),
+    }
+    for name in outputs:
+        old, new = getattr(model, name), getattr(child, name)
+        new.weight.copy_(old.weight[outputs[name]][:, inputs[name]])
+        new.bias.copy_(old.bias[outputs[name]])
+    return child.train(model.training)
+
+
+class Cost(NamedTuple):
+    """What a network costs, see :func:`cost`.
+
+    Parameters
+    ----------
+    parameters : int
+        Numbers to store.
+    flops : int
+        Floating-point operations for one image; a multiplication and an addition count as two.
+    milliseconds : float
+        Median time for a batch.
+    """
+
+    parameters: int
+    flops: int
+    milliseconds: float
+
+
+def cost(model: nn.Module, image: Tensor, batch_size: int = 64, repeats: int = 15) -> Cost:
+    """Measure size, work and time of a network.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any classifier of images.
+    image : Tensor, shape (C, H, W)
+        What it gets.
+    batch_size : int, default 64
+        Images in the batch that is timed.
+    repeats : int, default 15
+        How often.
+
+    Returns
+    -------
+    Cost
+        On the device of the model.
+    """
+    parameter = next(model.parameters())
+    batch = image.to(parameter).expand(batch_size, *image.shape).contiguous()
+    counter = FlopCounterMode(display=False)
+    times = []
+    with torch.inference_mode():
+        with counter:
+            model(batch[:1])
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            model(batch)
+            if parameter.device.type == "cuda":
+                torch.cuda.synchronize(parameter.device)
+            times.append(time.perf_counter() - started)
+    return Cost(
+        sum(p.numel() for p in model.parameters()),
+        counter.get_total_flops(),
+        1e3 * statistics.median(times[1:]),
+    )

@@ -1,0 +1,153 @@
+"""Small folders laid out like Pascal VOC 2007, Caltech-101 and an icon package: no network is needed."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from l2lab.data import VOC_CLASSES, load_pictograms20
+
+VOC_NAMES = ("cat", "cow", "person")
+CALTECH_SIZES = {
+    "BACKGROUND_Google": 12,
+    "Faces": 8,
+    "Faces_easy": 11,
+    "airplanes": 10,
+    "bonsai": 5,
+    "ant": 3,
+}
+
+
+class Object(NamedTuple):
+    """An object as the fake annotations have it: its box counts from 1, both ends included."""
+
+    image_set: str
+    photograph: str
+    name: str
+    box: tuple[int, int, int, int]
+    difficult: bool
+
+
+def fake_devkit(root: Path, n_trainval: int = 12, n_test: int = 4, seed: int = 0) -> list[Object]:
+    """Write ``VOCdevkit/VOC2007`` with photographs that show pictograms, and return what is in them."""
+    rng = np.random.default_rng(seed)
+    icons = load_pictograms20()
+    base = root / "VOCdevkit" / "VOC2007"
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    objects = []
+    numbers: dict[str, list[str]] = {"trainval": [], "test": []}
+    for k in range(n_trainval + n_test):
+        image_set, number = "trainval" if k < n_trainval else "test", f"{k + 1:06d}"
+        numbers[image_set].append(number)
+        width, height = [(160, 120), (120, 160), (150, 100)][k % 3]
+        photograph = Image.fromarray(rng.integers(120, 256, (height, width, 3), dtype=np.uint8))
+        text = ""
+        # The last object of every third photograph is difficult.
+        for j in range(1 + k % 3):
+            name = VOC_NAMES[(k + j) % len(VOC_NAMES)]
+            rows = np.flatnonzero(icons["test"].labels == icons.classes.index(name))
+            icon = icons["test"].pictures[rng.choice(rows)].convert("RGB")
+            icon.thumbnail((90, 90))
+            x, y = (
+                int(rng.integers(0, whole - part + 1))
+                for whole, part in ((width, icon.width), (height, icon.height))
+            )
+            photograph.paste(icon, (x, y))
+            box = (x + 1, y + 1, x + icon.width, y + icon.height)
+            difficult = j == 2
+            objects.append(Object(image_set, number, name, box, difficult))
+            corners = "".join(
+                f"<{corner}>{value}</{corner}>"
+                for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+            )
+            text += (
+                f"<object><name>{name}</name><difficult>{int(difficult)}</difficult>"
+                f"<bndbox>{corners}</bndbox></object>"
+            )
+        photograph.save(base / "JPEGImages" / f"{number}.jpg", quality=90)
+        (base / "Annotations" / f"{number}.xml").write_text(f"<annotation>{text}</annotation>")
+    for image_set, listed in numbers.items():
+        (base / "ImageSets" / "Main" / f"{image_set}.txt").write_text("\n".join(listed) + "\n")
+    return objects
+
+
+def fake_tars(root: Path, folder: Path, names: dict[str, str]) -> None:
+    """Pack a fake devkit in `root` as the official tars, each with one image set."""
+    base = Path("VOCdevkit") / "VOC2007"
+    for image_set, name in names.items():
+        listed = base / "ImageSets" / "Main" / f"{image_set}.txt"
+        numbers = (root / listed).read_text().split()
+        with tarfile.open(folder / name, "w") as archive:
+            archive.add(root / listed, listed)  # first, as the official tars have it before the photographs
+            for number in numbers:
+                for file in (base / "Annotations" / f"{number}.xml", base / "JPEGImages" / f"{number}.jpg"):
+                    archive.add(root / file, file)
+
+
+def fake_caltech(root: Path) -> None:
+    """Write ``caltech101/101_ObjectCategories`` with classes of known sizes; some pictures are grey."""
+    rng = np.random.default_rng(0)
+    for name, count in CALTECH_SIZES.items():
+        folder = root / "caltech101" / "101_ObjectCategories" / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            shape = (40 + i, 60, 3) if i % 2 else (30, 50 + i)
+            picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+            picture.save(folder / f"image_{i + 1:04d}.jpg")
+
+
+def fake_caltech_zip(root: Path, path: Path) -> None:
+    """Pack the folder that :func:`fake_caltech` wrote as the official zip: a tar.gz in it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as inner:
+        inner.add(root / "caltech101" / "101_ObjectCategories", "101_ObjectCategories")
+    with zipfile.ZipFile(path, "w") as outer:
+        outer.writestr("caltech-101/101_ObjectCategories.tar.gz", buffer.getvalue())
+
+
+def fake_iconify(root: Path, n_sets: int = 6) -> None:
+    """Write an icon package: sets that draw all classes, each its own way, and two that are not free."""
+    (root / "json").mkdir(parents=True)
+    about = {}
+    names = {
+        "aeroplane": "airplane",
+        "tvmonitor": "tv",
+        "motorbike": "motorcycle",
+        "diningtable": "dining-table",
+    }
+    names |= {"pottedplant": "potted-plant"}
+    for number in range(n_sets + 2):
+        icon_set = f"set{number}"
+        licence = {"title": "MIT", "spdx": "MIT", "url": "https://example.org/licence"}
+        if number == n_sets:
+            licence = {"title": "GPL", "spdx": "GPL-3.0", "url": "https://example.org/licence"}
+        elif number == n_sets + 1:
+            licence = {"title": "MIT", "spdx": "MIT"}
+        about[icon_set] = {
+            "name": f"Set {number}",
+            "author": {"name": f"Author {number}"},
+            "license": licence,
+        }
+        icons = {}
+        for k, label in enumerate(VOC_CLASSES):
+            rng = np.random.default_rng((number, k, 1))
+            bars = "".join(
+                f'<rect x="{x}" y="{y}" width="6" height="6" fill="currentColor"/>'
+                for x, y in rng.permutation([(x, y) for x in (0, 6, 12, 18) for y in (0, 6, 12, 18)])[:7]
+            )
+            icons[f"{names.get(label, label)}-outline"] = {"body": bars}
+        if number == 0:
+            icons["bus-fill"] = icons["bus-outline"]
+        icons["no-class-has-this-name"] = {"body": "<path d='M0 0h24v24H0z'/>"}
+        (root / "json" / f"{icon_set}.json").write_text(
+            json.dumps({"prefix": icon_set, "width": 24, "height": 24, "icons": icons})
+        )
+    (root / "collections.json").write_text(json.dumps(about))

@@ -1,0 +1,1078 @@
+"""Pictures of different sizes: pictograms, own folders, tensors, Pascal VOC, Caltech-101, and the maker."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import hashlib
+import http.client
+import http.server
+import itertools
+import re
+import shutil
+import tarfile
+import threading
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torchvision.datasets import ImageFolder
+
+import make_pictograms
+from fake_voc import (
+    CALTECH_SIZES,
+    VOC_NAMES,
+    fake_caltech,
+    fake_caltech_zip,
+    fake_devkit,
+    fake_iconify,
+    fake_tars,
+)
+from l2lab.data import (
+    VOC_CLASSES,
+    PictureSet,
+    PictureSplit,
+    fetch_voc2007,
+    flatten,
+    hold_out_groups,
+    images,
+    letterbox,
+    load_caltech101,
+    load_folder,
+    load_pictograms20,
+    load_voc2007,
+    open_picture,
+    pad_batch,
+    size_buckets,
+    standardize,
+    voc,
+)
+
+PICTOGRAMS = Path(images.__file__).with_name("pictograms20")
+
+
+@pytest.fixture(scope="module")
+def pictograms():
+    return load_pictograms20()
+
+
+def noise(height, width, channels=3, seed=0):
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+def split(*pictures, labels=None, groups=None):
+    n = len(pictures)
+    return PictureSplit(
+        pictures,
+        np.zeros(n, np.int64) if labels is None else np.array(labels),
+        np.array([f"group {id(pictures)} {i}" for i in range(n)] if groups is None else groups),
+        tuple(f"file {i}" for i in range(n)),
+    )
+
+
+# ---- the pictograms ----------------------------------------------------------------------------------------
+
+TRAIN = [77, 62, 74, 67, 68, 65, 67, 57, 49, 40, 23, 57, 44, 58, 64, 34, 13, 57, 65, 72]
+TEST = [23, 22, 26, 33, 32, 35, 33, 30, 24, 20, 8, 33, 22, 28, 36, 12, 7, 25, 35, 28]
+
+
+def test_pictograms_have_the_counts_and_sizes_that_are_written_down(pictograms):
+    counts = pictograms.counts()
+    assert tuple(pictograms.splits) == ("train", "valid", "test")
+    assert (counts[:, 0] + counts[:, 1]).tolist() == TRAIN
+    assert counts[:, 2].tolist() == TEST
+    assert sum(TRAIN) == 1113
+    assert sum(TEST) == 512
+    sizes = np.concatenate([pictograms.sizes(key) for key in pictograms.splits])
+    assert len(np.unique(sizes, axis=0)) == 853
+    assert sizes.min(axis=0).tolist() == [10, 12]
+    assert sizes.max() == 128
+    modes = collections.Counter(p.mode for s in pictograms.splits.values() for p in s.pictures)
+    assert modes == {"L": 1281, "RGB": 344}
+    assert pictograms.classes == VOC_CLASSES == tuple(sorted(VOC_CLASSES))
+
+
+def test_every_picture_is_under_its_own_label(pictograms):
+    """The file names its class; the zip is read a second time, without our code."""
+    with zipfile.ZipFile(PICTOGRAMS / "pictograms20.zip") as archive:
+        for part in pictograms.splits.values():
+            for row in (0, len(part) // 2, len(part) - 1):
+                assert part.sources[row].split("/")[1] == VOC_CLASSES[part.labels[row]]
+                with archive.open(part.sources[row]) as file, Image.open(file) as picture:
+                    assert np.array_equal(picture.convert("RGB"), part.pictures[row].convert("RGB"))
+
+
+def test_no_family_is_in_two_splits_and_shares_are_as_asked(pictograms):
+    families = [set(part.groups.tolist()) for part in pictograms.splits.values()]
+    assert not any(a & b for a, b in itertools.combinations(families, 2))
+    assert len(families[2]) == 29
+    assert len(families[0]) + len(families[1]) == 58
+    with (PICTOGRAMS / "ATTRIBUTION.csv").open() as file:
+        rows = {row["set"]: row for row in csv.DictReader(file)}
+    for key, part in pictograms.splits.items():
+        for group, source in zip(part.groups, part.sources, strict=True):
+            row = rows[re.search(r"([^/]+)__", source)[1]]
+            assert row["family"] == group
+            assert (row["split"] == "test") == (key == "test")
+    counts = pictograms.counts()
+    assert (counts > 0).all()
+    assert np.abs(counts[:, 1] / np.array(TRAIN) - 0.2).max() < 0.08
+
+
+def test_pictograms_depend_on_their_arguments_alone(pictograms):
+    # Written down: a change here changes every stored result of the chapter.
+    assert pictograms.content_hash == "977be1336065162b"
+    other = load_pictograms20(seed=1)
+    assert other.content_hash != pictograms.content_hash
+    assert set(other["test"].groups) == set(pictograms["test"].groups)
+    larger = load_pictograms20(valid_fraction=0.4)
+    assert 0.35 < len(larger["valid"]) / 1113 < 0.45
+    for bad in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            load_pictograms20(valid_fraction=bad)
+
+
+def test_a_flipped_byte_or_a_missing_file_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(images.resources, "files", lambda package: tmp_path)
+    folder = tmp_path / "pictograms20"
+    with pytest.raises(FileNotFoundError, match=r"pictograms20\.zip is missing; install the package anew"):
+        load_pictograms20()
+    shutil.copytree(PICTOGRAMS, folder)
+    content = bytearray((folder / "pictograms20.zip").read_bytes())
+    content[700_000] ^= 1
+    (folder / "pictograms20.zip").write_bytes(content)
+    with pytest.raises(ValueError, match=r"pictograms20\.zip is damaged .* install the package anew"):
+        load_pictograms20()
+    (folder / "ATTRIBUTION.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"ATTRIBUTION\.csv is missing"):
+        load_pictograms20()
+
+
+def test_every_set_is_credited_and_every_licence_has_its_text():
+    with (PICTOGRAMS / "ATTRIBUTION.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with zipfile.ZipFile(PICTOGRAMS / "pictograms20.zip") as archive:
+        drawn = collections.Counter(re.search(r"([^/]+)__", name)[1] for name in archive.namelist())
+    assert {row["set"]: int(row["images"]) for row in rows} == drawn
+    for row in rows:
+        assert row["author"]
+        assert row["license_url"].startswith("http")
+        assert (PICTOGRAMS / f"LICENSE-{row['license']}.txt").exists(), row["license"]
+    lines = {"CC-BY-4.0": "Section 8 – Interpretation.", "CC-BY-3.0": "Attribution 3.0 Unported"}
+    for name, line in lines.items():
+        assert line in (PICTOGRAMS / f"LICENSE-{name}.txt").read_text("utf-8")
+
+
+# ---- sets of pictures --------------------------------------------------------------------------------------
+
+
+def test_a_picture_set_refuses_what_does_not_fit():
+    good = split(noise(3, 4), labels=[1])
+    with pytest.raises(ValueError, match="split 'train'"):
+        PictureSet("x", ("a", "b"), {"test": good})
+    with pytest.raises(ValueError, match="'test' is empty"):
+        PictureSet("x", ("a", "b"), {"train": good, "test": good.take(np.array([], int))})
+    with pytest.raises(ValueError, match="'train': labels must be integers from 0 to 0"):
+        PictureSet("x", ("a",), {"train": good})
+    with pytest.raises(ValueError, match=r"group 'me' is in the splits 'train' and 'test'"):
+        PictureSet("x", ("a",), {key: split(noise(3, 3), groups=["me"]) for key in ("train", "test")})
+    with pytest.raises(ValueError, match="1 pictures need 1 labels"):
+        replace(good, labels=np.array([1, 1]))
+    with pytest.raises(ValueError, match="labels must be integers"):
+        replace(good, labels=np.array([1.0]))
+    with pytest.raises(ValueError, match=r"no split 'validation'; there are \('train',\)"):
+        PictureSet("x", ("a", "b"), {"train": good})["validation"]
+
+
+def test_the_hash_sees_pixels_sizes_labels_groups_and_splits():
+    def hashed(picture, label=0, group="g", key="test"):
+        first = split(noise(2, 2), groups=["first"])
+        other = split(picture, labels=[label], groups=[group])
+        return PictureSet("x", ("a", "b"), {"train": first, key: other}).content_hash
+
+    base, changed = noise(4, 6), noise(4, 6)
+    changed.putpixel((5, 3), (0, 0, 0))
+    same_bytes = Image.frombytes("RGB", (4, 6), base.tobytes())
+    seen = [
+        *(hashed(base), hashed(changed), hashed(same_bytes)),
+        *(hashed(base, 1), hashed(base, group="h"), hashed(base, key="valid")),
+    ]
+    assert len(set(seen)) == len(seen)
+    assert hashed(base.copy()) == seen[0]
+
+
+def test_a_picture_set_tells_in_a_line_what_it_is(pictograms):
+    text = repr(pictograms)
+    for part in ("pictograms20", "20 classes", "10–128 × 12–128", "train 901", "valid 212", "test 512"):
+        assert part in text
+    assert pictograms.content_hash in text
+    assert "\n" not in text
+
+
+# ---- held out ----------------------------------------------------------------------------------------------
+
+
+def distance(labels, held, fraction):
+    return max(abs(held[labels == c].mean() - fraction) for c in np.unique(labels))
+
+
+@pytest.mark.parametrize("n_groups", [None, 3])
+def test_hold_out_groups_finds_what_trying_all_choices_finds(n_groups):
+    rng = np.random.default_rng(1)
+    labels, groups = rng.integers(0, 3, 60), rng.integers(0, 7, 60)
+    best = min(
+        distance(labels, np.isin(groups, chosen), 0.3)
+        for size in (range(1, 7) if n_groups is None else [n_groups])
+        for chosen in itertools.combinations(range(7), size)
+    )
+    held = hold_out_groups(labels, groups, 0.3, tries=2000, n_groups=n_groups)
+    assert distance(labels, held, 0.3) == pytest.approx(best)
+    assert not set(groups[held]) & set(groups[~held])
+    assert n_groups in (None, len(set(groups[held])))
+    again = hold_out_groups(labels, groups.astype(str), 0.3, tries=2000, n_groups=n_groups)
+    assert np.array_equal(held, again)
+
+
+def test_hold_out_groups_never_empties_a_class():
+    # 0.05 of two groups would be none at all.
+    labels, groups = np.array([0, 0, 1, 1]), np.array(["a", "b", "a", "b"])
+    assert hold_out_groups(labels, groups, 0.05).sum() == 2
+    with pytest.raises(ValueError, match="every class on both sides; give every class pictures of at least"):
+        hold_out_groups(np.array([0, 0, 1]), np.array(["a", "b", "c"]), 0.5)
+
+
+# ---- reading -----------------------------------------------------------------------------------------------
+
+
+def test_open_picture_names_the_file_that_cannot_be_read(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path}/none\.png: there is no such file"):
+        open_picture(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/text\.png cannot be read as a picture"):
+        open_picture(tmp_path / "text.png")
+    for kind in ("png", "jpg", "gif", "bmp"):
+        noise(40, 50).save(tmp_path / f"whole.{kind}")
+        content = (tmp_path / f"whole.{kind}").read_bytes()
+        (tmp_path / f"cut.{kind}").write_bytes(content[: len(content) // 2])
+        with pytest.raises(ValueError, match=rf"cut\.{kind} cannot be read as a picture"):
+            open_picture(tmp_path / f"cut.{kind}")
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 1500
+    )  # half as many as the picture has: a warning, no error
+    with pytest.raises(ValueError, match=r"whole\.png cannot be read as a picture: .*decompression bomb"):
+        open_picture(tmp_path / "whole.png")
+
+
+def test_open_picture_turns_what_the_camera_has_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # hold the camera upright: turn by 90 degrees to the right
+    picture = Image.new("RGB", (40, 20), "black")
+    picture.paste((255, 255, 255), (0, 0, 20, 20))  # the left half: on top after turning
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    opened = open_picture(tmp_path / "turned.jpg")
+    assert opened.size == (20, 40)
+    grey = np.asarray(opened.convert("L"))
+    assert grey[:18].min() > 200
+    assert grey[22:].max() < 50
+    with Image.open(tmp_path / "turned.jpg") as raw:  # tensors are upright, too
+        assert torch.equal(letterbox([raw], 40), letterbox([opened], 40))
+        assert pad_batch([raw])[0].shape == (1, 1, 40, 20)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16", "CMYK"])
+def test_size_cap_keeps_the_aspect_and_the_picture(tmp_path, mode):
+    grey = np.repeat([[0] * 100 + [255] * 100], 50, axis=0)  # left black, right white
+    picture = Image.fromarray(grey.astype(np.uint8))
+    if mode == "I;16":
+        picture = Image.fromarray((grey * 257).astype(np.uint16))
+    elif mode != "L":
+        picture = picture.convert("RGB").convert(mode)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    picture.save(path)
+    assert open_picture(path).size == open_picture(path, size_cap=200).size == (200, 50)
+    small = open_picture(path, size_cap=20)
+    assert small.size == (20, 5)
+    x = pad_batch([small])[0][0, 0]
+    assert x[:, :10].max() == 0
+    assert x[:, 10:].min() == 1
+
+
+def test_an_extreme_shape_keeps_a_pixel(tmp_path):
+    noise(1, 700).save(tmp_path / "line.png")
+    assert open_picture(tmp_path / "line.png", size_cap=20).size == (20, 1)
+
+
+# ---- own folders -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder of two classes: 5 and 3 training pictures, 2 and 1 test pictures."""
+    root = tmp_path / "mine"
+    number = itertools.count()
+    for part, counts in {"train": {"fish": 5, "moth": 3}, "test": {"fish": 2, "moth": 1}}.items():
+        for name, count in counts.items():
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                seed = next(number)
+                noise(20 + seed, 30, seed=seed).save(root / part / name / f"{i}.png")
+    return root
+
+
+def test_load_folder_reads_what_image_folder_reads(own):
+    hidden = own / "train" / "fish" / ".hidden"
+    hidden.mkdir()
+    noise(9, 9).save(hidden / "copy.png")  # as notebooks leave them in .ipynb_checkpoints
+    data = load_folder(own, valid_fraction=0.4)
+    assert data.counts().tolist() == [[3, 2, 2], [2, 1, 1]]
+    assert data.classes == ("fish", "moth")
+    assert data.name == "mine"
+    shutil.rmtree(hidden)
+    for part, keys in {"train": ("train", "valid"), "test": ("test",)}.items():
+        theirs = ImageFolder(own / part)
+        assert theirs.classes == list(data.classes)
+        wanted = {Path(path).relative_to(own).as_posix(): label for path, label in theirs.samples}
+        ours = {s: int(y) for key in keys for s, y in zip(data[key].sources, data[key].labels, strict=True)}
+        assert ours == wanted
+    for source, picture in zip(data["test"].sources, data["test"].pictures, strict=True):
+        assert np.array_equal(picture, Image.open(own / source))
+    assert load_folder(own, size_cap=10).sizes("test").max() == 10
+    swapped = load_folder(own, classes=["moth", "fish"])
+    assert swapped.counts()[:, 2].tolist() == [1, 2]
+    assert load_folder(own, classes=["moth"]).counts()[:, 2].tolist() == [1]
+
+
+def test_load_folder_takes_a_folder_of_validation_pictures(own):
+    shutil.copytree(own / "test", own / "valid")
+    data = load_folder(own)
+    assert data.counts().tolist() == [[5, 2, 2], [3, 1, 1]]
+    assert all(source.startswith("valid/") for source in data["valid"].sources)
+
+
+def test_load_folder_goes_on_without_unreadable_files_and_names_them_once(own):
+    (own / "train" / "fish" / "broken.jpg").write_text("no picture")
+    (own / "test" / "moth" / "notes.txt").write_text("bought in June")
+    with pytest.warns(UserWarning, match=r"2 files left out: .*broken\.jpg.*notes\.txt") as caught:
+        data = load_folder(own)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert data.counts().sum() == 11
+
+
+def test_load_folder_says_what_is_missing(own, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*main; .* holds mine"):
+        load_folder(tmp_path / "main")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*train.* holds fish, moth"):
+        load_folder(own / "train")
+    with pytest.raises(FileNotFoundError, match=r"train has no folder 'bird'; it holds fish, moth"):
+        load_folder(own, classes=["fish", "bird"])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        load_folder(own, valid_fraction=1.5)
+    (own / "train" / "bird").mkdir()
+    with pytest.raises(ValueError, match=r"bird holds no picture that can be read; it holds nothing"):
+        load_folder(own)
+    (own / "train" / "bird" / "IMG_1.heic").write_text("of a telephone")
+    with pytest.raises(ValueError, match=r"bird holds no picture that can be read; it holds IMG_1\.heic"):
+        load_folder(own)
+    noise(9, 9).save(own / "train" / "bird" / "0.png")
+    (own / "train" / "bird" / "IMG_1.heic").unlink()
+    with pytest.raises(FileNotFoundError, match=r"test has no folder 'bird'; it holds fish, moth"):
+        load_folder(own)
+    (own / "test" / "bird").mkdir()
+    noise(9, 9).save(own / "test" / "bird" / "0.png")
+    with pytest.raises(ValueError, match="single picture"):
+        load_folder(own)
+    (own / "test" / "bat").mkdir()
+    with pytest.raises(ValueError, match=r"test has folders of no training class: bat"):
+        load_folder(own)
+
+
+# ---- tensors -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 24, 100])
+def test_letterbox_is_pillow_s_contain_in_the_middle(pictograms, channels, size):
+    some = pictograms["test"].pictures[::40]
+    x = letterbox(some, size, channels)
+    assert x.shape == (len(some), channels, size, size)
+    assert x.dtype == torch.float32
+    for picture, got in zip(some, x, strict=True):
+        plain = picture.convert("L" if channels == 1 else "RGB")
+        method = Image.Resampling.BOX if max(picture.size) >= size else Image.Resampling.BICUBIC
+        inner = np.asarray(ImageOps.contain(plain, (size, size), method)).reshape(
+            -1, 1 if channels == 1 else 3
+        )
+        w, h = ImageOps.contain(plain, (size, size)).size
+        left, top = (size - w) // 2, (size - h) // 2
+        assert np.array_equal(
+            (got[:, top : top + h, left : left + w] * 255)
+            .round()
+            .numpy()
+            .transpose(1, 2, 0)
+            .reshape(h * w, -1),
+            inner,
+        )
+        rest = got.clone()
+        rest[:, top : top + h, left : left + w] = 1
+        assert (rest == 1).all()
+
+
+def test_letterbox_averages_blocks_and_keeps_the_aspect():
+    picture = noise(20, 40, channels=1)
+    x = letterbox([picture], 10, background="black")[0, 0] * 255
+    blocks = np.asarray(picture, float).reshape(5, 4, 10, 4).mean(axis=(1, 3))
+    assert np.abs(x[2:7].numpy() - blocks).max() < 1  # Pillow rounds twice, by rows and by columns
+    assert x[:2].max() == x[7:].max() == 0
+
+
+MODES = {
+    # mode, pixels -> wanted grey between 0 and 1, on a white background
+    "L": (np.array([[0, 255]], np.uint8), [0, 1]),
+    "I;16": (np.array([[0, 65535]], np.uint16), [0, 1]),
+    "I": (np.array([[-5, 32896]], np.int32), [0, 128 / 255]),
+    "LA": (np.array([[[0, 255], [0, 0]]], np.uint8), [0, 1]),
+    "RGBA": (np.array([[[255, 255, 255, 255], [0, 0, 0, 102]]], np.uint8), [1, 0.6]),
+    "CMYK": (np.array([[[0, 0, 0, 0], [0, 0, 0, 255]]], np.uint8), [1, 0]),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_modes_become_plain_pixels(mode, channels):
+    pixels, wanted = MODES[mode]
+    picture = Image.fromarray(pixels) if mode != "CMYK" else Image.frombytes("CMYK", (2, 1), pixels.tobytes())
+    assert picture.mode == mode
+    x, _ = pad_batch([picture], channels)
+    assert torch.allclose(x, torch.tensor(wanted, dtype=torch.float32).expand(1, channels, 1, 2), atol=2e-3)
+    before = picture.copy()
+    flatten(picture, channels)
+    assert before == picture
+
+
+def test_palettes_black_and_white_and_transparency():
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((1, 0), 1)
+    assert pad_batch([palette], 3)[0].flatten().tolist() == [1, 0, 0, 0, 0, 1]  # red, blue by channel
+    assert pad_batch([Image.new("1", (1, 1), 1)])[0].item() == 1
+    palette.info["transparency"] = 1
+    assert pad_batch([palette], 3)[0].flatten().tolist() == [1, 1, 0, 1, 0, 1]  # white behind the blue
+    clear = Image.new("RGBA", (3, 3), (0, 0, 0, 0))
+    assert letterbox([clear], 5, background="black").max() == 0
+    x = letterbox([clear], 5, 3, background=(255, 0, 51))
+    assert torch.allclose(x, torch.tensor([1, 0, 0.2]).view(1, 3, 1, 1).expand_as(x))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 999)])
+def test_tiny_and_extreme_shapes(shape):
+    picture = Image.new("L", shape, 0)
+    x = letterbox([picture], 8)
+    assert x.min() == 0  # the ink is still there
+    longest = max(shape)
+    inner = [max(1, round(side * 8 / longest)) for side in shape]
+    assert (x == 0).sum() == inner[0] * inner[1]
+
+
+def test_tensors_refuse_what_they_cannot_do():
+    grey = noise(4, 4, 1)
+    for make in (lambda p, **k: letterbox(p, 8, **k), pad_batch):
+        with pytest.raises(ValueError, match="at least one picture"):
+            make([])
+        with pytest.raises(ValueError, match="goes in a list"):
+            make(grey)
+        with pytest.raises(ValueError, match="channels must be 1"):
+            make([grey], channels=2)
+        with pytest.raises(ValueError, match="a PIL picture is needed, got ndarray"):
+            make([np.zeros((3, 3))])
+        with pytest.raises(ValueError, match="mode 'F' has no fixed white"):
+            make([Image.fromarray(np.zeros((3, 3), np.float32))])
+    with pytest.raises(ValueError, match="size must be a whole number of at least 1"):
+        letterbox([grey], 0)
+    with pytest.raises(ValueError, match="multiple must be"):
+        pad_batch([grey], multiple=0)
+    with pytest.raises(ValueError, match="unknown color"):
+        letterbox([grey], 8, background="whitish")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pad_batch_keeps_every_pixel_and_adds_zeros(channels):
+    shapes = [(5, 3), (2, 7), (1, 1)]
+    pictures = [noise(h, w, channels, seed=h) for h, w in shapes]
+    x, mask = pad_batch(pictures, channels, multiple=4)
+    assert x.shape == (3, channels, 8, 8)
+    assert mask.shape == (3, 1, 8, 8)
+    assert x.dtype == mask.dtype == torch.float32
+    for row, (h, w) in enumerate(shapes):
+        pixels = torch.from_numpy(np.array(pictures[row])).reshape(h, w, channels).permute(2, 0, 1)
+        assert torch.equal(x[row, :, :h, :w] * 255, pixels.float())
+        assert mask[row].sum() == mask[row, 0, :h, :w].sum() == h * w
+    assert (x * (1 - mask)).abs().max() == 0
+    assert pad_batch(pictures, channels)[0].shape == (3, channels, 5, 7)
+
+
+def test_standardize_uses_the_training_pictures_alone():
+    train, test = torch.rand(6, 3, 5, 5, generator=torch.Generator().manual_seed(0)), torch.ones(2, 3, 5, 5)
+    z, other = standardize(train, test)
+    assert torch.allclose(z.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-6)
+    assert torch.allclose(z.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+    for c in range(3):
+        assert other[0, c, 0, 0].item() == pytest.approx(
+            (1 - train[:, c].mean()) / train[:, c].std(correction=0)
+        )
+    inverted, white = standardize(train, test, invert=True)
+    assert torch.allclose(inverted, -z, atol=1e-5)
+    assert (white < inverted.amin(dim=(0, 2, 3), keepdim=True) + 1e-6).all()  # paper is the smallest value
+    with pytest.raises(ValueError, match="nothing to scale with"):
+        standardize(torch.full((3, 1, 4, 4), 0.3), train)
+
+
+def test_size_buckets_use_every_row_once_and_save_padding(pictograms):
+    sizes = pictograms.sizes("train")
+
+    def padded(batches):
+        return sum(sizes[rows].max(axis=0).prod() * len(rows) for rows in batches) / sizes.prod(axis=1).sum()
+
+    batches = size_buckets(sizes, 32, seed=0)
+    assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(len(sizes)))
+    assert sorted(map(len, batches), reverse=True)[:-1] == [32] * (len(sizes) // 32)
+    order = np.random.default_rng(0).permutation(len(sizes))
+    assert padded(batches) < 1.5 < 3 < padded(np.array_split(order, len(batches)))
+    again, other = size_buckets(sizes, 32, seed=0), size_buckets(sizes, 32, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert {frozenset(b.tolist()) for b in batches} != {frozenset(b.tolist()) for b in other}
+    # The batches are not in the order of their sizes.
+    longest = [sizes[rows].max() for rows in batches]
+    assert longest != sorted(longest)
+    for bad, message in ((np.zeros((3, 3)), "shape"), (np.zeros((0, 2)), "n > 0")):
+        with pytest.raises(ValueError, match=message):
+            size_buckets(bad, 4)
+    with pytest.raises(ValueError, match="batch_size"):
+        size_buckets(sizes, 0)
+
+
+# ---- Pascal VOC --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def devkit(tmp_path_factory):
+    """A small VOCdevkit and what is in it."""
+    root = tmp_path_factory.mktemp("devkit")
+    return root, fake_devkit(root)
+
+
+@pytest.fixture
+def own_devkit(devkit, tmp_path):
+    """A copy of it that a test may spoil."""
+    shutil.copytree(devkit[0], tmp_path / "voc2007")
+    return tmp_path / "voc2007", devkit[1]
+
+
+SMALL = {"min_side": 8, "download": False}
+
+
+def test_voc_gives_the_objects_that_are_annotated(own_devkit):
+    root, objects = own_devkit
+    data = load_voc2007(root, **SMALL)
+    assert data.classes == VOC_CLASSES
+    wanted = [o for o in objects if not o.difficult]
+    assert 0 < len(wanted) < len(objects)
+    for image_set, keys in {"trainval": ("train", "valid"), "test": ("test",)}.items():
+        ours = sorted(
+            (group, VOC_CLASSES[label])
+            for key in keys
+            for group, label in zip(data[key].groups.tolist(), data[key].labels, strict=True)
+        )
+        assert ours == sorted((o.photograph, o.name) for o in wanted if o.image_set == image_set)
+    counts = data.counts()
+    rows = [VOC_CLASSES.index(name) for name in VOC_NAMES]
+    assert (counts[rows] > 0).all()
+    assert counts.sum() == counts[rows].sum()
+    assert not set(data["train"].groups) & set(data["valid"].groups)
+    assert 0.1 < len(data["valid"]) / (len(data["valid"]) + len(data["train"])) < 0.4
+
+
+def test_voc_cuts_the_box_out_of_the_photograph(own_devkit):
+    root, objects = own_devkit
+    data = load_voc2007(root, pad=0.0, size_cap=1000, **SMALL)
+    tests = iter(o for o in objects if o.image_set == "test" and not o.difficult)
+    for o, crop in zip(tests, data["test"].pictures, strict=True):
+        photograph = np.asarray(Image.open(root / f"VOCdevkit/VOC2007/JPEGImages/{o.photograph}.jpg"))
+        xmin, ymin, xmax, ymax = o.box
+        assert np.array_equal(crop, photograph[ymin - 1 : ymax, xmin - 1 : xmax])
+    wide = load_voc2007(root, pad=0.2, size_cap=1000, **SMALL)
+    for o, picture, crop in zip(
+        (o for o in objects if o.image_set == "test" and not o.difficult),
+        wide["test"].pictures,
+        data["test"].pictures,
+        strict=True,
+    ):
+        photograph = Image.open(root / f"VOCdevkit/VOC2007/JPEGImages/{o.photograph}.jpg")
+        for axis in (0, 1):  # a fifth on both sides, as far as the photograph goes
+            low, high = o.box[axis] - 1, o.box[axis + 2]
+            margin = 0.2 * (high - low)
+            side = min(photograph.size[axis], high + margin) - max(0, low - margin)
+            assert picture.size[axis] == pytest.approx(side, abs=1)
+            assert picture.size[axis] >= crop.size[axis]
+
+
+def test_voc_options(own_devkit):
+    root, objects = own_devkit
+    everything = load_voc2007(root, **SMALL)
+    small = load_voc2007(root, size_cap=30, **SMALL)
+    sides = np.concatenate([small.sizes(key) for key in small.splits])
+    assert sides.max() == 30
+    assert len(sides) == everything.counts().sum()
+    large = load_voc2007(root, min_side=60, download=False)
+    wanted = sum(not o.difficult and min(o.box[2] - o.box[0], o.box[3] - o.box[1]) + 1 >= 60 for o in objects)
+    assert 0 < large.counts().sum() == wanted < everything.counts().sum()
+    capped = load_voc2007(root, max_per_class=2, **SMALL).counts()
+    assert (capped[:, 0] + capped[:, 1]).max() == capped[:, 2].max() == 2
+    other = load_voc2007(root, max_per_class=2, seed=1, **SMALL)
+    assert other.counts().sum() == capped.sum()
+    with pytest.raises(ValueError, match=r"no crop of trainval is left: .* min_side=500"):
+        load_voc2007(root, min_side=500, download=False)
+    for bad in ({"size_cap": 0}, {"min_side": 0}, {"pad": -1}, {"max_per_class": 0}, {"valid_fraction": 1}):
+        with pytest.raises(ValueError, match=next(iter(bad)) if "valid_fraction" not in bad else "share"):
+            load_voc2007(root, **SMALL | bad)
+
+
+def test_voc_is_read_from_the_cache_the_second_time(own_devkit):
+    root, _ = own_devkit
+    first = load_voc2007(root, **SMALL)
+    shutil.rmtree(root / "VOCdevkit")  # nothing else is needed any more
+    again = load_voc2007(root, **SMALL)
+    assert again.content_hash == first.content_hash
+    assert [s.sources for s in again.splits.values()] == [s.sources for s in first.splits.values()]
+    with pytest.raises(FileNotFoundError, match=r"is missing: Pascal VOC 2007 is not .* download=True"):
+        load_voc2007(root, seed=5, **SMALL)  # other crops, another file
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "text"])
+def test_a_damaged_cache_is_made_anew(own_devkit, damage):
+    root, _ = own_devkit
+    first = load_voc2007(root, **SMALL)
+    (cache,) = root.glob("*.npz")
+    content = bytearray(cache.read_bytes())
+    content[len(content) // 2] ^= 255
+    new = {"flip": content, "cut": content[: len(content) // 2], "text": b"no arrays"}[damage]
+    cache.write_bytes(new)
+    with pytest.warns(UserWarning, match=rf"{cache.name} is damaged and is made anew"):
+        again = load_voc2007(root, **SMALL)
+    assert again.content_hash == first.content_hash
+    assert load_voc2007(root, **SMALL).content_hash == first.content_hash  # and no warning
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(own_devkit, monkeypatch):
+    def full(*arguments, **arrays):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.warns(UserWarning, match=r"npz cannot be written.*No space left"):
+        data = load_voc2007(own_devkit[0], **SMALL)
+    assert data.counts().sum() > 0
+    assert not list(own_devkit[0].glob("*.tmp"))
+
+
+def test_photographs_and_boxes_that_cannot_be_read_are_left_out(own_devkit):
+    root, objects = own_devkit
+    base = root / "VOCdevkit" / "VOC2007"
+    content = (base / "JPEGImages" / "000003.jpg").read_bytes()
+    (base / "JPEGImages" / "000003.jpg").write_bytes(content[:400])
+    (base / "JPEGImages" / "000005.jpg").unlink()
+    (base / "Annotations" / "000014.xml").write_text("<annotation>")
+    with pytest.warns(
+        UserWarning, match=r"3 files left out: .*000003\.jpg.*000005\.jpg.*000014\.xml"
+    ) as caught:
+        data = load_voc2007(root, **SMALL)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    gone = {"000003", "000005", "000014"}
+    assert data.counts().sum() == sum(not o.difficult and o.photograph not in gone for o in objects)
+
+
+# ---- fetching ----------------------------------------------------------------------------------------------
+
+
+class _Mirror(http.server.BaseHTTPRequestHandler):
+    """Serve ``/<behaviour>/<file>`` from a folder, with Range, and write down what was asked for."""
+
+    def do_GET(self):
+        _, behaviour, name = self.path.split("/")
+        content = (self.server.folder / name).read_bytes()
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        self.server.asked.append((behaviour, name, start))
+        if behaviour == "gone":
+            self.send_error(404)
+            return
+        if behaviour == "firewall":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+            self.wfile.write(b"blocked")
+            return
+        if behaviour == "wrong":
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        if behaviour == "plain":
+            start = 0
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Type", "application/x-tar")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        # "breaks": a third of the file at a time
+        self.wfile.write(content[start : start + len(content) // 3 + 1 if behaviour == "breaks" else None])
+        if behaviour == "breaks":
+            self.close_connection = True
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def mirror(devkit, tmp_path, monkeypatch):
+    """A server with the tars of the fake devkit: `at` makes addresses, `asked` tells what was asked for."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    tars = {"trainval": "trainval.tar", "test": "test.tar"}
+    fake_tars(devkit[0], folder, tars)
+    monkeypatch.setattr(
+        voc,
+        "VOC_TARS",
+        {
+            key: voc._Archive(name, hashlib.md5((folder / name).read_bytes()).hexdigest(), 200_000)
+            for key, name in tars.items()
+        },
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Mirror)
+    server.daemon_threads = True
+    server.folder, server.asked = folder, []
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    server.at = lambda *names: tuple(f"http://127.0.0.1:{server.server_port}/{name}/" for name in names)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def complete(root):
+    base = root / "VOCdevkit" / "VOC2007"
+    return len(list((base / "JPEGImages").glob("*.jpg"))) == len(list((base / "Annotations").glob("*"))) == 16
+
+
+def test_fetch_brings_and_unpacks_both_tars_once(mirror, tmp_path, monkeypatch):
+    root = tmp_path / "new" / "voc"
+    assert fetch_voc2007(str(root), mirror.at("good")) == root
+    assert complete(root)
+    assert mirror.asked == [("good", "trainval.tar", 0), ("good", "test.tar", 0)]
+    assert not list(root.glob("*.part"))
+    monkeypatch.setattr(tarfile, "open", None)  # neither unpacked nor asked for again
+    fetch_voc2007(root, mirror.at("good"))
+    fetch_voc2007(root, *mirror.at("good"))
+    assert len(mirror.asked) == 2
+    assert load_voc2007(root, min_side=8).counts().sum() > 0
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(mirror, tmp_path):
+    whole = (mirror.folder / "trainval.tar").read_bytes()
+    half = len(whole) // 2
+    (tmp_path / "trainval.tar.part").write_bytes(whole[:half])
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert mirror.asked[0] == ("good", "trainval.tar", half)
+    assert complete(tmp_path)
+
+
+def test_a_complete_part_needs_no_byte_more(mirror, tmp_path):
+    shutil.copy(mirror.folder / "trainval.tar", tmp_path / "trainval.tar.part")
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert complete(tmp_path)
+
+
+def test_a_broken_part_is_fetched_from_the_start(mirror, tmp_path):
+    (tmp_path / "trainval.tar.part").write_bytes(b"x" * 1000)
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert mirror.asked[:2] == [("good", "trainval.tar", 1000), ("good", "trainval.tar", 0)]
+    assert complete(tmp_path)
+
+
+def test_a_server_without_ranges_sends_all_again(mirror, tmp_path):
+    (tmp_path / "trainval.tar.part").write_bytes(b"x" * 1000)
+    fetch_voc2007(tmp_path, mirror.at("plain"))
+    assert [name for _, name, _ in mirror.asked] == ["trainval.tar", "test.tar"]  # once each
+    assert complete(tmp_path)
+
+
+def test_a_connection_that_breaks_is_taken_up_again(mirror, tmp_path):
+    fetch_voc2007(tmp_path, mirror.at("breaks"))
+    assert [start > 0 for _, name, start in mirror.asked if name == "trainval.tar"] == [False, True, True]
+    assert complete(tmp_path)
+
+
+def test_the_next_mirror_is_tried(mirror, tmp_path):
+    fetch_voc2007(tmp_path, mirror.at("wrong", "gone", "firewall", "good"))
+    asked = [behaviour for behaviour, name, _ in mirror.asked if name == "test.tar"]
+    assert asked == ["wrong", "gone", "firewall", "good"]
+    assert complete(tmp_path)
+
+
+def test_a_page_of_a_firewall_does_not_destroy_what_has_arrived(mirror, tmp_path):
+    part = tmp_path / "trainval.tar.part"
+    part.write_bytes((mirror.folder / "trainval.tar").read_bytes()[:5000])
+    with pytest.raises(ConnectionError, match="sent a web page instead of the file"):
+        fetch_voc2007(tmp_path, mirror.at("firewall"))
+    assert part.stat().st_size == 5000
+
+
+def test_without_network_everything_is_explained_at_once(mirror, tmp_path):
+    with pytest.raises(ConnectionError) as caught:
+        fetch_voc2007(tmp_path, ("http://127.0.0.1:9/a", *mirror.at("gone", "wrong")), timeout=2)
+    text = str(caught.value)
+    for part in (
+        "Pascal VOC 2007 could not be fetched",
+        "http://127.0.0.1:9/a/trainval.tar: ",
+        "404",
+        "another MD5",
+        f"fetch trainval.tar with a browser and put it into {tmp_path}",
+    ):
+        assert part in text
+
+
+def test_tars_placed_by_hand_are_used_without_network(mirror, tmp_path):
+    for name in ("trainval.tar", "test.tar"):
+        shutil.copy(mirror.folder / name, tmp_path / name)
+    fetch_voc2007(tmp_path, mirrors=())
+    assert complete(tmp_path)
+    assert not mirror.asked
+
+
+def test_a_wrong_tar_placed_by_hand_is_named_and_replaced(mirror, tmp_path):
+    (tmp_path / "trainval.tar").write_bytes(b"half of it")
+    with pytest.raises(ConnectionError, match=r"trainval\.tar: this file has another MD5"):
+        fetch_voc2007(tmp_path, mirrors=())
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert complete(tmp_path)
+
+
+def test_ctrl_c_keeps_what_has_arrived(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(voc, "MIB", 1000)
+    chunks = itertools.count()
+    real = http.client.HTTPResponse.read
+
+    def read(self, amount=None):
+        if next(chunks) == 3:
+            raise KeyboardInterrupt
+        return real(self, amount)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPResponse, "read", read)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_voc2007(tmp_path, mirror.at("good"))
+    assert (tmp_path / "trainval.tar.part").stat().st_size == 3000
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert mirror.asked[1] == ("good", "trainval.tar", 3000)
+    assert complete(tmp_path)
+
+
+def test_interrupted_unpacking_starts_again(mirror, tmp_path, monkeypatch):
+    members = itertools.count()
+    real = tarfile.TarFile.extract
+
+    def extract(self, *arguments, **options):
+        if next(members) == 5:
+            raise KeyboardInterrupt
+        return real(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extract", extract)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_voc2007(tmp_path, mirror.at("good"))
+    assert not complete(tmp_path)
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert complete(tmp_path)
+
+
+def test_a_full_disk_is_noticed_before_the_download(mirror, tmp_path, monkeypatch):
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**12, 0, 799_999))
+    with pytest.raises(OSError, match=r"0\.0 GB free, and about 0\.0 GB are needed.*make room or choose"):
+        fetch_voc2007(tmp_path, mirror.at("good"))
+    assert not mirror.asked
+    (tmp_path / "test.tar.part").write_bytes(b"x")  # one byte less to fetch: now it fits
+    fetch_voc2007(tmp_path, mirror.at("good"))
+    assert complete(tmp_path)
+
+
+# ---- Caltech-101 -------------------------------------------------------------------------------------------
+
+
+def test_caltech_takes_the_largest_classes(tmp_path):
+    fake_caltech(tmp_path)
+    data = load_caltech101(tmp_path, n_classes=3, download=False)
+    assert data.classes == ("Faces", "airplanes", "bonsai")
+    assert data.counts().sum(axis=1).tolist() == [CALTECH_SIZES[name] for name in data.classes]
+    assert data.counts().tolist() == [[4, 2, 2], [6, 2, 2], [3, 1, 1]]
+    for part in data.splits.values():
+        for picture, label, source in zip(part.pictures, part.labels, part.sources, strict=True):
+            assert source.startswith(data.classes[label] + "/")
+            with Image.open(tmp_path / "caltech101" / "101_ObjectCategories" / source) as stored:
+                assert np.array_equal(picture, stored.convert("RGB"))
+    shutil.rmtree(tmp_path / "caltech101")
+    again = load_caltech101(tmp_path, n_classes=3, download=False)
+    assert (again.content_hash, again.classes) == (data.content_hash, data.classes)
+    with pytest.raises(FileNotFoundError, match=r"download=True, or put caltech-101\.zip into"):
+        load_caltech101(tmp_path, n_classes=3, download=False, seed=1)
+
+
+def test_caltech_refuses_more_classes_than_there_are(tmp_path):
+    fake_caltech(tmp_path)
+    with pytest.raises(ValueError, match=r"n_classes=5, but .* holds only 4 classes"):
+        load_caltech101(tmp_path, n_classes=5, download=False)
+
+
+def test_caltech_leaves_out_what_cannot_be_read(tmp_path):
+    fake_caltech(tmp_path)
+    (tmp_path / "caltech101" / "101_ObjectCategories" / "Faces" / "image_0002.jpg").write_text("no")
+    with pytest.warns(UserWarning, match=r"1 file left out: .*image_0002\.jpg"):
+        data = load_caltech101(tmp_path, n_classes=3, download=False)
+    assert data.counts().sum(axis=1).tolist() == [7, 10, 5]
+
+
+def test_caltech_is_fetched_and_unpacked(mirror, tmp_path, monkeypatch):
+    fake_caltech(tmp_path / "source")
+    path = mirror.folder / "caltech-101.zip"
+    fake_caltech_zip(tmp_path / "source", path)
+    archive = voc._Archive(path.name, hashlib.md5(path.read_bytes()).hexdigest(), 1000)
+    monkeypatch.setattr(voc, "CALTECH_ZIP", archive)
+    monkeypatch.setattr(voc, "CALTECH_MIRRORS", mirror.at("gone"))
+    with pytest.raises(ConnectionError, match=r"Caltech-101 could not be fetched(.|\n)*caltech101"):
+        load_caltech101(tmp_path / "caltech", n_classes=3)
+    monkeypatch.setattr(voc, "CALTECH_MIRRORS", mirror.at("good"))
+    data = load_caltech101(tmp_path / "caltech", n_classes=3)
+    assert data.counts().sum(axis=1).tolist() == [8, 10, 5]
+    assert not (tmp_path / "caltech" / "caltech101" / "unpacking").exists()
+    load_caltech101(tmp_path / "caltech", n_classes=2)  # unpacked already
+    assert len(mirror.asked) == 2
+
+
+# ---- the maker of the pictograms ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("bus", "bus"),
+        ("outline-bus-front-24", "bus-front"),
+        ("train-01", "train"),
+        ("airplane-bold-duotone", "airplane"),
+        ("twotone-directions-bike-sharp", "directions-bike"),
+        ("cat-outline-rounded-filled", "cat"),
+        ("bus-10", "bus-10"),  # a number that is no style
+        ("alt", "alt"),  # nothing would be left
+        ("tv-fill", "tv"),
+        ("x-fill", "x-fill"),  # a single letter says nothing
+    ],
+)
+def test_base_names(name, base):
+    assert make_pictograms.base_name(name) == base
+
+
+@pytest.mark.parametrize(
+    ("icon_set", "family"),
+    [
+        *(("fa", "fontawesome"), ("fa6-solid", "fontawesome"), ("fad", "fad"), ("famicons", "ionicons")),
+        *(("ic", "material"), ("icon-park-solid", "icon-park"), ("icons8", "icons8"), ("icomoon-free",) * 2),
+        *(("bx", "boxicons"), ("bxs", "boxicons"), ("bxl", "bxl"), ("fluent-emoji-flat", "fluent-emoji")),
+        *(("fluent", "fluent"), ("fluent-mdl2", "fluent"), ("ion", "ionicons"), ("la", "icons8")),
+        *(("mdi-light", "mdi"), ("memory", "mdi"), ("uil", "unicons"), ("uiw", "uiw"), ("feather", "lucide")),
+    ],
+)
+def test_families(icon_set, family):
+    assert make_pictograms.family_of(icon_set) == family
+
+
+def test_the_families_and_classes_of_the_committed_pictures_follow_from_the_rules():
+    with (PICTOGRAMS / "ATTRIBUTION.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert make_pictograms.family_of(row["set"]) == row["family"], row["set"]
+            assert row["license"] in make_pictograms.LICENCES
+    assert list(make_pictograms.RULES["names"]) == list(VOC_CLASSES)
+    with zipfile.ZipFile(PICTOGRAMS / "pictograms20.zip") as archive:
+        for file in archive.namelist():
+            _, label, rest = file.split("/")
+            icon_set, _, name = rest.removesuffix(".png").partition("__")
+            base = make_pictograms.base_name(name)
+            assert make_pictograms.class_by_name()[base] == label
+            family = make_pictograms.family_of(icon_set)
+            icon = make_pictograms.Icon(icon_set, name, label, base, family, (0, 0, 24, 24), "", False)
+            assert make_pictograms.is_wanted(icon), file
+
+
+def test_the_split_of_the_committed_pictures_is_the_one_that_is_found(pictograms):
+    """Family, class and part of every picture, in the order of the zip, from the files alone."""
+    with (PICTOGRAMS / "ATTRIBUTION.csv").open() as file:
+        families = {row["set"]: row["family"] for row in csv.DictReader(file)}
+    with zipfile.ZipFile(PICTOGRAMS / "pictograms20.zip") as archive:
+        names = [name.split("/") for name in archive.namelist()]
+    icons = [
+        make_pictograms.Icon(s, "", label, "", families[s], (0, 0, 24, 24), "", False)
+        for _, label, s in ((part, label, rest.partition("__")[0]) for part, label, rest in names)
+    ]
+    held_out = make_pictograms.split_families(icons)
+    assert held_out.tolist() == [part == "test" for part, _, _ in names]
+
+
+def test_sizes_follow_the_grid_and_stay_in_bounds():
+    def size(grid, name):
+        box = (0, 0, grid, grid)
+        return make_pictograms.pixel_size(make_pictograms.Icon("s", name, "", "", "", box, "", False))
+
+    sizes = {grid: {size(grid, str(i)) for i in range(60)} for grid in (8, 24, 512)}
+    assert sizes[24] == {24, 36, 48, 72, 96}
+    assert sizes[8] == {20, 22, 30, 45, 60}  # a grid below 15 counts as 15, a size below 20 as 20
+    assert sizes[512] == {48, 72, 96, 128}  # a grid above 48 counts as 48
+    assert size(24, "a") == size(24, "a")
+
+
+def test_crop_leaves_a_margin_and_sees_light_colours():
+    picture = Image.new("RGB", (30, 20), "white")
+    picture.paste((255, 255, 0), (10, 5, 16, 9))
+    cropped = make_pictograms.crop_to_ink(picture)
+    assert cropped.size == (8, 6)
+    assert cropped.getpixel((1, 1)) == (255, 255, 0)
+    assert cropped.getpixel((0, 0)) == (255, 255, 255)
+    assert make_pictograms.crop_to_ink(Image.new("RGB", (30, 20), "white")) is None
+
+
+def test_the_maker_says_what_it_needs(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        make_pictograms.main(["--iconify", str(tmp_path), "--out", str(tmp_path)])
+    assert "is not the npm package @iconify/json" in capsys.readouterr().err
+
+
+def test_the_maker_draws_a_small_package(tmp_path, capsys):
+    pytest.importorskip("resvg_py", reason="only the maker of the pictograms needs resvg-py")
+    fake_iconify(tmp_path / "package")
+    for out in ("one", "two"):
+        make_pictograms.main(["--iconify", str(tmp_path / "package"), "--out", str(tmp_path / out)])
+    assert "121 candidates, 120 pictures of 6 sets" in capsys.readouterr().out
+    for name in ("pictograms20.zip", "ATTRIBUTION.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with zipfile.ZipFile(tmp_path / "one" / "pictograms20.zip") as archive:
+        names = archive.namelist()
+        with archive.open(names[0]) as file:
+            assert min(Image.open(file).size) >= 10
+    parts = collections.defaultdict(set)
+    for name in names:
+        part, label, file = name.split("/")
+        assert label in VOC_CLASSES
+        parts[file.partition("__")[0]].add(part)
+    assert sum("/bus/set0__" in name for name in names) == 1  # it has the same drawing twice
+    assert set(parts) == {f"set{i}" for i in range(6)}  # neither the one that is not free nor without address
+    assert sorted(map(tuple, parts.values())) == [("test",)] * 2 + [("train",)] * 4

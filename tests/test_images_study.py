@@ -1,0 +1,187 @@
+"""The study of the image chapter on a few pictures, and the chapter itself on photographs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from fake_voc import fake_devkit
+from l2lab.data import PictureSet, load_pictograms20
+from l2lab.studies import images
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = images.Scale(2, epochs=1, gate_epochs=2, size_epochs=1, size_seeds=1, image_size=16)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Four pictures of each class in each split, or as many as there are."""
+    whole = load_pictograms20()
+    splits = {}
+    for key, split in whole.splits.items():
+        rows = [np.flatnonzero(split.labels == c)[: 2 if key == "train" else 1] for c in range(20)]
+        splits[key] = split.take(np.concatenate(rows))
+    return PictureSet("few", whole.classes, splits)
+
+
+@pytest.fixture(scope="module")
+def written(few, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "load_pictograms20", lambda: few)
+        patch.setattr(images, "RESULTS", folder)
+        # the real one flushes denormal numbers, in all tests that follow
+        patch.setattr(images.runtime, "setup", lambda: SimpleNamespace(device=torch.device("cpu")))
+        patch.setattr(images, "PROFILES", {"quick": dataclasses.replace(TINY, resnet=True)})
+        patch.setattr(images, "_resnet_or_reason", lambda pictures, seeds: f"not run, seeds {seeds}")
+        images.main("quick")
+    return json.loads((folder / "images-quick.json").read_text("utf-8"))
+
+
+def test_the_file_says_what_was_done(written, few):
+    assert written["data_hash"] == few.content_hash
+    assert written["seeds"] == [100, 101]
+    assert {"date", "machine", "torch", "device", "settings", "seconds"} <= set(written)
+    assert written["resnet"] == "not run, seeds [100, 101]"
+
+
+def test_every_setting_has_its_row(written):
+    keys = [(r["wrong"], r["augment"], r["seed"], r["lam"]) for r in written["sweep"]]
+    assert len(set(keys)) == len(keys) == 4 * 2 * len(images.LAMS)
+    assert len(written["learning_rates"]) == 2 * 3 * 3
+    assert {r["lam"] for r in written["gates"]} == set(images.GATE_LAMS)
+    assert [r["method"] for r in written["rivals"]] == ["unpruned", "gates", "magnitude", "random"] * 2
+    assert [r["method"] for r in written["sizes"]][1:4] == ["letterboxed", "padded", "padded, buckets"]
+    for row in written["sweep"]:
+        assert 0 <= row["test_accuracy"] <= 1
+        assert sum(n for n, *_ in row["bins"]) == 20
+        assert row["alive"]["pooled"] <= 288
+
+
+def test_pruning_keeps_the_outputs_and_rivals_have_equal_size(written):
+    assert max(r["difference"] for r in written["gates"]) < 1e-3
+    for seed in written["seeds"]:
+        rows = {r["method"]: r["parameters"] for r in written["rivals"] if r["seed"] == seed}
+        assert rows["magnitude"] <= rows["unpruned"]
+        # a channel of conv4 goes with its last feature, and which features go differs between the methods
+        assert abs(rows["magnitude"] - rows["gates"]) < 0.2 * rows["unpruned"]
+
+
+def test_histograms_hold_all_weights(written):
+    sizes = {name: np.array(h).sum(axis=1) for name, h in written["along_lam"]["histograms"].items()}
+    assert list(sizes) == ["conv1", "conv2", "conv3", "conv4", "fc1", "fc2"]
+    assert (sizes["fc1"] == 288 * 64).all()
+    assert np.shape(written["along_lam"]["filters"]) == (len(images.LAMS), 8, 3, 3)
+
+
+def test_lam_is_chosen_by_the_mean_over_seeds():
+    rows = [
+        {"lam": lam, "valid_loss": v}
+        for lam, pair in ((0, (3, 1)), (0.1, (1, 2)), (0.2, (9, 9)))
+        for v in pair
+    ]
+    assert images.choose_lam(rows) == 0.1
+    assert images.choose_lam(rows, tolerance=8) == 0.2
+    better = [
+        {"lam": lam, "valid_accuracy": a} for lam, a in ((0, 0.6), (0.1, 0.62), (0.2, 0.615), (0.3, 0.5))
+    ]
+    assert images.choose_lam(better, "valid_accuracy") == 0.1
+    assert images.choose_lam(better, "valid_accuracy", tolerance=0.01) == 0.2
+
+
+def test_wrong_labels_are_for_training_and_validation_only(few, monkeypatch):
+    seen = []
+    monkeypatch.setattr(images, "train_all", lambda models, X, y, lams, **options: seen.append(y) or models)
+    data = images.tensors(few, 16)
+    images.run_sweep(data, TINY, 0, 0.4, False, lams=[0.0])
+    assert int((seen[0] != data.y["train"]).sum()) == round(0.4 * len(seen[0]))
+
+
+def test_all_ways_of_feeding_show_the_same_pictures(few):
+    ways = images.feeders(few, 16)
+    n = len(few["train"])
+    for name, way in ways.items():
+        batches = way.order(n, 0)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(n)), name
+        pieces = way.batch(np.arange(5), "train")
+        assert sum(len(x) for x, _ in pieces) == 5
+    alone = [x for x, _ in ways["one by one"].batch(np.arange(5), "train")]
+    x, mask = ways["padded"].batch(np.arange(5), "train")[0]
+    for own, padded, m in zip(alone, x, mask, strict=True):
+        h, w = own.shape[2:]
+        assert torch.equal(own[0], padded[:, :h, :w])
+        assert int(m.sum()) == h * w
+        assert not padded[0][m[0] == 0].any()
+
+
+def test_resnet_is_trained_without_the_network(few):
+    rows = images.run_resnet(few, 0, lams=(0.0, 0.1), epochs=1, pretrained=False, image_size=32)
+    assert [r["lam"] for r in rows] == [0.0, 0.1]
+    assert rows[1]["conv_norm"] < rows[0]["conv_norm"]
+    assert 0 <= rows[0]["test_accuracy"] <= 1
+
+
+def test_missing_weights_are_a_sentence_and_no_crash(few, monkeypatch, capsys):
+    def offline(*arguments, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(images, "run_resnet", offline)
+    assert "no route to host" in images._resnet_or_reason(few, [0])
+    assert "could not be fetched" in capsys.readouterr().out
+
+
+def test_unknown_profile():
+    with pytest.raises(ValueError, match="quick"):
+        images.main("huge")
+
+
+# ---- the chapter on photographs ----------------------------------------------------------------------------
+
+SHORTER = {
+    'DATA = "pictograms"': 'DATA = "voc"',
+    "quick=[0.0, 0.003, 0.01, 0.03]": "quick=[0.0, 0.01]",
+    "quick=25": "quick=1",
+    "quick=60": "quick=1",
+}
+
+
+def test_the_chapter_runs_on_voc(tmp_path):
+    """Every code cell, on the loader that reads a devkit; only training is cut short."""
+    fake_devkit(tmp_path / "data" / "voc2007", n_trainval=18, n_test=8)
+    notebook = json.loads((ROOT / "book" / "06_images.ipynb").read_text("utf-8"))
+    cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code" and "%pip" not in c["source"]]
+    code = "\n\n".join("".join(cell) for cell in cells)
+    for old, new in SHORTER.items():
+        assert code.count(old) >= 1, old
+        code = code.replace(old, new)
+    script = tmp_path / "chapter.py"
+    script.write_text(
+        "from IPython.display import display\nimport matplotlib\nmatplotlib.use('agg')\n" + code, "utf-8"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script.name],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "book"), "OMP_NUM_THREADS": "1", "CI": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "PictureSet(voc2007: 20 classes" in done.stdout
