@@ -51,6 +51,14 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @pytest.fixture(autouse=True)
+def denormal_numbers_stay() -> Iterator[None]:
+    """Undo what `l2lab.runtime.setup` does to the whole process: later tests count on denormal numbers."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
 def no_shell_left_over() -> Iterator[None]:
     """Clear an IPython shell that a test has made: later ones would believe to run in a notebook."""
     yield

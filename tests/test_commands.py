@@ -510,12 +510,18 @@ def test_set_repository_changes_all_places_and_nothing_else(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     cell = new_code_cell(f'%pip install "git+{old}"  # not {old}-extra')
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "book" / "a.ipynb")
+    (tmp_path / "book" / "assignments").mkdir()
+    colab = "https://colab.research.google.com/github/{}/blob/main/x.ipynb"
+    link = new_code_cell("# " + colab.format(old.removeprefix("https://github.com/")))
+    nbformat.write(new_notebook(cells=[link]), tmp_path / "book" / "assignments" / "b.ipynb")
 
     set_repository.set_repository("https://github.com/Some-One/their.book.git", root=tmp_path)
     new = "https://github.com/Some-One/their.book"
     assert set_repository.home(tmp_path) == new
     source = nbformat.read(tmp_path / "book" / "a.ipynb", 4).cells[0].source
     assert source == f'%pip install "git+{new}"  # not {old}-extra'
+    link = nbformat.read(tmp_path / "book" / "assignments" / "b.ipynb", 4).cells[0].source
+    assert link == "# " + colab.format("Some-One/their.book")
     assert "https://some-one.github.io/their.book/" in (tmp_path / "README.md").read_text()
     for path in set_repository.places(tmp_path):
         assert f"{old}-extra" in path.read_text() or old not in path.read_text(), path.name

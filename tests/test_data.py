@@ -465,7 +465,7 @@ def test_friedman_is_scikit_learns_function():
         (data.friedman, {"sigma": np.nan}, "sigma"),
         (data.friedman, {"n_valid": 0}, "n_valid"),
     ],
-    ids=str,
+    ids=lambda v: getattr(v, "__name__", str(v)),
 )
 def test_bad_options_of_xor_and_friedman(make, options, message):
     with pytest.raises(ValueError, match=message):

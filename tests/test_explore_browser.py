@@ -695,6 +695,7 @@ class TestBudget:
             assert notes(opened, "f")[1] == good
             assert picture.inner_html() == drawn
             field.fill(before)
+            settle(opened)
             assert form.locator(".lx-wrong").inner_text() == ""
             assert field.get_attribute("aria-invalid") == "false"
             drawn = re.sub(r"lx-\w+-\d+", "", drawn)

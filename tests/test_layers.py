@@ -269,7 +269,9 @@ def ids(parameters):
 
 
 @pytest.mark.parametrize("make", [mlp, cnn, Everything])
-@pytest.mark.parametrize("penalize", ["weights", "all", lambda name, p: p.ndim > 1], ids=str)
+@pytest.mark.parametrize(
+    "penalize", ["weights", "all", lambda name, p: p.ndim > 1], ids=["weights", "all", "function"]
+)
 def test_param_groups_are_disjoint_and_complete(make, penalize):
     module = make()
     decayed, rest = param_groups(module, 0.02, penalize)

@@ -40,7 +40,11 @@ def documents() -> list[str]:
 
 
 DOCUMENTS = documents()
-CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
+CHAPTERS = [
+    name
+    for name in DOCUMENTS
+    if (ROOT / f"{name}.ipynb").exists() and "assignments" not in name  # they have no outputs
+]
 PAGES = [*(f"{name}.html" for name in DOCUMENTS), "search.html", "genindex.html"]
 
 

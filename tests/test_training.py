@@ -588,10 +588,10 @@ def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
     monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
-    call(progress=True, epochs=60)
+    call(progress=True, epochs=400)  # a bar is drawn every tenth of a second
     out, err = capfd.readouterr()
     assert out == ""
-    for text in ("training", "loss ", "penalty ", "‖w‖ ", "/300"):
+    for text in ("training", "loss ", "penalty ", "‖w‖ ", "/2000"):
         assert text in err
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from common import ROOT, say, stop
 
 CONFIG = "_config.yml"
+COLAB = "https://colab.research.google.com/github/"
 PLACES = (
     "pyproject.toml",
     "CITATION.cff",
@@ -22,6 +23,7 @@ PLACES = (
     ".github/**/*.yml",
     "book/*.md",
     "book/*.ipynb",
+    "book/assignments/**/*.ipynb",
 )
 ADDRESS = re.compile(r"https://github\.com/([A-Za-z0-9][\w.-]*)/([A-Za-z0-9_][\w.-]*?)(?:\.git)?/?")
 HOME = re.compile(r"(?m)^(repository:\s*\n(?:[ \t]+.*\n)*?[ \t]+url:\s*)(\S+)")
@@ -58,6 +60,9 @@ def clean(address: str) -> str:
 def replace(text: str, old: str, new: str) -> str:
     """Replace an address, but not a longer one that begins with it."""
     text = re.sub(rf"{re.escape(old)}(?![\w-])", new, text)
+    # colab.research.google.com/github/OWNER/NAME/…
+    colab = [address.replace("https://github.com/", COLAB) + "/" for address in (old, new)]
+    text = text.replace(*colab)
     # github.com/OWNER/NAME and OWNER.github.io/NAME/ always go together
     return text.replace(pages(old), pages(new))
 
