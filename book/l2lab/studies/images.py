@@ -63,6 +63,12 @@ WRONG = (0.2, 0.4)  # shares of wrong labels
 PIXEL_NOISE = (0.1, 0.2, 0.3)  # standard deviations; paper is 1, ink is 0
 # Gates need some settings of their own.
 GATE_LR, RAMP, TRUNK = 3.0, (0.3, 0.5), {"conv1.weight": 5e-4}
+# ... or do they? What is left out one at a time.
+WITHOUT: dict[str, dict[str, Any]] = {
+    "ramp": {"ramp": (0.0, 0.0)},
+    "gate_lr": {"gate_lr": 1.0},
+    "trunk": {"fixed": {"conv1.weight": 0.0}},
+}
 FINE_TUNING = {"epochs": 10, "lr": 0.01}
 BINS = 10
 HISTOGRAM = np.linspace(-0.8, 0.8, 62)
@@ -822,7 +828,7 @@ def main(profile: str = "quick") -> dict[str, Any]:
     for seed in seeds:
         row = next(r for r in result["gates"] if (r["seed"], r["lam"]) == (seed, gate_lam))
         result["rivals"] += run_rivals(data, scale, seed, children[seed][gate_lam], row["alive"], plain_lam)
-        for what, change in (("ramp", {"ramp": (0.0, 0.0)}), ("gate_lr", {"gate_lr": 1.0})):
+        for what, change in WITHOUT.items():
             new = run_gates(data, scale, seed, [gate_lam], **change)[0][0]
             result["without"].append({"without": what, **{k: v for k, v in new.items() if k != "strength"}})
         say(f"rivals, seed {seed}: {[(r['method'], r['tuned_accuracy']) for r in result['rivals'][-4:]]}")
