@@ -66,6 +66,7 @@ def test_every_setting_has_its_row(written):
     keys = [(r["wrong"], r["augment"], r["seed"], r["lam"]) for r in written["sweep"]]
     assert len(set(keys)) == len(keys) == 4 * 2 * len(images.LAMS)
     assert len(written["learning_rates"]) == 2 * 3 * 3
+    assert [r["lam"] for r in written["longer"]] == list(images.LONGER_LAMS)
     assert {r["lam"] for r in written["gates"]} == set(images.GATE_LAMS)
     assert [r["method"] for r in written["rivals"]] == ["unpruned", "gates", "magnitude", "random"] * 2
     assert [r["method"] for r in written["sizes"]][1:4] == ["letterboxed", "padded", "padded, buckets"]

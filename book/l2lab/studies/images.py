@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,8 @@ FIRST_SEED = 100
 LAMS = (0.0, 0.001, 0.003, 0.006, 0.01, 0.015, 0.02, 0.03)
 GATE_LAMS = (0.0, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008)
 LEARNING_RATES, FEW_LAMS = (0.003, 0.01, 0.03), (0.0, 0.003, 0.015)
+# What cannot die in one run for want of steps may die in a longer one.
+LONGER, LONGER_LAMS = 4, (0.006, 0.01, 0.015)
 WRONG = (0.2, 0.4)  # shares of wrong labels
 PIXEL_NOISE = (0.1, 0.2, 0.3)  # standard deviations; paper is 1, ink is 0
 # Gates need some settings of their own.
@@ -814,6 +816,13 @@ def main(profile: str = "quick") -> dict[str, Any]:
             say(f"sweep, wrong {wrong:.0%}, augment {augment}, seed {seed}: {accuracies}")
     result["learning_rates"] = [row for seed in seeds for row in run_learning_rates(data, scale, seed)]
     say("learning rates")
+    longer = replace(scale, epochs=LONGER * scale.epochs)
+    result["longer"] = [
+        row
+        for seed in seeds[: scale.size_seeds]
+        for row in run_sweep(data, longer, seed, 0.0, True, LONGER_LAMS)[0]
+    ]
+    say("longer training")
     clean = [row for row in result["sweep"] if row["augment"]]
     plain_lam = choose_lam(clean)
     result["gates"], children = [], {}
