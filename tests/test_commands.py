@@ -353,6 +353,28 @@ class TestExecute:
         ]
         assert outputs == ["error", "execute_result"]
 
+    def test_the_run_is_recorded_as_the_notebook_has_printed_it(self, notebook, tmp_path):
+        line = "device cuda:0 (A, B), torch 2.9.1+cu1, 12 threads, profile full, seed 0"
+        execute.execute(notebook(f"print('device of mine')\nprint({line!r})"))
+        execute.execute(notebook("1", name="other.ipynb"))
+        records = json.loads((tmp_path / execute.RECORD).read_text())
+        assert set(records) == {"nb.ipynb", "other.ipynb"}
+        printed = {"device": "cuda:0 (A, B)", "torch": "2.9.1+cu1", "threads": "12", "profile": "full"}
+        assert printed.items() <= records["nb.ipynb"].items()
+        assert "device" not in records["other.ipynb"]
+        (tmp_path / "nb.ipynb").unlink()
+        execute.execute(tmp_path / "other.ipynb")
+        assert set(json.loads((tmp_path / execute.RECORD).read_text())) == {"other.ipynb"}
+
+    def test_the_hash_is_of_the_code_alone(self, notebook):
+        path = notebook("a = 1", "b = 2")
+        before = json.loads(path.read_text())
+        after = json.loads(path.read_text())
+        after["cells"][0]["source"] = "# Another title"
+        assert execute.code_hash(before) == execute.code_hash(after)
+        after["cells"][1]["source"] = ["a = ", "2"]
+        assert execute.code_hash(before) != execute.code_hash(after)
+
     def test_a_name_that_is_not_there(self, tmp_path):
         result = run(sys.executable, TOOLS / "execute.py", tmp_path / "no.ipynb")
         assert result.returncode == 1

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import nbformat
 import pytest
@@ -299,3 +300,140 @@ def test_the_icon_script_is_taken_out_and_nothing_else(project):
         s for s in scripts if s not in icons
     ]
     assert not list((project.built / "html/_static/scripts").glob("fontawesome*"))
+
+
+GLOSSARY = """---
+orphan: true
+---
+
+# Words
+
+```{glossary}
+group lasso
+  The penalty $\\lambda\\sum_j\\lVert W_j\\rVert$, unlike the {term}`lasso`: {ref}`here`, {ref}`there`.
+
+lasso
+  Regression with an L1 penalty. See {ref}`here`.
+
+bias
+  The constant term.
+
+  A second paragraph.
+```
+"""
+
+
+class TestTerms:
+    """Links to the glossary that the text does not have to write."""
+
+    @pytest.fixture
+    def linked(self, project):
+        """Build a page of the given text beside a glossary; the links and the page."""
+
+        def build(text: str, **settings):
+            (project.source / "words.md").write_text(GLOSSARY)
+            cells = [new_markdown_cell(f"(here)=\n# Title\n\n(there)=\n## Bias\n\n{text}")]
+            page, _ = project.build(cells, extensions=[*SETTINGS["extensions"], "terms"], **settings)
+            return page.select(".term"), page
+
+        return build
+
+    def test_the_first_mention_is_a_link_with_the_explanation(self, linked):
+        (first,), _ = linked("We use the *lasso*. The lasso again.")
+        assert first.parent.name == "em"
+        assert first.a["href"] == "words.html#term-lasso"
+        tip = first.select_one("[role=tooltip]")
+        assert tip.text == "Regression with an L1 penalty."
+        assert tip["id"] == first.a["aria-describedby"]
+        assert first.a.text == "lasso"
+
+    def test_the_longest_term_wins_also_when_it_was_linked_before(self, linked):
+        links, _ = linked("A Group Lasso. Then the group lasso.\n\nA lasso $x$.")
+        assert [" ".join(link.a.text.split()) for link in links] == ["Group Lasso", "lasso"]
+
+    def test_an_explanation_keeps_its_mathematics_and_ends_before_its_references(self, linked):
+        (link,), _ = linked("The group lasso and $x$.")
+        tip = link.select_one(".term-tip")
+        assert tip.select_one(".math") is not None
+        assert tip.text.endswith("unlike the lasso.")
+        assert not tip.find("a"), "what a pointer cannot reach is no link"
+
+    def test_no_mathematics_comes_to_a_page_that_has_none(self, linked):
+        (link,), page = linked("The group lasso.")
+        assert not link.select(".term-tip")
+        assert "aria-describedby" not in link.a.attrs
+        assert not page.select("script[src*=mathjax]")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "`bias`",
+            "[a bias](words.md)",
+            "$bias$",
+            "### A bias",
+            "biased",
+            "un-bias",
+            "A nasty bias that is none.",
+        ],
+        ids=["code", "link", "math", "heading", "longer", "joined", "exception"],
+    )
+    def test_is_no_mention(self, linked, text):
+        links, _ = linked(text, term_exceptions=["nasty bias"])
+        assert not links
+
+    def test_an_exception_leaves_the_next_mention(self, linked):
+        (link,), _ = linked("A nasty bias, and then biases.", term_exceptions=["nasty bias"])
+        assert link.a.text == "biases"
+
+    def test_explanations_are_not_searched_and_escape_is_there(self, linked, project):
+        _, page = linked("We use the lasso.")
+        assert page.select("script[src*='terms.js'][defer]")
+        index = (project.built / "html/searchindex.js").read_text()
+        words = json.loads(index[index.index("(") + 1 : index.rindex(")")])
+        names = words["docnames"]
+        found = words["terms"]["regress"]
+        assert [names[k] for k in ([found] if isinstance(found, int) else found)] == ["words"]
+
+    def test_only_notebooks_have_them(self, linked, project):
+        linked("A bias.")
+        words = BeautifulSoup((project.built / "html/words.html").read_text(), "html.parser")
+        assert not words.select(".term")
+
+
+class TestStatus:
+    """How the book was made, from the records of the runs."""
+
+    RUN: ClassVar = {
+        "date": "2026-01-02",
+        "seconds": 61,
+        "python": "3.12.1",
+        "code": "0",
+        "torch": "2.9+cu1",
+        "threads": "1",
+    }
+    STUDY: ClassVar = {
+        "what": "a study",
+        "date": "2026-01-03",
+        "seeds": [1, 2],
+        "machine": "M",
+        "python": "3",
+        "torch": "2",
+    }
+
+    @pytest.fixture
+    def page(self, project):
+        results = project.source / "results"
+        results.mkdir()
+        (results / "execution.json").write_text(json.dumps({"index.ipynb": self.RUN}))
+        (results / "s.json").write_text(json.dumps(self.STUDY))
+        text = "# T\n\n```{execution-status}\n```\n\n```{stored-studies}\n```\n"
+        settings = {"extensions": [*SETTINGS["extensions"], "status"], "book_version": "1.2.3"}
+        page, _ = project.build([new_markdown_cell(text)], book_status_page="index", **settings)
+        return page
+
+    def test_tables_show_the_records_and_what_is_not_known(self, page):
+        rows = [[cell.text.strip() for cell in row.find_all("td")] for row in page.select("tbody tr")]
+        assert rows[0] == ["T", "2026-01-02", "61", "–", "–", "2.9"]
+        assert rows[1] == ["a study (s.json)", "2", "2026-01-03", "M", "2"]
+        assert page.select_one("tbody a")["href"] == "#"
+        assert len(page.select("table caption")) == 2

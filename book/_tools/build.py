@@ -24,7 +24,7 @@ TOOLS = (
     "sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinx-exercise",
     "numpydoc",
 )  # fmt: skip
-SKIPPED = {"__pycache__", ".ipynb_checkpoints", "results", "l2lab.egg-info"}
+SKIPPED = {"__pycache__", ".ipynb_checkpoints", "l2lab.egg-info"}
 
 
 def inputs() -> list[Path]:

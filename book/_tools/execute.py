@@ -8,6 +8,9 @@ For each notebook, in a fresh kernel with ``book/`` as working directory:
   to).  Inside the notebook the state would make GitHub show nothing; the Sphinx extension
   ``notebook_outputs`` puts it back.
 
+In ``results/execution.json`` it keeps for each notebook when and on what that was, and a hash of the code: so
+the book can say of its stored outputs which run they come from, and a test that no code was changed since.
+
 Widget models get ids that follow from the notebook's name and the order of display, so that two runs with the
 same outputs write the same bytes.  A cell that raises stops the tool with the cell shown, and the file stays
 as it was; a cell with the tag ``raises-exception`` may raise.
@@ -17,7 +20,10 @@ from __future__ import annotations
 
 import argparse
 import copy
+import datetime
+import hashlib
 import json
+import platform
 import re
 import time
 import uuid
@@ -37,6 +43,10 @@ REFERENCE = re.compile(r"IPY_MODEL_([0-9a-f-]{32,36})")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LINKS = ("LinkModel", "DirectionalLinkModel")
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "l2-book.widgets")
+RECORD = "results/execution.json"
+SETUP = re.compile(
+    r"^device (?P<device>.+), torch (?P<torch>\S+), (?P<threads>\d+) threads?, profile (?P<profile>\w+)", re.M
+)
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -188,6 +198,53 @@ def write(path: Path, notebook: nbformat.NotebookNode, state: dict[str, Any] | N
         sidecar.write_text(text + "\n", "utf-8")
 
 
+def code_hash(notebook: dict[str, Any]) -> str:
+    """Hash of the code cells: it changes when outputs may have to, and not with the text around them."""
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
+
+
+def describe_run(notebook: nbformat.NotebookNode, seconds: float) -> dict[str, Any]:
+    """What is kept of a run; device, torch, threads and profile as the notebook itself has printed them.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        The executed notebook.
+    seconds : float
+        How long it ran.
+
+    Returns
+    -------
+    dict
+        The record; without a line of ``l2lab.runtime.setup`` among the outputs, its four values are missing.
+    """
+    printed = "".join(
+        output.get("text", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "stream"
+    )
+    found = SETUP.search(printed)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(seconds),
+        "python": platform.python_version(),
+        "code": code_hash(notebook),
+        **(found.groupdict() if found else {}),
+    }
+
+
+def keep_record(path: Path, run: dict[str, Any]) -> None:
+    """Replace the record of one notebook; those of notebooks that are gone go."""
+    file = path.parent / RECORD
+    records = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    records = {name: old for name, old in records.items() if (path.parent / name).exists()} | {path.name: run}
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(records, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
 def failure(path: Path, notebook: nbformat.NotebookNode, error: CellExecutionError) -> str:
     """What a person needs who has to mend the cell: its number, its source and the end of the traceback."""
     # The run stops at the failing cell, so it is the last one with an error (earlier ones are allowed by
@@ -220,6 +277,7 @@ def execute(path: Path, *, timeout: int = 1800) -> None:
     """
     notebook = read(path)
     executed = copy.deepcopy(notebook)
+    began = time.monotonic()
     try:
         run(executed, path.parent, timeout=timeout)
     except CellExecutionError as error:
@@ -230,6 +288,7 @@ def execute(path: Path, *, timeout: int = 1800) -> None:
     state = split_widgets(executed, path.stem)
     nbformat.validate(executed)
     write(path, executed, state)
+    keep_record(path, describe_run(executed, time.monotonic() - began))
 
 
 def main() -> None:
