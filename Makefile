@@ -8,10 +8,11 @@ PROFILE ?= quick
 WORKERS ?= 2
 
 RUN := $(VENV)/bin/python
+SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test bench bench-select lint lock clean distclean python env env-test
+.PHONY: help book serve lab execute test test-site test-colab site-report dist bench bench-select lint linkcheck audit sbom lock clean distclean python env env-test env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -43,6 +44,35 @@ bench-select: env-test ## compare the feature selector with its rivals (PROFILE=
 lint: env-test ## check the style of the code
 	@$(RUN) -m ruff check .
 
+test-colab: env-test ## run all notebooks on Colab's package versions, with nothing but the notebook (first time: downloads torch)
+	@$(RUN) book/_tools/colab.py $(NB)
+
+site-report: env-test ## ask Lighthouse how fast and how accessible the pages are (needs Node.js and, once, the network)
+	@$(RUN) book/_tools/chromium.py
+	@$(RUN) book/_tools/build.py
+	@$(RUN) book/_tools/site_report.py
+
+dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
+	@$(RUN) book/_tools/chromium.py
+	@$(RUN) book/_tools/build.py
+	@$(RUN) book/_tools/export.py
+
+linkcheck: env ## follow the links that lead out of the book (needs the network)
+	@$(RUN) book/_tools/check_links.py
+
+audit: env-audit ## check the workflows, and look up known weaknesses of what .venv holds (needs the network)
+	@$(VENV)-audit/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(VENV)-audit/bin/zizmor --offline .github
+	@$(VENV)-audit/bin/python book/_tools/supply_chain.py audit --venv $(VENV)
+
+sbom: env-audit ## list what the book is made of, in _build/sbom.cdx.json (CycloneDX)
+	@$(VENV)-audit/bin/python book/_tools/supply_chain.py sbom --venv $(VENV)
+
+test-site: env-test ## build the pages and run the tests that look at them in a browser
+	@$(RUN) book/_tools/chromium.py
+	@$(RUN) book/_tools/build.py
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(SITE_TESTS)
+
 lock: env ## resolve requirements anew and write requirements.lock (then: make test)
 	@$(RUN) book/_tools/lock.py
 
@@ -51,7 +81,7 @@ clean: ## remove what was built, and caches
 	find book tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 distclean: clean ## also remove the environment
-	rm -rf $(VENV) book/l2lab.egg-info
+	rm -rf $(VENV) $(VENV)-* book/l2lab.egg-info
 
 python:
 	@$(PYTHON) -c '$(NEW_ENOUGH)'
@@ -61,3 +91,6 @@ env: python
 
 env-test: python
 	@$(PYTHON) book/_tools/install.py test --venv $(VENV)
+
+env-audit: env
+	@$(PYTHON) book/_tools/install.py audit --venv $(VENV)-audit

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -18,10 +21,12 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+import check_links
 import check_site
 import execute
 import install
 import set_repository
+import supply_chain
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "book" / "_tools"
@@ -109,16 +114,134 @@ def test_ci_runs_the_tests_and_can_be_started():
     assert re.search(r"(?m)^make test$", script.read_text())
 
 
-def test_workflows_are_yaml_with_least_rights():
-    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
-        workflow = yaml.safe_load(path.read_text())
-        assert workflow["permissions"] == {"contents": "read"}, path.name
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+# What a job may do beyond reading, and why: publish the pages, make a release, open an issue.
+RIGHTS = {
+    ("pages", "publish"): {"pages": "write", "id-token": "write"},
+    ("release", "publish"): {"contents": "write"},
+    ("weekly", "report"): {"issues": "write"},
+}
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+@each_workflow
+def test_workflows_have_least_rights_and_no_secrets(path):
+    text, workflow = path.read_text(), yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    for name, job in workflow["jobs"].items():
+        assert job.get("permissions") == RIGHTS.get((path.stem, name)), name
+        assert job["timeout-minutes"] <= 90
+        if "permissions" in job:
+            used = {step.get("uses", "").partition("@")[0] for step in job["steps"]}
+            assert "actions/checkout" not in used, "a job that may write runs no code of the book"
+
+
+@each_workflow
+def test_actions_are_pinned_by_hash_and_leave_no_token(path):
+    for line in path.read_text().splitlines():
+        if "uses:" in line:
+            assert re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+    for job in yaml.safe_load(path.read_text())["jobs"].values():
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+            # what an event brings could be a command: it comes through the environment
+            assert "${{" not in step.get("run", "")
+
+
+@each_workflow
+def test_workflows_call_targets_that_exist(path):
+    called = set(re.findall(r"\bmake ((?:[a-z-]+ ?)+)", path.read_text()))
+    assert {target for line in called for target in line.split()} <= targets()
+
+
+def test_the_old_book_stays_until_the_new_one_was_looked_at():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/pages.yml").read_text())["jobs"]
+    assert jobs["publish"]["needs"] == "build"
+    commands = [step.get("run", step.get("uses", "")) for step in jobs["build"]["steps"]]
+    last = next(k for k, command in enumerate(commands) if "upload-pages-artifact" in command)
+    assert "make test-site" in commands[:last]
+    assert any("set_repository.py" in command for command in commands[:last])
+
+
+def test_the_weekly_run_takes_the_newest_and_reports_what_fails():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/weekly.yml").read_text())["jobs"]
+    commands = [step.get("run", "") for step in jobs["newest"]["steps"]]
+    assert [c.split()[:2] for c in commands if c.startswith(("rm", "make"))][:2] == [
+        ["rm", "requirements.lock"],
+        ["make", "test"],
+    ]
+    assert set(jobs["report"]["needs"]) == set(jobs) - {"report"}
+    assert jobs["report"]["if"] == "failure()"
+
+
+def test_the_matrix_is_the_pythons_that_the_package_names():
     versions = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"][
         "matrix"
     ]
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
     supported = {c.rpartition(" ")[2] for c in classifiers if re.search(r":: 3\.\d+$", c)}
     assert set(versions["python"]) == supported
+
+
+# ---- links and supply chain --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def resolver():
+    """Something that knows one DOI, as doi.org does: it sends on those that exist."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(302 if self.path == "/10.1/known(1)" else 404)
+            self.send_header("Location", "http://localhost:9/never-asked")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_doi_that_the_resolver_does_not_know_is_found(resolver):
+    assert check_links.missing_dois(["10.1/known(1)", "10.1/unknown"], resolver) == ["10.1/unknown: 404"]
+
+
+def test_a_resolver_that_does_not_answer_is_a_finding():
+    (problem,) = check_links.missing_dois(["10.1/known"], "http://localhost:9/")
+    assert problem.startswith("10.1/known: no answer")
+
+
+def test_all_dois_of_the_bibliography_are_asked():
+    text = (ROOT / "book" / "references.bib").read_text("utf-8")
+    assert len(check_links.DOI.findall(text)) == len(re.findall(r"\bdoi\s*=", text)) > 0
+
+
+def test_the_bill_of_materials_has_the_packages_and_what_the_pages_load(monkeypatch, tmp_path):
+    def cyclonedx(command, **options):
+        out = command[command.index("--output-file") + 1]
+        Path(out).write_text(json.dumps({"bomFormat": "CycloneDX", "components": [{"name": "torch"}]}))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(supply_chain, "site_packages", lambda python: tmp_path)
+    monkeypatch.setattr(supply_chain.subprocess, "run", cyclonedx)
+    bill = supply_chain.write_sbom(Path(sys.executable), tmp_path / "new" / "bill.json")
+    assert bill == json.loads((tmp_path / "new" / "bill.json").read_text())
+    assert [component["name"] for component in bill["components"]] == ["torch", "mathjax"]
+    script = ROOT / "book/_offline/vendor/mathjax/tex-mml-chtml.js"
+    assert bill["components"][1]["hashes"][0]["content"] == hashlib.sha256(script.read_bytes()).hexdigest()
+    assert bill["components"][1]["version"] in script.read_text()
+
+
+def test_a_missing_environment_is_said(tmp_path):
+    with pytest.raises(SystemExit):
+        supply_chain.site_packages(tmp_path / "none" / "bin" / "python")
 
 
 # ---- install -----------------------------------------------------------------------------------------------

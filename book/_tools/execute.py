@@ -47,6 +47,7 @@ RECORD = "results/execution.json"
 SETUP = re.compile(
     r"^device (?P<device>.+), torch (?P<torch>\S+), (?P<threads>\d+) threads?, profile (?P<profile>\w+)", re.M
 )
+ADDRESS = re.compile(r"git\+https?://[^\"'\s]+")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -201,6 +202,7 @@ def write(path: Path, notebook: nbformat.NotebookNode, state: dict[str, Any] | N
 def code_hash(notebook: dict[str, Any]) -> str:
     """Hash of the code cells: it changes when outputs may have to, and not with the text around them."""
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code = [ADDRESS.sub("", source) for source in code]  # a fork has another, and the same outputs
     return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,11 @@ from pathlib import Path
 
 from common import ROOT, content_hash, say, stop
 
-REQUIREMENTS = {"book": ["requirements.txt"], "test": ["requirements.txt", "requirements-test.txt"]}
+REQUIREMENTS = {
+    "book": ["requirements.txt"],
+    "test": ["requirements.txt", "requirements-test.txt"],
+    "audit": ["requirements-audit.txt"],  # not the book: these programs look at its environment from outside
+}
 LOCK = "requirements.lock"
 OLDEST = (3, 11)
 
@@ -72,8 +76,9 @@ def install(group: str, venv: Path) -> None:
 
     Parameters
     ----------
-    group : {"book", "test"}
-        ``book`` is what reading, running and building need; ``test`` adds what the tests need.
+    group : {"book", "test", "audit"}
+        ``book`` is what reading, running and building need; ``test`` adds what the tests need; ``audit`` is
+        for an environment of its own.
     venv : pathlib.Path
         Folder of the environment; made if it is missing or broken.
     """
@@ -84,14 +89,14 @@ def install(group: str, venv: Path) -> None:
     uv = shutil.which("uv")
     if not works(python):
         make_venv(venv, uv)
-    arguments: list[str | Path] = ["--editable", "."]
+    arguments: list[str | Path] = [] if group == "audit" else ["--editable", "."]
     for name in REQUIREMENTS[group]:
         arguments += ["--requirement", name]
-    if (ROOT / LOCK).exists():
+    if (ROOT / LOCK).exists() and group != "audit":
         arguments += ["--constraint", LOCK]
     say(
         f"Installing {', '.join(REQUIREMENTS[group])} into {venv.name} "
-        "(the first time this takes minutes: torch is large) …"
+        + ("…" if group == "audit" else "(the first time this takes minutes: torch is large) …")
     )
     if uv:
         run(uv, "pip", "install", "--quiet", "--python", python, *arguments)
