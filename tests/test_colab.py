@@ -208,3 +208,30 @@ def test_the_checkout_stays_unknown_to_the_kernel(monkeypatch):
     env = colab.environment(Path(sys.executable))
     assert not {"PYTHONPATH", "L2LAB_PROFILE", "VIRTUAL_ENV"} & set(env)
     assert env["GIT_CONFIG_VALUE_0"] in first_cell()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.ipynb"], "absent.ipynb: there is no such notebook"),
+        (["--python", "python0.9"], "python0.9 does not run: install it, or name another"),
+    ],
+    ids=["notebook", "python"],
+)
+def test_what_cannot_be_run_is_named(arguments, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["colab.py", "--venv", str(tmp_path / "venv"), *arguments])
+    monkeypatch.setattr(colab, "uncommitted", lambda: "")
+    with pytest.raises(SystemExit):
+        colab.main()
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "venv").exists()
+
+
+def test_every_chapter_and_assignment_is_run():
+    jobs = colab.jobs()
+    copies = {path.stem for path, unsolved in jobs if unsolved}
+    solved = {path.stem for path, unsolved in jobs if not unsolved and path.parent.name == path.stem}
+    assert [path for path, _ in jobs][: len(chapters())] == chapters()
+    assert copies == solved
+    assert len(jobs) == len(chapters()) + 2 * len(copies)
+    assert ASSIGNMENT in copies

@@ -451,7 +451,8 @@ def main() -> None:
     for path in chosen or known:
         unsolved = known.get(path, False)
         report = run(path, python, unsolved=unsolved, timeout=arguments.timeout)
-        kind = "unsolved" if unsolved else "solved" if "source" in path.parts else "chapter"
+        solved = path.is_relative_to(BOOK / "assignments" / "source")
+        kind = "unsolved" if unsolved else "solved" if solved else "chapter"
         say(f"{report.name:<22} {kind:<9} {report.seconds:5.0f} s  {'; '.join(report.problems) or 'ok'}")
         if report.line:
             say(f"    {report.line}")
