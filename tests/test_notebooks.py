@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -201,34 +202,56 @@ def test_stored_widgets_are_the_current_ones(path):
 
 
 @each_notebook
-def test_the_first_code_cell_installs_on_colab_and_does_nothing_elsewhere(path, tmp_path):
+def test_the_first_code_cell_is_that_of_all_notebooks_and_not_shown(path):
     _, first = code_cells(path)[0]
+    assert first.source == code_cells(NOTEBOOKS[0])[0][1].source
+    assert first.metadata["tags"] == ["remove-cell"]
     assert not first.outputs
-    assert "google.colab" in first.source
-    script = (
-        "import sys, types, importlib.util\n"
-        "from IPython.core.interactiveshell import InteractiveShell\n"
-        "shell, calls = InteractiveShell.instance(), []\n"
-        "shell.register_magic_function(lambda line: calls.append(line), magic_name='pip')\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *a: None if name == 'l2lab' else find(name, *a)\n"
-        "for colab in (False, True):\n"
-        "    sys.modules.pop('google.colab', None)\n"
-        "    if colab: sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
-        "    calls.clear()\n"
-        f"    shell.run_cell({first.source!r}).raise_error()\n"
-        "    print(len(calls), *calls)\n"
-    )
+
+
+# Runs the cell three times: at home, on Colab without l2lab, on Colab with it. Prints what it said and did.
+FIRST_CELL_SCRIPT = """\
+import contextlib, importlib.util, io, json, sys, types
+from IPython.core.interactiveshell import InteractiveShell
+shell, did = InteractiveShell.instance(), []
+shell.register_magic_function(lambda line: did.append(line), magic_name="pip")
+colab = types.ModuleType("google.colab")
+colab.output = types.SimpleNamespace(enable_custom_widget_manager=lambda: did.append("widgets"))
+find = importlib.util.find_spec
+without_l2lab = lambda name, *rest: None if name == "l2lab" else find(name, *rest)
+for on_colab, finder in ((False, without_l2lab), (True, without_l2lab), (True, find)):
+    if on_colab:
+        sys.modules["google.colab"] = colab
+    importlib.util.find_spec = finder
+    did.clear()
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        shell.run_cell(sys.argv[1]).raise_error()
+    print(json.dumps([said.getvalue(), did]))
+"""
+
+
+def test_the_first_code_cell_prepares_colab_and_does_nothing_elsewhere(tmp_path):
+    _, first = code_cells(NOTEBOOKS[0])[0]
+    script = [sys.executable, "-c", FIRST_CELL_SCRIPT, first.source]
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60
+        script,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        env=os.environ | {"L2LAB_DEVICE": "cpu", "PYTHONPATH": str(ROOT / "book")},
     )
     assert done.returncode == 0, done.stderr
-    elsewhere, colab = done.stdout.splitlines()
-    assert elsewhere == "0"
-    assert colab.startswith("1 install")
-    assert "git+https://" in colab
-    assert "--no-deps" in colab, "without it, pip may replace what Colab ships"
-    assert not re.search(r"--upgrade|-U\b|==|--force", colab)
+    elsewhere, colab, again = map(json.loads, done.stdout.splitlines())
+    assert elsewhere == ["", []]
+    line, (install, widgets) = colab
+    assert install.startswith("install -q")
+    assert "git+https://" in install
+    assert "--no-deps" in install, "without it, pip may replace what Colab ships"
+    assert not re.search(r"--upgrade|-U\b|==|--force", install)
+    assert widgets == "widgets", "without its widget manager, Colab shows no explorer"
+    assert re.fullmatch(r"Python \d[^\n]* torch \d[^\n]* device cpu[^\n]*\n", line)
+    assert again == [line, ["widgets"]], "a second time nothing is installed"
 
 
 @each_notebook

@@ -92,6 +92,41 @@ def test_fallback_when_memory_is_full(hardware, monkeypatch):
         assert runtime.pick_device().type == "cpu"
 
 
+@pytest.mark.filterwarnings("error")
+def test_setup_without_gpu_memory_prints_one_line_and_no_warning(hardware, monkeypatch, capsys):
+    """What a reader sees: the reason on the line that is there anyway, nothing on standard error."""
+
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate more")
+
+    hardware(cuda=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "ones", full)
+        assert runtime.setup().device == torch.device("cpu")
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.count("\n") == 1
+    assert said.out.startswith("device cpu")
+    assert said.out.endswith("; cuda cannot be used, so the CPU is: CUDA out of memory.\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_versions_is_one_line_with_versions_and_device(hardware, monkeypatch):
+    line = runtime.versions()
+    assert "\n" not in line
+    for part in (f"Python {platform.python_version()}", f"torch {torch.__version__.split('+')[0]}", "numpy "):
+        assert part in line
+    assert line.endswith(f"device cpu ({platform.machine()})")
+    monkeypatch.setattr(runtime, "NAMED", ("numpy", "no-such-package"))
+    assert "no-such-package" not in runtime.versions()
+    hardware(cuda=True)
+    monkeypatch.setattr(runtime, "_why_unusable", lambda device: "out of memory")
+    assert runtime.versions().endswith("; cuda cannot be used, so the CPU is: out of memory")
+    monkeypatch.setenv("L2LAB_DEVICE", "gpu")
+    with pytest.raises(ValueError, match="'gpu' is not a device"):
+        runtime.versions()
+
+
 @pytest.mark.parametrize("name", ["gpu", "meta", "cpu:x"])
 def test_unknown_device(name, monkeypatch):
     monkeypatch.setenv("L2LAB_DEVICE", name)

@@ -10,6 +10,8 @@ Environment variables
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 import platform
 import random
@@ -22,9 +24,20 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Runtime", "choose", "pick_device", "processor_name", "profile", "seed_everything", "setup"]
+__all__ = [
+    "Runtime",
+    "choose",
+    "pick_device",
+    "processor_name",
+    "profile",
+    "seed_everything",
+    "setup",
+    "versions",
+]
 
 PROFILES = ("quick", "full")
+# What a report of an error should name, in this order.
+NAMED = ("l2lab", "torch", "numpy", "matplotlib", "ipywidgets", "anywidget")
 T = TypeVar("T")
 
 
@@ -146,6 +159,28 @@ def _why_unusable(device: torch.device) -> str | None:
     return None
 
 
+def _choose_device(prefer: str | torch.device | None = None) -> tuple[torch.device, str | None]:
+    """Do what :func:`pick_device` says; return the device and, in one line, why it is not the wanted one."""
+    wanted = prefer if prefer is not None else os.environ.get("L2LAB_DEVICE", "").strip() or None
+    if wanted is None:
+        if torch.cuda.is_available():
+            wanted = "cuda"
+        elif _mps_available():
+            wanted = "mps"
+        else:
+            return torch.device("cpu"), None
+    try:
+        device = torch.device(wanted)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        source = "prefer" if prefer is not None else "L2LAB_DEVICE"
+        raise ValueError(f"{source}={wanted!r} is not a device; use 'cpu', 'cuda', 'cuda:0' or 'mps'")
+    if device.type != "cpu" and (reason := _why_unusable(device)) is not None:
+        return torch.device("cpu"), f"{device} cannot be used, so the CPU is: {reason}"
+    return device, None
+
+
 def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     """Choose the device: CUDA, else MPS (Apple), else CPU.
 
@@ -168,24 +203,9 @@ def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     ValueError
         If the name is not a device of torch, or not one of cpu, cuda, mps.
     """
-    wanted = prefer if prefer is not None else os.environ.get("L2LAB_DEVICE", "").strip() or None
-    if wanted is None:
-        if torch.cuda.is_available():
-            wanted = "cuda"
-        elif _mps_available():
-            wanted = "mps"
-        else:
-            return torch.device("cpu")
-    try:
-        device = torch.device(wanted)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
-        source = "prefer" if prefer is not None else "L2LAB_DEVICE"
-        raise ValueError(f"{source}={wanted!r} is not a device; use 'cpu', 'cuda', 'cuda:0' or 'mps'")
-    if device.type != "cpu" and (reason := _why_unusable(device)) is not None:
-        warnings.warn(f"{device} cannot be used, so the CPU is: {reason}", RuntimeWarning, stacklevel=2)
-        return torch.device("cpu")
+    device, why_not = _choose_device(prefer)
+    if why_not:
+        warnings.warn(why_not, RuntimeWarning, stacklevel=2)
     return device
 
 
@@ -195,8 +215,34 @@ def _device_name(device: torch.device) -> str:
     return f"{device} ({platform.machine()})"
 
 
+def versions() -> str:
+    """Say in one line what runs here: versions and device, as a report of an error should begin.
+
+    Returns
+    -------
+    str
+        Python, those of the main libraries that are installed, and the device that :func:`setup` takes; if
+        that is not the wanted one, why.
+
+    Raises
+    ------
+    ValueError
+        If ``L2LAB_DEVICE`` is not valid.
+    """
+    device, why_not = _choose_device()
+    parts = [f"Python {platform.python_version()}"]
+    for name in NAMED:
+        # not there: l2lab as a folder of the search path, or a kernel without widgets
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            parts.append(f"{name} {importlib.metadata.version(name)}")
+    parts.append(f"device {_device_name(device)}")
+    return ", ".join(parts) + (f"; {why_not}" if why_not else "")
+
+
 def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtime:
     """Prepare torch for the book and print in one line what was chosen.
+
+    If there is a GPU that cannot be used, that line says so, and why.
 
     One thread is the default: the networks of this book are small, and two threads that wait for each other
     on a loaded machine are slower than one. Denormal numbers are flushed to zero: dying weights pass
@@ -226,7 +272,9 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     if deterministic:
         # cuBLAS reads this when it starts; without it, it may choose another algorithm in every run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    chosen = Runtime(pick_device(), profile(), seed, threads)
+    # a warning would add two lines; the reason stands at the end of the line that is printed anyway
+    device, why_not = _choose_device()
+    chosen = Runtime(device, profile(), seed, threads)
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # the BLAS of NumPy and SciPy, OpenMP of scikit-learn
     torch.set_flush_denormal(True)
@@ -237,5 +285,6 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     print(
         f"device {_device_name(chosen.device)}, torch {torch.__version__}, "
         f"{threads} thread{'s' * (threads > 1)}, profile {chosen.profile}, seed {seed}"
+        + (f"; {why_not}" if why_not else "")
     )
     return chosen

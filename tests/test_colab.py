@@ -1,0 +1,237 @@
+"""Colab, imitated: the first cell, every panel and an assignment with Colab's versions.
+
+The environment is the light one: ipywidgets 7, anywidget, IPython, ipykernel and Matplotlib are those of
+Colab, torch and the rest come from the environment of the tests. ``make test-colab`` runs all notebooks with
+all versions.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_notebook
+from packaging.requirements import Requirement
+
+import colab
+import kernels
+from common import chapters
+
+ROOT = Path(__file__).resolve().parents[1]
+ASSIGNMENT = "01_ridge_by_hand"
+
+IMPORTS = """\
+import importlib, pkgutil
+import l2lab
+for module in pkgutil.walk_packages(l2lab.__path__, "l2lab."):
+    if not module.name.rpartition(".")[2].startswith("_"):
+        importlib.import_module(module.name)
+import anywidget, ipywidgets, IPython
+print(anywidget.__version__, ipywidgets.__version__, IPython.__version__)"""
+DATA = """\
+import numpy as np
+from l2lab import explore
+lams = np.logspace(-3, 0, 4)
+flat = np.ones((4, 1))
+x = np.linspace(0, 1, 9)"""
+PANELS = {
+    "hist_panel": "[0, 1, 2], np.ones((4, 2), int)",
+    "curves_panel": "{'train': lams, 'test': 1 - lams}",
+    "paths_panel": "flat * [1, 2, 3]",
+    "bars_panel": "flat * [1, 2, 3]",
+    "fit_panel": "x, flat * x, np.c_[x, x]",
+    "field_panel": "np.full((4, 5, 5), 0.3), (0, 1, 0, 1)",
+    "geometry_panel": "np.eye(2), [1, 0.5]",
+    "heatmap_panel": "flat * [1, 2, 3], [1, 2, 4], title='map'",
+    "budget_panel": "",
+}
+EXPLORER = (
+    "explore.LambdaExplorer(lams, [explore.{}({})], name='t', alt='One panel of each kind, for a test.')"
+)
+LIVE = """\
+def compute(noise):
+    return np.logspace(-2, 0, 3), [explore.curves_panel({'test': np.full(3, noise)})]
+live = explore.LambdaExplorer(lams, [explore.curves_panel({'train': lams})], name='u', index=3,
+                              controls={'noise': [0.0, 0.5]}, compute=compute,
+                              alt='One curve, made anew by a choice.')
+seen, sent = [], []
+live.observe(lambda change: seen.append(change.new), names='lam')
+live.set_state({'index': 0})  # as the browser does
+live.set_state({'index': 3})
+live._send = lambda message, buffers=None: sent.append(sorted(message['state']) + message['buffer_paths'])
+live.set_state({'choice': {'noise': 0.5}})
+print(seen[:2] == [lams[0], lams[3]], live.error == '', live.index == 2)
+print(sent)"""
+
+
+def first_cell() -> str:
+    """The cell that every chapter begins with; ``test_notebooks`` sees to it that it is the same in all."""
+    notebook = nbformat.read(chapters()[0], 4)
+    return next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+
+
+def store(folder: Path, *sources: str) -> Path:
+    path = folder / "notebook.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The interpreter of the light environment; made once, kept beside the environment of the tests."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("an unpacked archive: on Colab l2lab is installed with git, and here is no commit")
+    with FileLock(ROOT / ".venv-colab-light.lock"):
+        try:
+            return colab.make_light_environment(ROOT / ".venv-colab-light")
+        except SystemExit:  # what pip said stands in the captured output
+            pytest.skip("Colab's versions could not be installed, which needs the network once")
+
+
+# ---- what is claimed about Colab ---------------------------------------------------------------------------
+
+
+def test_what_l2lab_needs_is_there_in_a_version_that_it_accepts():
+    """The first cell installs without dependencies: a bound that Colab does not meet shows only there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pins = colab.pins()
+    for need in map(Requirement, project["dependencies"]):
+        assert colab.normal(need.name) in pins, f"{need.name} is not on Colab"
+        assert need.specifier.contains(pins[colab.normal(need.name)]), need
+
+
+def test_every_version_is_exact_and_the_light_environment_takes_only_those():
+    pins = colab.pins()
+    assert all(pins.values())
+    assert set(colab.FRONT_END) <= set(pins)
+
+
+# ---- the light environment ---------------------------------------------------------------------------------
+
+
+def test_the_first_cell_installs_and_every_panel_is_shown(python, tmp_path):
+    shown = [EXPLORER.format(*panel) for panel in PANELS.items()]
+    report = colab.run(store(tmp_path, first_cell(), IMPORTS, DATA, *shown, LIVE), python)
+    assert report.problems == []
+    _, imports, _, *panels, live = report.notebook.cells
+    pins = colab.pins()
+    assert kernels.text(imports).split() == [pins["anywidget"], pins["ipywidgets"], pins["ipython"]]
+    for name, cell in zip(PANELS, panels, strict=True):
+        bundles = [output for output in cell.outputs if "data" in output]
+        assert len(bundles) == 1, name
+        assert {colab.VIEW, "image/png", "text/plain"} <= set(bundles[0].data), name
+        assert bundles[0].metadata["l2lab"]["role"] == "explorer"
+    works, sent = kernels.text(live).splitlines()
+    assert works == "True True True"
+    assert ast.literal_eval(sent) == [["busy"], ["index", "lams", "panels", ["blob"]], ["busy"]], (
+        "one message for all that belongs together, or the browser draws a mixture"
+    )
+
+
+def test_no_panel_is_forgotten():
+    from l2lab import explore
+
+    assert {name for name in explore.__all__ if name.endswith("_panel")} == set(PANELS)
+
+
+def test_an_assignment_needs_no_installation_and_its_solution_passes(python):
+    folder = ROOT / "book" / "assignments"
+    solved = colab.run(folder / "source" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", python)
+    assert solved.problems == []
+    unsolved = colab.run(folder / f"{ASSIGNMENT}.ipynb", python, unsolved=True)
+    assert unsolved.problems == []
+    assert any(kernels.error(cell) for cell in unsolved.notebook.cells if cell.cell_type == "code")
+
+
+def test_the_tests_of_explorers_and_figures_pass_with_colabs_versions_too(python):
+    # It looks at messages, which ipywidgets 7 sends only in a kernel: above they are looked at there.
+    needs_kernel = "tests/test_explore.py::TestLiveKernel::test_choice_retrains_and_keeps_lambda"
+    tests = ["tests/test_explore.py", "tests/test_plots.py", "--deselect", needs_kernel]
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-x", "-W", "ignore", "-p", "no:cacheprovider", *tests],
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "1 deselected" in done.stdout, "the test that is left out has another name now"
+
+
+# ---- would it be noticed? ----------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_is_reported(python, tmp_path):
+    first = "import sys\nprint('l2lab')\nprint('done')"
+    raising = "1 / 0"
+    report = colab.run(store(tmp_path, first, raising), python)
+    problems = "\n".join(report.problems)
+    for part in (
+        "cell 2 raised ZeroDivisionError",
+        "did not install l2lab",
+        "not from the environment",
+        "does not name versions and device: 'done'",
+        "run again, said",
+        "does not enable the custom widget manager",
+    ):
+        assert part in problems
+
+
+def test_changes_of_other_packages_and_open_questions_are_told_apart():
+    before = {"numpy==2.0.2", "pip==24.1.2"}
+    assert colab._changes(before, before | {"l2lab @ git+https://github.com/a/b@0"}, installs=True) == []
+    changed = colab._changes(before, {"numpy==2.1.0", "pip==24.1.2"}, installs=False)
+    assert changed == ["pip freeze: numpy==2.0.2 is gone", "pip freeze: numpy==2.1.0 is new"]
+
+    def cells(message):
+        cell = new_code_cell("f()", execution_count=1)
+        name, _, value = message.partition(": ")
+        cell.outputs = [nbformat.v4.new_output("error", ename=name, evalue=value, traceback=[])]
+        return [cell]
+
+    assert colab._errors(cells(colab.OPEN_QUESTION), unsolved=True) == []
+    assert colab._errors(cells(colab.OPEN_QUESTION), unsolved=False)
+    assert colab._errors(cells("ImportError: no module"), unsolved=True)
+
+
+def test_the_checkout_stays_unknown_to_the_kernel(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "book"))
+    monkeypatch.setenv("L2LAB_PROFILE", "full")
+    env = colab.environment(Path(sys.executable))
+    assert not {"PYTHONPATH", "L2LAB_PROFILE", "VIRTUAL_ENV"} & set(env)
+    assert env["GIT_CONFIG_VALUE_0"] in first_cell()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.ipynb"], "absent.ipynb: there is no such notebook"),
+        (["--python", "python0.9"], "python0.9 does not run: install it, or name another"),
+    ],
+    ids=["notebook", "python"],
+)
+def test_what_cannot_be_run_is_named(arguments, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["colab.py", "--venv", str(tmp_path / "venv"), *arguments])
+    monkeypatch.setattr(colab, "uncommitted", lambda: "")
+    with pytest.raises(SystemExit):
+        colab.main()
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "venv").exists()
+
+
+def test_every_chapter_and_assignment_is_run():
+    jobs = colab.jobs()
+    copies = {path.stem for path, unsolved in jobs if unsolved}
+    solved = {path.stem for path, unsolved in jobs if not unsolved and path.parent.name == path.stem}
+    assert [path for path, _ in jobs][: len(chapters())] == chapters()
+    assert copies == solved
+    assert len(jobs) == len(chapters()) + 2 * len(copies)
+    assert ASSIGNMENT in copies
