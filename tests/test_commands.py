@@ -431,6 +431,8 @@ def test_check_site_accepts_a_good_site(small_site):
     [
         ('src="a.js"', 'src="https://cdn.example.org/a.js"', "loads from another host"),
         ('src="a.js"', 'src="//cdn.example.org/a.js"', "loads from another host"),
+        ('src="a.js"', 'src="/a.js"', "loads from the top of the host"),
+        ('href="other.html#there"', 'href="/other.html"', "a link from the top of the host"),
         ('src="a.js"', 'src="missing.js"', "a file that is not there"),
         ('href="a.css"', 'href="https://fonts.example.org/a.css"', "loads from another host"),
         (

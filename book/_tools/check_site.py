@@ -167,8 +167,7 @@ class SiteCheck:
         path = unquote(urlsplit(address).path)
         if not path:
             return page
-        file = self.site / path.lstrip("/") if path.startswith("/") else page.parent / path
-        file = file.resolve()
+        file = (page.parent / path).resolve()
         return file / "index.html" if file.is_dir() else file
 
     def state(self, soup: BeautifulSoup) -> dict[str, Any]:
@@ -217,6 +216,8 @@ class SiteCheck:
         for element, address in loaded(soup):
             if is_foreign(address):
                 self.problem(page, f"<{element.name}> loads from another host: {address}")
+            elif address.startswith("/"):
+                self.problem(page, f"<{element.name}> loads from the top of the host: {address}")
             elif is_local(address) and not self.target(page, address).is_file():
                 self.problem(page, f"<{element.name}> loads a file that is not there: {address}")
         styles = [e.string or "" for e in soup.find_all("style")] + [
@@ -276,6 +277,9 @@ class SiteCheck:
         for element in soup.find_all("a", href=True):
             address = element["href"]
             if not is_local(address):
+                continue
+            if address.startswith("/"):
+                self.problem(page, f"a link from the top of the host, where the site need not be: {address}")
                 continue
             file, anchor = self.target(page, address), unquote(urlsplit(address).fragment)
             if not file.is_file():
