@@ -177,10 +177,10 @@ PRINTED = [export.Part("", (INTRO,)), export.Part("Rest", (NOTATION, ASSIGNMENT)
 
 
 @pytest.fixture(scope="module")
-def pdf(site: Path, tmp_path_factory) -> PdfReader:
+def pdf(browser, site: Path, tmp_path_factory) -> PdfReader:
     """Three pages of the book."""
     out = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    export.write_pdf(site, out, PRINTED, EDITION)
+    export.write_pdf(browser, site, out, PRINTED, EDITION)
     assert [path.name for path in out.parent.iterdir()] == ["book.pdf"]
     return PdfReader(out)
 

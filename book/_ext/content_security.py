@@ -31,6 +31,7 @@ from sphinx.errors import ExtensionError
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_tools"))  # after all others: it shadows nothing
 
 from check_site import STATE, pages_of, runs, script_hash
+from site_frame import BUILDERS
 
 # What is named nowhere here falls back on default-src; base-uri and form-action do not, so they are named.
 POLICY = {
@@ -108,7 +109,7 @@ def secure(page: str) -> str:
 
 def secure_pages(app: Sphinx, error: Exception | None) -> None:
     """Write the policy into all pages."""
-    if error or app.builder.format != "html":
+    if error or app.builder.name not in BUILDERS:
         return
     for path in pages_of(Path(app.outdir)):
         text = path.read_text("utf-8")

@@ -12,6 +12,7 @@ Both need the site (``make book``); the PDF needs what the tests need (``make te
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import html
 import os
@@ -34,7 +35,7 @@ import chromium
 from common import BOOK, BUILD, ROOT, SITE, say, stop
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 DIST = BUILD / "dist"
 NAME = "l2-book"
@@ -137,7 +138,7 @@ TO READ: unpack this archive and open index.html in a browser. No server and no 
 
 Pages opened as files have text, pictures, formulas, sliders, both themes and the search. One thing differs
 from the same pages on a server: the search lists titles without the sentences around the words, since
-browsers do not let a page opened as a file read others. (Tried with Chromium.)
+browsers do not let a page opened as a file read others. (Tried with Chromium and Firefox.)
 
 TO PUBLISH: copy the folder to any static host, at any address; nothing has to be set up. The links of
 404.html lead to the address for which this archive was made: $address
@@ -442,11 +443,32 @@ def finish_pdf(path: Path, edition: Edition, headings: list[str]) -> int:
     return pages
 
 
-def write_pdf(site: Path, out: Path, parts: list[Part], edition: Edition) -> int:
+@contextlib.contextmanager
+def started_browser() -> Iterator[Browser]:
+    """Start Chromium, or say what is missing."""
+    try:
+        import pikepdf  # noqa: F401
+        from playwright.sync_api import sync_playwright
+    except ImportError as missing:
+        stop(f"The PDF needs {missing.name}: pip install -r requirements-test.txt")
+    path = chromium.find()
+    if path is None:
+        stop("The PDF needs Chromium, and none was found: python book/_tools/chromium.py")
+    # As root (in a container) Chromium has no sandbox to offer.
+    arguments = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+def write_pdf(browser: Browser, site: Path, out: Path, parts: list[Part], edition: Edition) -> int:
     """Print pages of a site as one PDF.
 
     Parameters
     ----------
+    browser : playwright.sync_api.Browser
+        A Chromium.
     site : pathlib.Path
         Folder with the built HTML.
     out : pathlib.Path
@@ -461,25 +483,14 @@ def write_pdf(site: Path, out: Path, parts: list[Part], edition: Edition) -> int
     int
         The number of pages.
     """
-    try:
-        import pikepdf  # noqa: F401
-        from playwright.sync_api import sync_playwright
-    except ImportError as missing:
-        stop(f"The PDF needs {missing.name}: pip install -r requirements-test.txt")
-    browser_path = chromium.find()
-    if browser_path is None:
-        stop("The PDF needs Chromium, and none was found: python book/_tools/chromium.py")
     names = [name for part in parts for name in part.names]
     merger = Merger(site, names)
     out.parent.mkdir(parents=True, exist_ok=True)
     document = out.with_suffix(".print.html")
     document.write_text(merger.document(parts, edition), "utf-8")
-    # As root (in a container) Chromium has no sandbox to offer.
-    arguments = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
-        headings = print_document(browser.new_page(), document, out, [merger.key(name) for name in names])
-        browser.close()
+    page = browser.new_page()
+    headings = print_document(page, document, out, [merger.key(name) for name in names])
+    page.close()
     document.unlink()
     return finish_pdf(out, edition, headings)
 
@@ -496,7 +507,8 @@ def main() -> None:
         amount = f"{len(zipfile.ZipFile(out).namelist())} files"
     else:
         out = DIST / f"{NAME}-{edition.version}.pdf"
-        amount = f"{write_pdf(SITE, out, read_parts(), edition)} pages"
+        with started_browser() as browser:
+            amount = f"{write_pdf(browser, SITE, out, read_parts(), edition)} pages"
     size, seconds = out.stat().st_size / 1e6, time.monotonic() - began
     say(f"{out.relative_to(ROOT)}: {amount}, {size:.1f} MB ({seconds:.0f} s)")
 
