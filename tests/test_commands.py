@@ -532,7 +532,19 @@ def test_stored_outputs_are_compared_number_by_number(tmp_path):
 
 # ---- check_site --------------------------------------------------------------------------------------------
 
+HASH = check_site.script_hash("let a = 1;")
+
+NOTHING = "'none'"
+
+
+def policy(scripts: str) -> str:
+    return f"""<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {scripts};
+object-src 'none'; base-uri 'none'; form-action 'self'">"""
+
+
 GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>
+{policy(f"'self' {HASH} blob:")}
+<script>let a = 1;</script>
 <link rel="stylesheet" href="a.css"><link rel="canonical" href="https://example.org/x.html">
 <script src="a.js"></script></head><body>
 <a href="#here">in the page</a> <a href="other.html#there">elsewhere</a> <a href="https://example.org">far</a>
@@ -546,7 +558,7 @@ GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>
 def small_site(tmp_path):
     """A small site without a fault."""
     (tmp_path / "index.html").write_text(GOOD)
-    (tmp_path / "other.html").write_text('<h1 id="there">Other</h1>')
+    (tmp_path / "other.html").write_text(f"<head>{policy(NOTHING)}</head><h1 id='there'>Other</h1>")
     (tmp_path / "a.css").write_text("p { color: red; /* url(https://example.org/in-a-comment) */ }")
     (tmp_path / "a.js").write_text("1;")
     (tmp_path / "p.png").write_bytes(b"x" * 100)
@@ -564,6 +576,8 @@ def test_check_site_accepts_a_good_site(small_site):
     [
         ('src="a.js"', 'src="https://cdn.example.org/a.js"', "loads from another host"),
         ('src="a.js"', 'src="//cdn.example.org/a.js"', "loads from another host"),
+        ('src="a.js"', 'src="/a.js"', "loads from the top of the host"),
+        ('href="other.html#there"', 'href="/other.html"', "a link from the top of the host"),
         ('src="a.js"', 'src="missing.js"', "a file that is not there"),
         ('href="a.css"', 'href="https://fonts.example.org/a.css"', "loads from another host"),
         (
@@ -593,6 +607,23 @@ def test_check_site_accepts_a_good_site(small_site):
         ("other.html#there", "other.html#gone", "an anchor that is not there"),
         ("other.html#there", "gone.html", "a link leads nowhere"),
         ("#here", "#nobody:lam=0.03", "a link to an explorer that is not there"),
+        ("http-equiv", "name", "0 Content-Security-Policies"),
+        ("</head>", f"{policy(NOTHING)}</head>", "2 Content-Security-Policies"),
+        ("<title>", "<script src='a.js'></script><title>", "before all that it governs"),
+        ("default-src 'none'", "default-src 'self'", "must say: default-src 'none'"),
+        ("base-uri 'none'; ", "", "must say: base-uri 'none'"),
+        ("blob:", "blob: 'unsafe-inline'", "lets scripts in by 'unsafe-inline'"),
+        ("blob:", "blob: 'unsafe-eval'", "lets scripts in by 'unsafe-eval'"),
+        ("blob:", "blob: https://cdn.example.org", "lets scripts in by https://cdn.example.org"),
+        (
+            f'<script type="{STATE}">',
+            '<script type="application/json">',
+            "allows blob: on a page without widgets",
+        ),
+        ("let a = 1;", "let a = 2;", "an inline script without its hash in the policy: let a = 2;"),
+        ("<script>let a = 1;</script>", "", "a hash of no script of the page"),
+        ("<h1", '<h1 onclick="go()"', "<h1> has a handler in an attribute: onclick"),
+        ('href="https://example.org"', 'href="javascript:go()"', "a script as its address: javascript:go()"),
         ("<h1", "<p>saved in /home/somebody/book</p><h1", "a path of the building machine"),
     ],
 )

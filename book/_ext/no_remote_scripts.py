@@ -12,6 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 MARKS = ("thebe", "THEBE_JS_URL")
+CONFIGURATION = ("x-thebe-config", "<script>kernelName =")
 
 
 def is_thebe(script: Any) -> bool:
@@ -32,9 +33,9 @@ def drop_thebe(
 
 
 def drop_configuration(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Remove the block with which thebe would ask for a kernel (it names an example repository)."""
+    """Remove the blocks in which thebe would find its kernel (one names an example repository)."""
     for block in list(doctree.findall(nodes.raw)):
-        if "x-thebe-config" in block.astext():
+        if any(mark in block.astext() for mark in CONFIGURATION):
             block.parent.remove(block)
 
 
