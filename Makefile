@@ -6,9 +6,10 @@ NB ?=
 PYTEST ?=
 PROFILE ?= quick
 WORKERS ?= 2
+COLAB_PYTHON ?= python3.12
 
 RUN := $(VENV)/bin/python
-SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py)
+SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py accessibility.py content_security.py offline.py)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
@@ -44,8 +45,8 @@ bench-select: env-test ## compare the feature selector with its rivals (PROFILE=
 lint: env-test ## check the style of the code
 	@$(RUN) -m ruff check .
 
-test-colab: env-test ## run all notebooks on Colab's package versions, with nothing but the notebook (first time: downloads torch)
-	@$(RUN) book/_tools/colab.py $(NB)
+test-colab: env ## run all notebooks as Colab would, with its versions (5 GB; COLAB_PYTHON=python3.12; NB=book/x.ipynb: one)
+	@$(RUN) book/_tools/colab.py --python $(COLAB_PYTHON) $(NB)
 
 site-report: env-test ## ask Lighthouse how fast and how accessible the pages are (needs Node.js and, once, the network)
 	@$(RUN) book/_tools/chromium.py
@@ -55,18 +56,19 @@ site-report: env-test ## ask Lighthouse how fast and how accessible the pages ar
 dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
-	@$(RUN) book/_tools/export.py
+	@$(RUN) book/_tools/export.py zip
+	@$(RUN) book/_tools/export.py pdf
 
 linkcheck: env ## follow the links that lead out of the book (needs the network)
 	@$(RUN) book/_tools/check_links.py
 
 audit: env-audit ## check the workflows, and look up known weaknesses of what .venv holds (needs the network)
-	@$(VENV)-audit/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(VENV)-audit/bin/zizmor --offline .github
-	@$(VENV)-audit/bin/python book/_tools/supply_chain.py audit --venv $(VENV)
+	@.venv-audit/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv-audit/bin/zizmor --offline .github
+	@.venv-audit/bin/python book/_tools/supply_chain.py audit --venv $(VENV)
 
 sbom: env-audit ## list what the book is made of, in _build/sbom.cdx.json (CycloneDX)
-	@$(VENV)-audit/bin/python book/_tools/supply_chain.py sbom --venv $(VENV)
+	@.venv-audit/bin/python book/_tools/supply_chain.py sbom --venv $(VENV)
 
 test-site: env-test ## build the pages and run the tests that look at them in a browser
 	@$(RUN) book/_tools/chromium.py
@@ -81,7 +83,7 @@ clean: ## remove what was built, and caches
 	find book tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 distclean: clean ## also remove the environment
-	rm -rf $(VENV) $(VENV)-* book/l2lab.egg-info
+	rm -rf $(VENV) .venv-* book/l2lab.egg-info
 
 python:
 	@$(PYTHON) -c '$(NEW_ENOUGH)'
@@ -93,4 +95,4 @@ env-test: python
 	@$(PYTHON) book/_tools/install.py test --venv $(VENV)
 
 env-audit: env
-	@$(PYTHON) book/_tools/install.py audit --venv $(VENV)-audit
+	@$(PYTHON) book/_tools/install.py audit --venv .venv-audit
