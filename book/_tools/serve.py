@@ -1,12 +1,29 @@
-"""Serve the built book on this machine: ``python book/_tools/serve.py``."""
+"""Serve the built book on this machine: ``python book/_tools/serve.py``.
+
+Texts travel compressed and connections stay open, as on GitHub Pages, so that what a browser measures here
+(``make site-report``) says something about the published book.
+"""
 
 from __future__ import annotations
 
 import argparse
 import functools
+import gzip
 import http.server
+import io
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from common import SITE, say, stop
+
+COMPRESSIBLE = {".css", ".html", ".ipynb", ".js", ".json", ".map", ".svg", ".txt", ".xml"}
+
+
+@functools.lru_cache(maxsize=512)
+def compressed(file: Path, changed: int) -> bytes:
+    """Return the content of a file, compressed; `changed` is its time, so that a new content counts."""
+    return gzip.compress(file.read_bytes(), 6)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -15,9 +32,31 @@ class Server(http.server.ThreadingHTTPServer):
     allow_reuse_address = False
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about a browser that closes its connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files only, nothing kept by the browser (a rebuilt page is seen at once), no log."""
+
+    protocol_version = "HTTP/1.1"
+
+    def send_head(self) -> BinaryIO | None:
+        """Answer with the compressed text if the browser takes it, else with the file as it is."""
+        file = Path(self.translate_path(self.path))
+        takes = "gzip" in self.headers.get("Accept-Encoding", "")
+        if not (takes and file.suffix in COMPRESSIBLE and file.is_file()):
+            return super().send_head()
+        body = compressed(file, file.stat().st_mtime_ns)
+        self.send_response(http.HTTPStatus.OK)
+        self.send_header("Content-Type", self.guess_type(file))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Vary", "Accept-Encoding")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return io.BytesIO(body)
 
     def end_headers(self) -> None:
         """Forbid caching."""
@@ -28,9 +67,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing for each request."""
 
 
-def free_server(port: int) -> Server:
-    """Bind the given port, or the next free one, or any."""
-    handler = functools.partial(Handler, directory=str(SITE))
+def free_server(port: int, folder: Path = SITE) -> Server:
+    """Bind the given port, or the next free one, or any, and serve a folder there."""
+    handler = functools.partial(Handler, directory=str(folder))
     for candidate in range(port, port + 20):
         try:
             return Server(("127.0.0.1", candidate), handler)

@@ -92,11 +92,17 @@
         console.error("[widgets-offline] the picture stays:", error);
       }
     }
-    Promise.all([...script("view")].map(show)).then(() => {
+    (async () => {
+      for (const tag of script("view")) {
+        await show(tag);
+        await new Promise((ok) => setTimeout(ok)); // between two widgets the page answers to the reader
+      }
       if (foreign.length) console.warn(`[widgets-offline] ${foreign.length} view(s) without a stored anywidget keep their picture: ${foreign.join(", ")}`);
-    });
+    })();
   }
-  // "interactive": the page is parsed; DOMContentLoaded would also wait for MathJax and the theme's icons
-  if (document.readyState === "loading") document.addEventListener("readystatechange", start, { once: true });
-  else start();
+  // "interactive": the page is parsed; DOMContentLoaded would also wait for MathJax. On the book's pages the text is
+  // painted first (first-paint.js).
+  const begin = () => Promise.resolve(window.firstPaint).then(start);
+  if (document.readyState === "loading") document.addEventListener("readystatechange", begin, { once: true });
+  else begin();
 })();
