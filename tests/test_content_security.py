@@ -91,12 +91,11 @@ def project(tmp_path: Path) -> Project:
 
 
 class TestExtension:
-    EXTENSIONS = (*SETTINGS["extensions"], "sphinx_book_theme", "content_security")
+    EXTENSIONS = (*SETTINGS["extensions"], "sphinx_book_theme", "light_pages", "content_security")
 
     def build(self, project, **options):
         (project.source / "_static").mkdir(exist_ok=True)
-        (project.source / "_static" / "site.js").write_text("1;")
-        for name in ("mathjax.js", "loader.js"):
+        for name in ("site.js", "first-paint.js", "mathjax.js", "loader.js"):
             (project.source / "_static" / name).write_text("1;")
         cells = [new_markdown_cell("# T")]
         options = {"html_theme": "sphinx_book_theme", "html_static_path": ["_static"], **options}

@@ -51,16 +51,6 @@ SOURCE = re.compile(r"\bsrc\s*=", re.IGNORECASE)
 # The character set has to stand within the first kilobyte; the policy must stand before all that it governs.
 HEAD = re.compile(r"<head[^>]*>(?:\s*<meta charset=[^>]*>)?", re.IGNORECASE)
 HANDLER = re.compile(r'(<button) onclick="(?:window\.print|toggleFullScreen)\(\)"')
-UNUSED = "DOCUMENTATION_OPTIONS.pagename"  # for the theme's menu of versions, which the book has not
-
-
-def drop_page_name(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
-) -> None:
-    """Remove the one inline script that differs from page to page; nothing reads what it sets."""
-    scripts = context.get("script_files", [])
-    for script in [s for s in scripts if UNUSED in (getattr(s, "attributes", {}).get("body") or "")]:
-        scripts.remove(script)
 
 
 def inline_scripts(page: str) -> Iterator[tuple[str, str]]:
@@ -124,6 +114,5 @@ def secure_pages(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_js_file("site.js", loading_method="defer")
-    app.connect("html-page-context", drop_page_name, priority=900)  # after the theme has added it
     app.connect("build-finished", secure_pages, priority=900)  # after those that still change or add pages
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,6 +32,7 @@ from tinycss2.ast import AtRule, Node, QualifiedRule
 logger = logging.getLogger(__name__)
 
 LINK = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="(?P<href>[^":]*)"[^>]*>\n?')
+MEDIA = re.compile(r'\bmedia="([^"]+)"')
 NAMES = re.compile(r'\b(?:class|id)\s*=\s*"([^"]*)"')
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 URL = re.compile(r"url\(\s*(['\"]?)(?!data:|#|/|[a-z]+:)([^'\")]+)\1\s*\)")
@@ -146,13 +147,13 @@ def reduce_fonts(rules: list[Node], place: Path) -> None:
         rule.content = tinycss2.parse_component_value_list(re.sub(r"src:[^;]*", address, text))
 
 
-def bundle(sheets: Iterable[Path], names: set[str], place: Path) -> str:
+def bundle(sheets: Iterable[tuple[Path, str]], names: set[str], place: Path) -> str:
     """Make one style sheet of several.
 
     Parameters
     ----------
-    sheets : iterable of pathlib.Path
-        The sheets in their order.
+    sheets : iterable of (pathlib.Path, str)
+        The sheets in their order, each with the media that it is for.
     names : set of str
         Classes and ids that can occur.
     place : pathlib.Path
@@ -163,7 +164,10 @@ def bundle(sheets: Iterable[Path], names: set[str], place: Path) -> str:
     str
         The rules that can match, without comments.  The fonts that they name are written.
     """
-    text = "\n".join(read_sheet(sheet, place) for sheet in sheets)
+    text = "\n".join(
+        read_sheet(sheet, place) if media == "all" else f"@media {media} {{\n{read_sheet(sheet, place)}\n}}"
+        for sheet, media in sheets
+    )
     rules = prune(tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True), names)
     reduce_fonts(rules, place)
     return "\n".join(tinycss2.serialize([rule]) for rule in rules)
@@ -179,13 +183,17 @@ def unite(app: Sphinx, error: Exception | None) -> None:
     files = [p for p in out.rglob("*.html") if p.relative_to(out).parts[0] not in ("_static", "vendor")]
     pages = {file: file.read_text("utf-8") for file in files}
     names = used_names(out, pages.values())
-    bundles: dict[tuple[Path, ...], str] = {}
+    bundles: dict[tuple[tuple[Path, str], ...], str] = {}
     for file, page in pages.items():
         links = list(LINK.finditer(page))
-        sheets = tuple((file.parent / link["href"].partition("?")[0]).resolve() for link in links)
+        sheets = tuple(
+            ((file.parent / link["href"].partition("?")[0]).resolve(), media[1] if media else "all")
+            for link in links
+            for media in [MEDIA.search(link[0])]
+        )
         if not sheets:
             continue
-        if missing := [sheet.name for sheet in sheets if not sheet.is_file()]:
+        if missing := [sheet.name for sheet, _ in sheets if not sheet.is_file()]:
             logger.warning("no style sheet %s", ", ".join(missing), location=file.name, type="l2book")
             continue
         if sheets not in bundles:
@@ -196,7 +204,7 @@ def unite(app: Sphinx, error: Exception | None) -> None:
         new = f'    <link rel="stylesheet" type="text/css" href="{Path(address).as_posix()}" />\n'
         first = links[0].start()
         file.write_text(page[:first] + new + LINK.sub("", page[first:]), "utf-8")
-    for sheet in {sheet for sheets in bundles for sheet in sheets}:
+    for sheet in {sheet for sheets in bundles for sheet, _ in sheets}:
         sheet.unlink(missing_ok=True)
         sheet.with_suffix(".css.map").unlink(missing_ok=True)
     for font in (out / "_static").rglob("*.woff"):
