@@ -669,6 +669,35 @@ def test_shards_share_their_work(tmp_path, capsys):
         command.main([*line, "--shard", "3/2"])
 
 
+def test_the_recipe_for_a_cluster_gives_the_table_of_one_machine(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "book" / "for_instructors.md").read_text("utf-8")
+    (recipe,) = re.findall(r"(?s)```python\n(import subprocess.*?)```", page)
+    for old, new in {
+        '"python -m': f'"{sys.executable} -m',
+        "SOURCE.ipynb": "small.ipynb",
+        "PARTS = 20": "PARTS = 2",
+        "Client()": "Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None)",
+    }.items():
+        assert old in recipe
+        recipe = recipe.replace(old, new)
+    fmt.write_notebook(SOURCE, tmp_path / "small.ipynb")
+    (tmp_path / "submissions").mkdir()
+    for k in range(3):
+        fmt.write_notebook(SOURCE, tmp_path / "submissions" / f"s{k}.ipynb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "book"))
+    scope: dict = {}
+    try:
+        exec(recipe, scope)
+    finally:
+        scope["client"].close()
+    table = (tmp_path / "grades.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in table[1:]] == ["s0", "s1", "s2"]
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 3
+    shared = [len(Path(f"part-{k}.jsonl").read_text().splitlines()) for k in (1, 2)]
+    assert shared == [2, 1]
+
+
 def test_wrong_input_to_the_command_is_explained(tmp_path, capsys):
     (tmp_path / "x.ipynb").write_text("{}")
     assert command.main(["grade", str(tmp_path / "x.ipynb"), str(tmp_path)]) == 2
