@@ -11,9 +11,16 @@ from typing import ClassVar
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from fontTools.ttLib import TTFont
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pygments.styles import get_style_by_name
+from pygments.token import Token
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+import lean_code
+import lean_styles
+import light_pages
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -288,18 +295,131 @@ def test_the_bibliography_is_a_list_of_items(project):
     assert not page.find(role="doc-biblioentry")
 
 
-def test_the_icon_script_is_taken_out_and_nothing_else(project):
-    cells = [new_markdown_cell("# T")]
-    extensions = [*SETTINGS["extensions"], "sphinx_book_theme"]
-    heavy, _ = project.build(cells, extensions=extensions, html_theme="sphinx_book_theme")
-    scripts = [script.get("src") for script in heavy.find_all("script")]
-    icons = [src for src in scripts if src and "scripts/fontawesome.js" in src]
-    assert icons, "the theme no longer loads the script: remove the extension"
-    light, _ = project.build(cells, extensions=[*extensions, "light_pages"], html_theme="sphinx_book_theme")
-    assert [script.get("src") for script in light.find_all("script")] == [
-        s for s in scripts if s not in icons
-    ]
+THEME = {"extensions": [*SETTINGS["extensions"], "sphinx_book_theme"], "html_theme": "sphinx_book_theme"}
+
+
+def sources(page: BeautifulSoup) -> list[str]:
+    return [script["src"].partition("?")[0] for script in page.find_all("script", src=True)]
+
+
+def test_scripts_that_a_page_does_not_use_go_and_the_others_wait(project):
+    cells = [new_markdown_cell("# T\n\n$x$"), new_code_cell("e", outputs=[widget()])]
+    theme = {**THEME, "nb_ipywidgets_js": {"widgets-offline.js": {}}}
+    heavy, _ = project.build(cells, sidecar=state(), **theme)
+    unused = [src for src in sources(heavy) if light_pages.ICONS in src or src.endswith(light_pages.SEARCH)]
+    assert len(unused) == 4, "the theme no longer loads them: make the extension shorter"
+    light, _ = project.build(None, **{**theme, "extensions": [*theme["extensions"], "light_pages"]})
+    left = [src for src in sources(light) if "first-paint" not in src]
+    assert sorted(left) == sorted(src for src in sources(heavy) if src not in unused)
+    assert left[-2:] == ["_static/mathjax.js", "_static/widgets-offline.js"]
+    others = [src for src in sources(heavy) if src in left[:-2]]
+    assert left[:-2] == others, "their order stays"
+    assert sources(light).index("_static/first-paint.js") < sources(light).index("_static/mathjax.js")
+    for script in light.find_all("script", src=True):
+        assert script.has_attr("defer"), script
+    inline = "".join(script.string or "" for script in light.find_all("script", src=False))
+    assert "DOCUMENTATION_OPTIONS." not in inline
     assert not list((project.built / "html/_static/scripts").glob("fontawesome*"))
+    search = BeautifulSoup((project.built / "html/search.html").read_text("utf-8"), "html.parser")
+    assert "searchindex.js" in sources(search)
+
+
+def test_pictures_have_their_size_and_only_the_first_is_fetched_at_once(project):
+    cells = [TITLE, new_code_cell("a", outputs=figure(1, alt="A first picture", caption="One", name="fig-a"))]
+    cells.append(new_code_cell("b", outputs=figure(2, alt="A second picture", caption="Two")))
+    cells[-1].outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}
+    page, _ = project.build(cells, **{**THEME, "extensions": [*THEME["extensions"], "light_pages"]})
+    first, second = page.find("article").find_all("img")
+    assert (first["width"], first["height"]) == ("4", "4"), "as the file says"
+    assert not first.has_attr("loading")
+    assert second["loading"] == "lazy"
+    assert {first["alt"], second["alt"]} == {"A first picture", "A second picture"}
+    mended = light_pages.size_pictures(
+        '<img alt="a &gt; b" src="x.png" style="width: 300px; height: 150px;" />', Path("nowhere")
+    )
+    image = BeautifulSoup(mended, "html.parser").img
+    assert (image["width"], image["height"], image["alt"]) == ("300", "150", "a > b")
+    assert not image.has_attr("style"), "a height in a style would not shrink with the width"
+
+
+def test_one_style_sheet_with_the_rules_that_can_match(project):
+    page, _ = project.build(
+        [new_markdown_cell("# T")], **{**THEME, "extensions": [*THEME["extensions"], "lean_styles"]}
+    )
+    link = [e["href"] for e in page.find_all("link", rel="stylesheet")]
+    assert len(link) == 1
+    text = (project.built / "html" / link[0]).read_text("utf-8")
+    assert ".bd-article" in text
+    assert ".fa-bars" in text, "an icon of the page"
+    assert ".fa-dragon" not in text
+    assert "@import" not in text
+    for file in lean_styles.URL.findall(text):
+        assert (project.built / "html" / Path(link[0]).parent / file[1].partition("?")[0]).is_file(), file
+    fonts = list((project.built / "html/_static").rglob("fa-solid*"))
+    assert [font.suffix for font in fonts] == [".woff"]
+    assert fonts[0].stat().st_size < 20_000
+    shown = TTFont(fonts[0]).getBestCmap()
+    assert 0xF0C9 in shown, "the bars"
+    assert 0xF6D5 not in shown, "the dragon"
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        (".used { a: b }", ".used { a: b }"),
+        (".used, .unused { a: b }", ".used { a: b }"),
+        (".unused .used { a: b }", ""),
+        ("#unused { a: b }", ""),
+        ("p:not(.unused) { a: b }", "p:not(.unused) { a: b }"),
+        (".bs-tooltip-auto { a: b }", ".bs-tooltip-auto { a: b }"),
+        ("@media print { .unused { a: b } }", ""),
+        ("@media print { .used { a: b } .unused { a: b } }", "@media print {.used { a: b } }"),
+        ("@keyframes x { from { a: b } }", "@keyframes x { from { a: b } }"),
+        (".used { background: url(x.png) }", '.used { background: url("../x.png") }'),
+        ('.used { background: url("data:x") }', '.used { background: url("data:x") }'),
+    ],
+)
+def test_pruning_of_style_sheets(tmp_path, rule, kept):
+    (tmp_path / "sheet.css").write_text(f'@charset "utf-8";\n/* said */ {rule}')
+    found = lean_styles.bundle([(tmp_path / "sheet.css", "all")], {"used"}, tmp_path / "styles")
+    assert "".join(found.split()) == "".join(kept.split())
+
+
+def test_a_style_sheet_for_paper_stays_one_for_paper(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.css").write_text(f".used {{ x: {name} }} .unused {{ x: y }}")
+    sheets = [(tmp_path / "a.css", "print"), (tmp_path / "b.css", "all")]
+    found = lean_styles.bundle(sheets, {"used"}, tmp_path)
+    assert "".join(found.split()) == "@mediaprint{.used{x:a}}.used{x:b}"
+
+
+def test_names_are_found_in_pages_and_in_all_scripts(tmp_path):
+    (tmp_path / "a.js").write_text("e.className = 'in-file';")
+    page = (
+        '<p id="an-id" class="one two">words</p><script type="x">{"source": "f(\\"inline-name\\")"}</script>'
+    )
+    names = lean_styles.used_names(tmp_path, [page])
+    assert {"an-id", "one", "two", "in-file", "inline-name"} <= names
+    assert "words" not in names
+
+
+def test_code_is_marked_up_where_its_colours_differ(project):
+    cells = [new_markdown_cell('# T\n\n```python\nx = [y for y in "ab"]  # said\n```')]
+    names = ["a11y-high-contrast-light", "a11y-high-contrast-dark"]
+    pages = []
+    for more in ([], ["lean_code"]):
+        styles = dict(zip(("pygments_light_style", "pygments_dark_style"), names, strict=True))
+        settings = {**THEME, "extensions": [*THEME["extensions"], *more], "html_theme_options": styles}
+        pages.append(project.build(cells, **settings)[0])
+    before, after = (page.find("pre") for page in pages)
+    assert after.text == before.text
+    assert len(after.find_all("span")) < len(before.find_all("span"))
+    simpler = lean_code.simpler_tokens(names)
+    assert simpler[Token.Name] is simpler[Token.Punctuation] is Token.Text, "both look like plain text"
+    assert simpler[Token.Keyword] is not Token.Text
+    for look in (get_style_by_name(name).style_for_token for name in names):
+        for kind, other in simpler.items():
+            assert look(kind) == look(other), (kind, other)
 
 
 GLOSSARY = """---

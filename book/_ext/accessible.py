@@ -4,6 +4,7 @@
   has no items: they become list items.
 - sphinx-exercise gives the content of every exercise and solution the same id: it goes, since nothing refers
   to it.
+- ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls.
 
 The logo's landmark is in ``_templates/navbar-logo.html``.
 """
@@ -35,6 +36,7 @@ def mend_citations(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
+    app.add_js_file("reach.js")
     app.connect("doctree-resolved", drop_repeated_ids)
     app.connect("html-page-context", mend_citations)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from pygments.formatters import HtmlFormatter
 from pygments.styles import get_style_by_name
-from pygments.token import STANDARD_TYPES, Generic, Text, Token, _TokenType
+from pygments.token import STANDARD_TYPES, Generic, Text, _TokenType
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.highlighting import PygmentsBridge
@@ -34,7 +34,7 @@ def simpler_tokens(styles: Iterable[str]) -> dict[_TokenType, _TokenType]:
         Parts of a session in a terminal (``Generic``) stay, since scripts look for them.
     """
     styles = [get_style_by_name(name) for name in styles]
-    plain = tuple(tuple(sorted(style.style_for_token(Token).items())) for style in styles)
+    plain = tuple(tuple(sorted(style.style_for_token(Text).items())) for style in styles)
     first = {repr(plain): Text}
     simpler = {}
     for kind in STANDARD_TYPES:

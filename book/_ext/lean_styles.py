@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 LINK = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="(?P<href>[^":]*)"[^>]*>\n?')
 MEDIA = re.compile(r'\bmedia="([^"]+)"')
 NAMES = re.compile(r'\b(?:class|id)\s*=\s*"([^"]*)"')
+INLINE = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 URL = re.compile(r"url\(\s*(['\"]?)(?!data:|#|/|[a-z]+:)([^'\")]+)\1\s*\)")
 IMPORT = re.compile(r"@import\s+(?:url\()?['\"]([^'\":]+)['\"]\)?\s*;")
@@ -49,6 +50,8 @@ def used_names(out: Path, pages: Iterable[str]) -> set[str]:
     for page in pages:
         for value in NAMES.findall(page):
             names.update(value.split())
+        for script in INLINE.findall(page):  # the source of the widgets is in one
+            names.update(WORD.findall(script))
     for script in out.rglob("*.js"):
         if script.name != "searchindex.js" and "mathjax" not in script.parts:
             names.update(WORD.findall(script.read_text("utf-8", "replace")))

@@ -1,0 +1,17 @@
+// What the theme leaves out for readers who use the keyboard.
+(() => {
+  "use strict";
+  // A side bar that has opened as a dialog gives the focus back to its button.
+  for (const side of ["primary", "secondary"]) {
+    const dialog = document.getElementById(`pst-${side}-sidebar-modal`);
+    dialog?.addEventListener("close", () => document.querySelector(`.${side}-toggle`)?.focus());
+  }
+
+  // A box that scrolls sideways is a stop of the Tab key. The theme looks for such boxes when the window changes its
+  // size, but not when hidden code or a solution opens.
+  const look = () => dispatchEvent(new Event("resize"));
+  document.addEventListener("toggle", look, true);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest(".toggle-button, .toggle > .admonition-title")) look();
+  });
+})();
