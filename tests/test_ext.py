@@ -381,16 +381,22 @@ def test_one_style_sheet_with_the_rules_that_can_match(project):
 )
 def test_pruning_of_style_sheets(tmp_path, rule, kept):
     (tmp_path / "sheet.css").write_text(f'@charset "utf-8";\n/* said */ {rule}')
-    found = lean_styles.bundle([(tmp_path / "sheet.css", "all")], {"used"}, tmp_path / "styles")
+    found = lean_styles.bundle([tmp_path / "sheet.css"], {"used"}, tmp_path / "styles")
     assert "".join(found.split()) == "".join(kept.split())
 
 
-def test_a_style_sheet_for_paper_stays_one_for_paper(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.css").write_text(f".used {{ x: {name} }} .unused {{ x: y }}")
-    sheets = [(tmp_path / "a.css", "print"), (tmp_path / "b.css", "all")]
-    found = lean_styles.bundle(sheets, {"used"}, tmp_path)
-    assert "".join(found.split()) == "@mediaprint{.used{x:a}}.used{x:b}"
+def test_a_style_sheet_for_paper_is_left_alone(project):
+    static = project.source / "_static"
+    static.mkdir()
+    (static / "paper.css").write_text(".whole-book { a: b }")
+    more = {"html_static_path": ["_static"], "html_css_files": [["paper.css", {"media": "print"}]]}
+    extensions = [*THEME["extensions"], "lean_styles"]
+    page, _ = project.build([new_markdown_cell("# T")], **{**THEME, **more, "extensions": extensions})
+    screen, paper = sorted(page.find_all("link", rel="stylesheet"), key=lambda link: link.has_attr("media"))
+    assert "pages-" in screen["href"]
+    assert (paper["media"], paper["href"].partition("?")[0]) == ("print", "_static/paper.css")
+    assert (project.built / "html/_static/paper.css").read_text() == ".whole-book { a: b }"
+    assert "whole-book" not in (project.built / "html" / screen["href"]).read_text()
 
 
 def test_names_are_found_in_pages_and_in_all_scripts(tmp_path):

@@ -8,6 +8,9 @@ paints nothing before it has read them all.  After the build
 2. a selector goes if it asks for a class or an id that no page and no script of the site names;
 3. each font of icons keeps the characters that the remaining rules can show.
 
+A style sheet for paper stays as it is: no page on a screen waits for it, and the book as one document
+(``export.py``) needs rules that no page needs.
+
 A name in a script counts as used, since the script may set it; so do the names that Bootstrap puts together
 (``bs-…``).
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -26,13 +30,15 @@ import tinycss2
 from fontTools import subset
 from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
-from sphinx.util import logging
+from sphinx.util.logging import getLogger
 from tinycss2.ast import AtRule, Node, QualifiedRule
 
-logger = logging.getLogger(__name__)
+logger = getLogger(__name__)
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each step
 
-LINK = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="(?P<href>[^":]*)"[^>]*>\n?')
-MEDIA = re.compile(r'\bmedia="([^"]+)"')
+LINK = re.compile(
+    r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")(?![^>]*\bmedia="print")[^>]*\bhref="(?P<href>[^":]*)"[^>]*>\n?'
+)
 NAMES = re.compile(r'\b(?:class|id)\s*=\s*"([^"]*)"')
 INLINE = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 WORD = re.compile(r"[A-Za-z_][\w-]*")
@@ -150,13 +156,13 @@ def reduce_fonts(rules: list[Node], place: Path) -> None:
         rule.content = tinycss2.parse_component_value_list(re.sub(r"src:[^;]*", address, text))
 
 
-def bundle(sheets: Iterable[tuple[Path, str]], names: set[str], place: Path) -> str:
+def bundle(sheets: Iterable[Path], names: set[str], place: Path) -> str:
     """Make one style sheet of several.
 
     Parameters
     ----------
-    sheets : iterable of (pathlib.Path, str)
-        The sheets in their order, each with the media that it is for.
+    sheets : iterable of pathlib.Path
+        The sheets in their order.
     names : set of str
         Classes and ids that can occur.
     place : pathlib.Path
@@ -167,10 +173,7 @@ def bundle(sheets: Iterable[tuple[Path, str]], names: set[str], place: Path) -> 
     str
         The rules that can match, without comments.  The fonts that they name are written.
     """
-    text = "\n".join(
-        read_sheet(sheet, place) if media == "all" else f"@media {media} {{\n{read_sheet(sheet, place)}\n}}"
-        for sheet, media in sheets
-    )
+    text = "\n".join(read_sheet(sheet, place) for sheet in sheets)
     rules = prune(tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True), names)
     reduce_fonts(rules, place)
     return "\n".join(tinycss2.serialize([rule]) for rule in rules)
@@ -186,17 +189,13 @@ def unite(app: Sphinx, error: Exception | None) -> None:
     files = [p for p in out.rglob("*.html") if p.relative_to(out).parts[0] not in ("_static", "vendor")]
     pages = {file: file.read_text("utf-8") for file in files}
     names = used_names(out, pages.values())
-    bundles: dict[tuple[tuple[Path, str], ...], str] = {}
+    bundles: dict[tuple[Path, ...], str] = {}
     for file, page in pages.items():
         links = list(LINK.finditer(page))
-        sheets = tuple(
-            ((file.parent / link["href"].partition("?")[0]).resolve(), media[1] if media else "all")
-            for link in links
-            for media in [MEDIA.search(link[0])]
-        )
+        sheets = tuple((file.parent / link["href"].partition("?")[0]).resolve() for link in links)
         if not sheets:
             continue
-        if missing := [sheet.name for sheet, _ in sheets if not sheet.is_file()]:
+        if missing := [sheet.name for sheet in sheets if not sheet.is_file()]:
             logger.warning("no style sheet %s", ", ".join(missing), location=file.name, type="l2book")
             continue
         if sheets not in bundles:
@@ -207,7 +206,7 @@ def unite(app: Sphinx, error: Exception | None) -> None:
         new = f'    <link rel="stylesheet" type="text/css" href="{Path(address).as_posix()}" />\n'
         first = links[0].start()
         file.write_text(page[:first] + new + LINK.sub("", page[first:]), "utf-8")
-    for sheet in {sheet for sheets in bundles for sheet, _ in sheets}:
+    for sheet in {sheet for sheets in bundles for sheet in sheets}:
         sheet.unlink(missing_ok=True)
         sheet.with_suffix(".css.map").unlink(missing_ok=True)
     for font in (out / "_static").rglob("*.woff"):

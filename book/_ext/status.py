@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,16 @@ def torch_of(record: dict[str, Any]) -> str:
     return record.get("torch", "–").partition("+")[0]
 
 
-class Table(SphinxDirective):
+class Table(SphinxDirective, ABC):
     """A table that is made of stored records."""
 
     def folder(self) -> Path:
         """The folder of the book: that of the page."""
         return Path(self.env.doc2path(self.env.docname)).parent
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """The table in Markdown."""
-        raise NotImplementedError
 
     def note(self, path: Path) -> None:
         """The page depends on this file."""

@@ -276,9 +276,9 @@ class Merger:
                 link["href"] = self.file(name, link["href"])
                 found[str(link)] = None
         for name, page in self.pages.items():
-            engine = page.head.find("script", src=re.compile("mathjax"))
+            engine = page.find("script", src=re.compile("mathjax"))  # at the end, where it waits for the text
             if engine:
-                settings = page.head.find("script", string=re.compile(r"window\.MathJax\s*="))
+                settings = page.find("script", string=re.compile(r"window\.MathJax\s*="))
                 engine["src"] = self.file(name, engine["src"])
                 found |= {str(settings or ""): None, str(engine): None}
                 break
