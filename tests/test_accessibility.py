@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image, ImageChops
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from colours import LEAST_CONTRAST, contrast, from_css
 from conftest import run_axe
@@ -327,17 +329,24 @@ LOST = """() => {
   return [...new Set(lost)].slice(0, 6); }"""
 
 
+def what_is_lost(page) -> list[str]:
+    """What stays lost: on a busy machine the theme takes longer to see which boxes scroll."""
+    with contextlib.suppress(PlaywrightTimeoutError):
+        page.wait_for_function(f"() => !({LOST})().length", timeout=5000, polling=200)
+    return page.evaluate(LOST)
+
+
 @pytest.mark.parametrize("name", [*CHAPTERS, *(n for n in KINDS.values() if n != CHAPTER), "genindex"])
 @pytest.mark.parametrize("size", [(640, 450), (320, 568)], ids=["zoom-200", "zoom-400"])
 def test_nothing_is_lost_enlarged_or_with_wider_spacing(open_page, name, size):
     """1280 pixels at 200 % are 640, at 400 % they are 320 (WCAG 1.4.4, 1.4.10)."""
     page = open_page(name, viewport={"width": size[0], "height": size[1]})
     open_all(page)
-    assert not page.evaluate(LOST)
+    assert not what_is_lost(page)
     page.add_style_tag(content=SPACING)
     page.evaluate("() => dispatchEvent(new Event('resize'))")
     page.wait_for_timeout(400)
-    assert not page.evaluate(LOST)
+    assert not what_is_lost(page)
 
 
 # ---- axe, where test_site does not look --------------------------------------------------------------------
