@@ -38,7 +38,6 @@ def open_page(browser, site_url):
         contexts.append(browser.new_context(**{"viewport": DESKTOP, **CALM, **window}))
         page = contexts[-1].new_page()
         visit(page, f"{site_url}/{name}.html")
-        page.wait_for_load_state("networkidle")
         return page
 
     yield start
@@ -358,7 +357,7 @@ def test_axe_finds_nothing_on_a_phone_with_solutions_open(open_page, kind, theme
     page = open_page(KINDS[kind], viewport=PHONE, color_scheme=theme)
     open_all(page)
     assert complaints(run_axe(page)[0]) == []
-    if kind != "search":
+    if kind == "glossary":  # the dialog is the same on all pages
         page.keyboard.press("Control+k")
         page.locator("#pst-search-dialog").wait_for(state="visible")
         assert complaints(run_axe(page)[0]) == [], "with the search open"
