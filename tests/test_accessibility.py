@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image, ImageChops
+from playwright.sync_api import TimeoutError
 
 from colours import LEAST_CONTRAST, contrast, from_css
 from conftest import run_axe
@@ -335,7 +337,7 @@ def test_nothing_is_lost_enlarged_or_with_wider_spacing(open_page, name, size):
     assert not page.evaluate(LOST)
     page.add_style_tag(content=SPACING)
     page.evaluate("() => dispatchEvent(new Event('resize'))")
-    page.wait_for_timeout(400)
+    wait_for_stops(page)
     assert not page.evaluate(LOST)
 
 
@@ -354,6 +356,17 @@ def test_axe_finds_nothing_on_a_phone_with_solutions_open(open_page, kind, theme
         assert complaints(run_axe(page)[0]) == [], "with the search open"
 
 
+# No box that scrolls is taken out of the order of the Tab key.
+STOPS = """() => [...document.querySelectorAll('main [tabindex="-1"]')].every(e =>
+  e.scrollWidth <= e.clientWidth + 1 || !/auto|scroll/.test(getComputedStyle(e).overflowX))"""
+
+
+def wait_for_stops(page) -> None:
+    """Wait until the theme has looked which boxes scroll, after a pause; what it misses a test will say."""
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(STOPS, timeout=5_000)
+
+
 def open_all(page) -> None:
     """Open hidden code, hidden solutions and the options of the quiz, and wait until that is done."""
     page.evaluate(
@@ -361,7 +374,7 @@ def open_all(page) -> None:
         " document.querySelectorAll('.toggle-button-hidden').forEach(e => e.click()); }"
     )
     page.evaluate(FADED_IN)
-    page.wait_for_timeout(400)  # the theme waits a while before it looks which boxes scroll
+    wait_for_stops(page)
 
 
 def complaints(result: dict) -> list[str]:
