@@ -229,9 +229,9 @@ def test_the_bill_of_materials_has_the_packages_and_what_the_pages_load(monkeypa
         Path(out).write_text(json.dumps({"bomFormat": "CycloneDX", "components": [{"name": "torch"}]}))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(supply_chain, "site_packages", lambda python: tmp_path)
+    monkeypatch.setattr(supply_chain, "site_packages", lambda venv: tmp_path)
     monkeypatch.setattr(supply_chain.subprocess, "run", cyclonedx)
-    bill = supply_chain.write_sbom(Path(sys.executable), tmp_path / "new" / "bill.json")
+    bill = supply_chain.write_sbom(tmp_path, tmp_path / "new" / "bill.json")
     assert bill == json.loads((tmp_path / "new" / "bill.json").read_text())
     assert [component["name"] for component in bill["components"]] == ["torch", "mathjax"]
     script = ROOT / "book/_offline/vendor/mathjax/tex-mml-chtml.js"
@@ -239,9 +239,10 @@ def test_the_bill_of_materials_has_the_packages_and_what_the_pages_load(monkeypa
     assert bill["components"][1]["version"] in script.read_text()
 
 
-def test_a_missing_environment_is_said(tmp_path):
+def test_a_missing_environment_is_said(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        supply_chain.site_packages(tmp_path / "none" / "bin" / "python")
+        supply_chain.write_sbom(tmp_path / "none")
+    assert "none is missing or broken: make env-test" in capsys.readouterr().err
 
 
 # ---- install -----------------------------------------------------------------------------------------------

@@ -96,15 +96,6 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def site_packages(venv: Path) -> Path:
-    """Where an environment keeps its packages."""
-    question = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    done = subprocess.run(
-        [install.venv_python(venv), "-I", "-c", question], capture_output=True, text=True, check=True
-    )
-    return Path(done.stdout.strip())
-
-
 def make_environment(venv: Path = VENV, python: str | None = None) -> Path:
     """Make the environment with all of Colab's versions, unless it stands already.
 
@@ -157,7 +148,7 @@ def make_light_environment(venv: Path) -> Path:
         return install.venv_python(venv)
     versions = pins()
     _make(venv, sys.executable, ["--no-deps", *(f"{name}=={versions[name]}" for name in FRONT_END)])
-    target = site_packages(venv)
+    target = install.site_packages(venv)
     for folder in here:
         _link(folder, target, leave_out=(*FRONT_END, "l2lab"))
     (venv / ".made").write_text(mark)
@@ -186,7 +177,7 @@ def _make(venv: Path, python: str, requirements: Sequence[str]) -> None:
         install.run(interpreter, "-m", "pip", "install", *quiet, *requirements)
     build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
     install.run(interpreter, "-m", "pip", "download", "--quiet", "--dest", venv / WHEELS, *build)
-    shutil.copytree(STUB, site_packages(venv), dirs_exist_ok=True)
+    shutil.copytree(STUB, install.site_packages(venv), dirs_exist_ok=True)
 
 
 def _link(source: Path, target: Path, *, leave_out: Iterable[str]) -> None:
@@ -324,7 +315,7 @@ def run(path: Path, python: Path, *, unsolved: bool = False, timeout: int = 600)
         return report
     report.problems += _errors(own, unsolved)
     report.problems += _changes(before, installed, installs)
-    report.problems += _about_kernel(after_all, site_packages(python.parents[1]), installs)
+    report.problems += _about_kernel(after_all, install.site_packages(python.parents[1]), installs)
     if installs:
         report.line = _last_line(first)
         report.problems += _about_first_cell(first, again, after_first)

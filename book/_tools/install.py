@@ -30,6 +30,21 @@ def venv_python(venv: Path) -> Path:
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
+def site_packages(venv: Path) -> Path:
+    """Where a virtual environment keeps its packages.
+
+    Raises
+    ------
+    SystemExit
+        If there is no such environment.
+    """
+    python = venv_python(venv)
+    if not python.exists():
+        stop(f"{venv.name} is missing or broken: make env-test")
+    question = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return Path(subprocess.check_output([str(python), "-I", "-c", question], text=True).strip())
+
+
 def run(*command: str | Path) -> None:
     """Run a command; its failure ends the tool."""
     code = subprocess.run([str(part) for part in command], cwd=ROOT).returncode

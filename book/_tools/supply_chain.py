@@ -18,34 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from common import BOOK, BUILD, ROOT, say, stop
-from install import venv_python
+from install import site_packages, venv_python
 
 SBOM = BUILD / "sbom.cdx.json"
 MATHJAX = BOOK / "_offline" / "vendor" / "mathjax"
 
 
-def site_packages(python: Path) -> Path:
-    """The folder of the packages of an environment.
-
-    Raises
-    ------
-    SystemExit
-        If there is no such environment.
-    """
-    if not python.exists():
-        stop(f"{python.parent.parent.name} is missing: make env-test")
-    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    return Path(subprocess.check_output([str(python), "-c", code], text=True).strip())
-
-
-def audit(python: Path) -> int:
+def audit(venv: Path) -> int:
     """Look up known weaknesses of all packages of an environment; 0 when there are none."""
     command = [
         sys.executable,
         "-m",
         "pip_audit",
         "--path",
-        str(site_packages(python)),
+        str(site_packages(venv)),
         "--progress-spinner",
         "off",
     ]
@@ -69,13 +55,13 @@ def mathjax() -> dict[str, Any]:
     }
 
 
-def write_sbom(python: Path, out: Path = SBOM) -> dict[str, Any]:
+def write_sbom(venv: Path, out: Path = SBOM) -> dict[str, Any]:
     """Write the bill of materials.
 
     Parameters
     ----------
-    python : pathlib.Path
-        The interpreter of the environment that is listed.
+    venv : pathlib.Path
+        The environment that is listed.
     out : pathlib.Path
         The file.
 
@@ -84,9 +70,16 @@ def write_sbom(python: Path, out: Path = SBOM) -> dict[str, Any]:
     dict
         What was written.
     """
-    site_packages(python)
+    site_packages(venv)  # ends with a message where there is none
     out.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cyclonedx_py", "environment", str(python), "--output-reproducible"]
+    command = [
+        sys.executable,
+        "-m",
+        "cyclonedx_py",
+        "environment",
+        str(venv_python(venv)),
+        "--output-reproducible",
+    ]
     options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-file", str(out)]
     code = subprocess.run([*command, *options], cwd=ROOT).returncode
     if code:
@@ -103,10 +96,10 @@ def main() -> None:
     parser.add_argument("what", choices=["audit", "sbom"])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment that is looked at")
     arguments = parser.parse_args()
-    python = venv_python(arguments.venv.absolute())
+    venv = arguments.venv.absolute()
     if arguments.what == "audit":
-        raise SystemExit(audit(python))
-    bill = write_sbom(python)
+        raise SystemExit(audit(venv))
+    bill = write_sbom(venv)
     say(f"{SBOM.relative_to(ROOT)}: {len(bill['components'])} components")
 
 
