@@ -168,12 +168,6 @@ def test_everything_on_a_chapter_works_under_the_policy(watched, site_url):
     copied = page.evaluate("() => navigator.clipboard.readText()")
     assert copied.split()[:3] == cell.locator("pre").inner_text().split()[:3]
 
-    solution = page.locator(".admonition.solution, .solution.dropdown").first
-    toggle = solution.locator("button.toggle-button, summary").first
-    closed = solution.bounding_box()["height"]
-    toggle.click()
-    page.wait_for_function("([e, h]) => e.offsetHeight > h + 5", arg=[solution.element_handle(), closed])
-
     page.evaluate("() => { window.print = () => { window.printed = true } }")
     page.locator(".btn-download-pdf-button").first.evaluate("e => e.click()")
     assert page.evaluate("() => window.printed")

@@ -79,7 +79,7 @@ def state() -> dict:
 
 
 SETTINGS = {
-    "extensions": ["myst_nb", "notebook_outputs", "widget_pages", "no_remote_scripts", "quiz", "accessible"],
+    "extensions": ["myst_nb", "notebook_outputs", "widget_pages", "no_remote_scripts", "accessible"],
     "nb_execution_mode": "off",
     "numfig": True,
     "nitpicky": True,
@@ -252,34 +252,6 @@ def test_thebe_is_taken_out(project):
     extensions.remove("no_remote_scripts")
     with_thebe, _ = project.build(cells, extensions=extensions)
     assert "unpkg.com" in str(with_thebe), "sphinx_thebe no longer does what the extension is for: remove it"
-
-
-def test_quiz_options_are_typeset(project):
-    quiz = (
-        "# T\n\n$x$\n\n"
-        '<details class="quiz-right"><summary>A. It is $a<b$, by `fit(x)`, for 5 $ or 6</summary>\n\n'
-        "Because **so**: $\\lambda$.\n\n</details>\n"
-    )
-    page, _ = project.build([new_markdown_cell(quiz)])
-    option = page.find("details", class_="quiz-right")
-    assert option.summary.find("span", class_="math").text == r"\(a<b\)"
-    assert option.summary.code.text == "fit(x)"
-    assert option.summary.text.endswith("for 5 $ or 6")
-    assert option.find("strong").text == "so"
-    assert option.p.find("span", class_="math").text == r"\(\lambda\)"
-
-
-def test_exercises_do_not_share_ids(project):
-    text = "# T\n\n" + "".join(
-        f"```{{exercise}}\n:label: ex-{k}\nDo it.\n```\n\n```{{solution}} ex-{k}\nDone.\n```\n\n"
-        for k in range(2)
-    )
-    page, _ = project.build(
-        [new_markdown_cell(text)], extensions=[*SETTINGS["extensions"], "sphinx_exercise"]
-    )
-    ids = [element["id"] for element in page.find_all(id=True)]
-    assert "ex-0" in ids
-    assert len(ids) == len(set(ids)), ids
 
 
 def test_the_bibliography_is_a_list_of_items(project):

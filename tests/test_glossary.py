@@ -16,8 +16,8 @@ PAGES = sorted([*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")])
 CHAPTERS = sorted(BOOK.glob("0*.ipynb"))
 
 ROLE = re.compile(r"\{(ref|numref|eq|term)\}`(?:[^`<]*<)?([^`<>]+)>?`")
-SECTION = re.compile(r"(?m)^\(((?:sec|ch)-[\w-]+)\)=$")
-LABEL = re.compile(r"(?m)^\(([\w-]+)\)=$|^\$\$ \(([\w-]+)\)$|^:(?:label|name): *([\w-]+)$")
+SECTION = re.compile(r'(?m)^<a id="(?:sec|ch)-[\w-]+"></a>$')
+LABEL = re.compile(r'(?m)^<a id="([\w-]+)"></a>$|^\(([\w-]+)\)=$')
 
 
 @cache
@@ -54,11 +54,11 @@ def section(label: str) -> str:
     """The text from a label to the next one of a section; of a chapter, all of it."""
     for page in PAGES:
         text = text_of(page)
-        if f"({label})=\n" not in text:
+        _, found, rest = text.partition(f'<a id="{label}"></a>\n')
+        if not found:
             continue
         if label.startswith("ch-"):
             return text
-        rest = text.split(f"({label})=\n", 1)[1]
         return SECTION.split(rest, maxsplit=1)[0]
     raise AssertionError(f"no page has the label {label}")
 

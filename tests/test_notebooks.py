@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import os
 import re
@@ -145,18 +146,6 @@ def test_every_figure_of_show_has_caption_and_a_name_of_its_own(path):
 
 
 @each_notebook
-def test_every_figure_that_is_referred_to_exists(path):
-    known = {
-        output.metadata.get("l2lab", {}).get("name")
-        for other in NOTEBOOKS
-        for _, output in rich_outputs(other)
-    }
-    for name in re.findall(r"\{numref\}`(?:[^<`]*<)?([\w-]+)>?`", markdown(path)):
-        if name.startswith("fig"):
-            assert name in known, name
-
-
-@each_notebook
 def test_every_widget_has_its_state_and_a_picture(path):
     shown = []
     for number, output in rich_outputs(path):
@@ -270,9 +259,7 @@ def test_chapters_use_the_package_and_not_its_inside(path):
     "part", ["objectives", "prerequisites", "time", "takeaways", "exercises", "quiz", "references"]
 )
 def test_the_frame_is_complete(path, part):
-    label = re.compile(
-        rf"(?im)^(#+ .*\b{part}\b|:::+\{{admonition\}}.*\b{part}\b|\*\*[^*\n]*\b{part}\b[^*\n]*\*\*)"
-    )
+    label = re.compile(rf"(?im)^(#+ .*\b{part}\b|> \*\*[^*\n]*\b{part}\b[^*\n]*\.\*\*)")
     assert label.search(markdown(path)), f"no part called {part}"
 
 
@@ -287,19 +274,31 @@ def test_the_parts_stand_in_their_order(path):
 
 
 @each_chapter
-def test_at_least_four_exercises_each_with_a_hidden_solution(path):
-    text = markdown(path)
-    block = r"(?m)^(?:```|:::)+\{%s\}([^\n]*)\n((?:^:[\w-]+:.*\n)*)"
-    exercises = [
-        re.search(r":label: *(\S+)", options)[1] for _, options in re.findall(block % "exercise", text)
-    ]
-    solutions = dict(re.findall(block % "solution(?:-start)?", text))
-    assert len(exercises) >= 4
-    assert len(set(exercises)) == len(exercises)
-    assert {name.strip() for name in solutions} == set(exercises)
-    for name, options in solutions.items():
-        assert "dropdown" in options, f"the solution of {name.strip()} is not hidden"
-    assert len(re.findall(r"\{solution-start\}", text)) == len(re.findall(r"\{solution-end\}", text))
+def test_at_least_four_numbered_exercises_each_with_a_folded_solution(path):
+    cells = read(path).cells
+    found = re.findall(
+        r'(?m)^<a id="ex-[\w-]+"></a>\n\n\*\*Exercise (\d+\.\d+) \([\w, ]+\) — [^*\n]+[.?!]\*\*$',
+        markdown(path),
+    )
+    assert len(found) >= 4
+    assert found == [f"{int(path.name[:2])}.{k}" for k in range(1, len(found) + 1)]
+    assert markdown(path).count("**Exercise") == len(found)
+    solved, title = [], re.compile(r"# @title Solution to Exercise ([\d.]+): code\n")
+    answer = re.compile(
+        r"<details>\n<summary>Solution to Exercise ([\d.]+)(: answer)?</summary>\n\n.*\n\n</details>", re.S
+    )
+    for before, cell in itertools.pairwise(cells):
+        if cell.cell_type == "code":
+            started = title.match(cell.source)
+            folded = cell.metadata.get("cellView"), cell.metadata.get("jupyter")
+            expected = ("form", {"outputs_hidden": True, "source_hidden": True}) if started else (None, None)
+            assert folded == expected, cell.source[:60]
+            assert ("hide-cell" in cell.metadata.get("tags", [])) == bool(started), cell.source[:60]
+        elif "<summary>Solution" in cell.source:
+            (number, after_code) = answer.fullmatch(cell.source).groups()
+            assert bool(title.match(before.source)) == bool(after_code), number
+            solved.append(number)
+    assert solved == found
 
 
 @each_chapter
@@ -336,10 +335,6 @@ def test_the_right_answer_is_not_always_the_same_letter(path):
 @each_chapter
 def test_every_citation_is_in_the_bibliography(path):
     known = set(re.findall(r"(?m)^@\w+\{([^,\s]+)", (ROOT / "book" / "references.bib").read_text("utf-8")))
-    cited = {
-        key.strip()
-        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", markdown(path))
-        for key in keys.split(",")
-    }
+    cited = set(re.findall(r"references\.\w+#(\w+)\)", markdown(path)))
     assert cited
     assert cited <= known, cited - known

@@ -2,8 +2,6 @@
 
 - Entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that
   has no items: they become list items.
-- sphinx-exercise gives the content of every exercise and solution the same id: it goes, since nothing refers
-  to it.
 - ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls.
 
 The logo's landmark is in ``_templates/navbar-logo.html``.
@@ -16,14 +14,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-REPEATED_IDS = {"exercise-content", "solution-content"}
 OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
-
-
-def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Remove ids that stand more than once on a page."""
-    for section in doctree.findall(nodes.section):
-        section["ids"] = [name for name in section["ids"] if name not in REPEATED_IDS]
 
 
 def mend_citations(
@@ -37,6 +28,5 @@ def mend_citations(
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_js_file("reach.js")
-    app.connect("doctree-resolved", drop_repeated_ids)
     app.connect("html-page-context", mend_citations)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -124,6 +124,7 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     if path.suffix != ".ipynb":
         return
     notebook = json.loads(source[0])
+    notebook["metadata"].pop("widgets", None)  # what Colab and JupyterLab keep there may lack the state
     sidecar = sidecar_of(path)
     if sidecar.exists():
         app.env.note_dependency(str(sidecar))

@@ -43,7 +43,8 @@ CITED = r"\[[^\[\]]+, \d{4}\]\([^()#\s]*references\.\w+#\w+\)"
 CITATIONS = re.compile(rf"\({CITED}(?:;\s+{CITED})*\)")
 TARGET = re.compile(r'^<a id="(?P<label>[\w-]+)"></a>[ \t]*$', re.MULTILINE)
 EQUATION = re.compile(
-    r'^<a id="(?P<label>eq-[\w-]+)"></a>\s*\$\$(?P<math>(?:(?!\$\$).)*?)\s*\\tag\{(?P<number>[^}]*)\}\s*\$\$$',
+    r'^<a id="(?P<label>eq-[\w-]+)"></a>\s*'
+    r"\$\$(?P<math>(?:(?!\$\$).)*?)\s*\\tag\{(?P<number>[^}]*)\}\s*\$\$$",
     re.DOTALL | re.MULTILINE,
 )
 EXERCISE = re.compile(
@@ -154,9 +155,10 @@ def typeset(found: re.Match[str]) -> str:
     return f'<code class="docutils literal notranslate">{escape(unescape(found["code"]))}</code>'
 
 
-def raw(text: str) -> Json:
-    """Make a cell of HTML."""
-    return {"cell_type": "markdown", "metadata": {}, "source": text}
+def raw(text: str, neighbour: Json) -> Json:
+    """Make a cell of HTML beside another cell."""
+    name = {"id": f"{neighbour['id'][:56]}-fold"} if "id" in neighbour else {}
+    return {"cell_type": "markdown", "metadata": {}, "source": text, **name}
 
 
 def fold_solutions(cells: list[Json]) -> Iterator[Json]:
@@ -166,7 +168,7 @@ def fold_solutions(cells: list[Json]) -> Iterator[Json]:
         title = SOLUTION.match(cell["source"]) if cell["cell_type"] == "code" else None
         if title:
             if not inside:
-                yield raw(f'<details class="solution"><summary>{title[1]}</summary>\n')
+                yield raw(f'<details class="solution"><summary>{title[1]}</summary>\n', cell)
             inside = True
             tags = cell["metadata"].get("tags", [])
             cell["metadata"]["tags"] = [tag for tag in tags if tag != "hide-cell"]
@@ -177,13 +179,13 @@ def fold_solutions(cells: list[Json]) -> Iterator[Json]:
             if words:
                 cell["source"] = cell["source"][words.end() :]
             else:
-                yield raw("</details>")
+                yield raw("</details>", cell)
         elif cell["cell_type"] == "markdown":
             solution = r'<details class="solution">\1<summary>Solution'
             cell["source"] = re.sub(r"<details>(\s*)<summary>Solution", solution, cell["source"])
         yield cell
     if inside:
-        yield raw("</details>")
+        yield raw("</details>", {})
 
 
 def read_page(app: Sphinx, docname: str, source: list[str]) -> None:

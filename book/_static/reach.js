@@ -9,9 +9,5 @@
 
   // A box that scrolls sideways is a stop of the Tab key. The theme looks for such boxes when the window changes its
   // size, but not when hidden code or a solution opens.
-  const look = () => dispatchEvent(new Event("resize"));
-  document.addEventListener("toggle", look, true);
-  document.addEventListener("click", (event) => {
-    if (event.target.closest(".toggle-button, .toggle > .admonition-title")) look();
-  });
+  document.addEventListener("toggle", () => dispatchEvent(new Event("resize")), true);
 })();

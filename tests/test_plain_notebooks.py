@@ -1,0 +1,287 @@
+"""Plain Markdown in notebooks: what the page makes of it, and which mistakes stop the build."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+import notebook_outputs
+import plain_notebooks
+from common import BOOK, chapters
+from test_ext import METADATA, figure
+
+ALL = [*chapters(), *sorted(BOOK.glob("assignments/**/*.ipynb"))]
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+# What MyST alone understands; roles stand before a code span, so they are looked for with those in place.
+ROLE = re.compile(r"\{[a-z][\w:+.-]*\}`")
+MARKS = re.compile(
+    r"""^\([\w-]+\)=[ ]*$ | ^[`:~]{3,}\s*\{ | ^:[\w-]+:(?=\s) | ^\+\+\+ | ^%[ ] | \$\$[ ]*\([\w-]+\)
+    | \{%|\{\{ | \[\]\( | <(?:project|myst|inv|path): """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def markdown_of(path: Path) -> list[str]:
+    cells = nbformat.read(path, 4).cells
+    return [cell.source for cell in cells if cell.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: "-".join(path.relative_to(BOOK).parts))
+def test_nothing_that_only_myst_understands(path):
+    for text in markdown_of(path):
+        assert not ROLE.search(text), ROLE.search(text)
+        assert not MARKS.search(CODE.sub("code", text)), MARKS.search(CODE.sub("code", text))
+        assert not re.search(r"^(```|~~~)\{", text, re.MULTILINE), "a directive"
+
+
+# ---- one cell ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plain", "read"),
+    [
+        ('<a id="sec-x"></a>\n\n## T', "(sec-x)=\n\n## T"),
+        ("[T](b.ipynb#sec-x)", "[T](#sec-x)"),
+        ("[`f()`](api.md#l2lab.a.f)", "[`f()`](#l2lab.a.f)"),
+        ("[`a`](api.md#module-l2lab.a)", "[`a`](#l2lab.a)"),
+        ("[T](b.ipynb) [p](#name:lam=1)", "[T](b.ipynb) [p](#name:lam=1)"),
+        ("[T](https://e.org/book/b.html#sec-x)", "[T](#sec-x)"),
+        ("[T](https://e.org/book/b.html)", "[T](/book/b)"),
+        ("[T](https://other.org/b.html#sec-x)", "[T](https://other.org/b.html#sec-x)"),
+        ("`[T](b.ipynb#sec-x)`", "`[T](b.ipynb#sec-x)`"),
+        ("```\n[T](b.ipynb#sec-x)\n```", "```\n[T](b.ipynb#sec-x)\n```"),
+        ("[Ng (2004)](references.md#ng2004)", "{cite:t}`ng2004`"),
+        ("([A, 2001](references.md#a); [B, 2002](references.md#b))", "{cite:p}`a,b`"),
+        ("> **Not a box.** Words.", "> **Not a box.** Words."),
+    ],
+)
+def test_marks_of_one_line(plain, read):
+    assert plain_notebooks.Reader("book/a", "https://e.org/").markdown(plain) == read
+
+
+def test_formulas_and_code_in_a_summary():
+    html = plain_notebooks.Reader("a").markdown("<summary>A. $a<b$, by `f(x)`, for 5 $ or 6</summary> $x$")
+    summary = BeautifulSoup(html, "html.parser").summary
+    assert summary.find("span", class_="math").text == r"\(a<b\)"
+    assert summary.code.text == "f(x)"
+    assert summary.text.endswith("for 5 $ or 6")
+    assert html.endswith(" $x$")
+
+
+# ---- a book of two chapters -------------------------------------------------------------------------------
+
+FIRST = """<a id="ch-a"></a>
+
+# First
+
+> **Objectives.** You can
+>
+> - see $x$.
+
+<a id="eq-one"></a>
+
+$$
+x = 1 \\tag{1.1}
+$$
+
+See [the figure](#sec-a), [(1.1)](#eq-one), [Figure 1.1](#fig-a), [Exercise 1.1](#ex-a).
+
+<a id="sec-a"></a>
+
+## Section
+
+<a id="ex-a"></a>
+
+**Exercise 1.1 (easy) — Add.**
+
+What is *one* and one?"""
+SOLUTION = "# @title Solution to Exercise 1.1: code\n1 + 1"
+ANSWER = "<details>\n<summary>Solution to Exercise 1.1: answer</summary>\n\nIt is **two**.\n\n</details>"
+SECOND = """# Second
+
+[Section](first.ipynb#sec-a), [(1.1)](first.ipynb#eq-one), [Figure 1.1](first.ipynb#fig-a),
+[Exercise 1.1](first.ipynb#ex-a), [First](first.ipynb), [Ng (2004)](references.md#ng2004) or
+([Ng, 2004](references.md#ng2004))."""
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build a small book; give its pages and what was said."""
+
+    def build(first: str = FIRST, second: str = SECOND) -> tuple[BeautifulSoup, BeautifulSoup, str]:
+        shown = new_code_cell("show", outputs=figure(1, alt="A line", caption="A line.", name="fig-a"))
+        folded = new_code_cell(SOLUTION, metadata={"tags": ["hide-cell"]})
+        cells = [new_markdown_cell(first), folded, new_markdown_cell(ANSWER), shown]
+        for name, content in (("first", cells), ("second", [new_markdown_cell(second)])):
+            nbformat.write(new_notebook(cells=content, metadata=METADATA), tmp_path / f"{name}.ipynb")
+        (tmp_path / "index.md").write_text(
+            "# T\n\n```{toctree}\n:numbered:\nfirst\nsecond\nreferences\n```\n"
+        )
+        (tmp_path / "references.md").write_text("# R\n\n```{bibliography}\n```\n")
+        (tmp_path / "r.bib").write_text("@misc{ng2004, author={Ng, A}, title={T}, year={2004}}\n")
+        settings = {
+            "extensions": ["myst_nb", "sphinxcontrib.bibtex", "plain_notebooks", "notebook_outputs"],
+            "nb_execution_mode": "off",
+            "numfig": True,
+            "nitpicky": True,
+            "myst_enable_extensions": ["dollarmath"],
+            "mathjax_path": "mathjax.js",
+            "bibtex_bibfiles": ["r.bib"],
+            "bibtex_reference_style": "author_year",
+            "bibtex_cite_id": "{key}",
+            "html_theme": "basic",
+        }
+        out, said = tmp_path / "out", io.StringIO()
+        with patch_docutils(), docutils_namespace():
+            Sphinx(tmp_path, None, out, out / "d", "html", settings, status=None, warning=said).build()
+        pages = [
+            BeautifulSoup((out / f"{n}.html").read_text("utf-8"), "html.parser") for n in ("first", "second")
+        ]
+        return *pages, said.getvalue()
+
+    return build
+
+
+def test_the_page_makes_more_of_it(build):
+    first, second, said = build()
+    assert said == ""
+    assert first.find("div", class_="tip").find("p", class_="admonition-title").text == "Objectives"
+    exercise = first.find(id="ex-a")
+    assert exercise.p.text == "Exercise 1.1 (easy) — Add"
+    assert exercise.em.text == "one"
+    solution = first.find("details", class_="solution")
+    assert solution.summary.text == "Solution to Exercise 1.1"
+    assert solution.pre.text.strip() == "1 + 1"
+    assert solution.strong.text == "two"
+    assert len(first.find_all("details")) == 1
+    links = [(a.text, a["href"]) for a in second.select(".body p a[href]")]
+    assert links[:5] == [
+        ("Section", "first.html#sec-a"),
+        ("(1.1)", "first.html#equation-eq-one"),
+        ("Figure 1.1", "first.html#fig-a"),
+        ("Exercise 1.1", "first.html#ex-a"),
+        ("First", "first.html"),
+    ]
+    assert {href for _, href in links[5:]} == {"references.html#ng2004"}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("first.ipynb#sec-a", "first.ipynb#sec-b", "target not found: 'sec-b'"),
+        ("first.ipynb#sec-a", "third.ipynb#sec-a", "sec-a stands in first, not in third"),
+        ("(first.ipynb)", "(third.ipynb)", "target not found: 'third.ipynb'"),
+        ("first.ipynb#sec-a", "#sec-a", "sec-a stands in first, not in second"),
+        ("first.ipynb#eq-one", "first.ipynb#eq-two", "target not found: 'eq-two'"),
+        ("first.ipynb#fig-a", "first.ipynb#fig-b", "target not found: 'fig-b'"),
+        ("[Section](first.ipynb#sec-a)", "[f](api.md#l2lab.f)", "target not found: 'l2lab.f'"),
+        ("[Ng (2004)](references.md#ng2004)", "[Ng (2004)](references.md#ng2005)", "ng2005"),
+        ("[(1.1)]", "[(1.2)]", "a link to eq-one, number 1.1, says '(1.2)'"),
+        ("[Figure 1.1]", "[Figure 2]", "a link to fig-a, number 1.1, says 'Figure 2'"),
+        ("[Exercise 1.1]", "[Exercise 1.2]", "a link to ex-a, number 1.1, says 'Exercise 1.2'"),
+    ],
+)
+def test_a_mistake_in_a_link_is_a_warning(build, right, wrong, said):
+    assert SECOND.count(right) >= 1
+    assert said in build(second=SECOND.replace(right, wrong, 1))[2]
+
+
+def test_a_number_that_the_page_does_not_give_is_a_warning(build):
+    assert "eq-one says (1.3), the page (1.1)" in build(first=FIRST.replace(r"\tag{1.1}", r"\tag{1.3}"))[2]
+
+
+# ---- saved again by other programs ------------------------------------------------------------------------
+
+
+def by_colab(notebook: dict) -> None:
+    notebook["nbformat_minor"] = 0
+    notebook["metadata"] |= {"colab": {"provenance": [], "toc_visible": True}, "accelerator": "GPU"}
+    notebook["metadata"]["widgets"] = {notebook_outputs.STATE: {"0123": {"model_name": "SliderModel"}}}
+    for cell in notebook["cells"]:
+        cell["metadata"]["id"] = cell.pop("id")
+        cell["source"] = "".join(cell["source"]).splitlines(keepends=True)
+        if cell["cell_type"] == "code":
+            cell["metadata"] |= {"outputId": "6c2d", "colab": {"base_uri": "https://localhost:8080/"}}
+
+
+def by_vs_code(notebook: dict) -> None:
+    notebook["metadata"] = {
+        "kernelspec": {"name": "x", "display_name": ".venv"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"]).splitlines(keepends=True)
+        kind = {"code": "python"}.get(cell["cell_type"], "markdown")
+        cell["metadata"] = {"vscode": {"languageId": kind}, **cell["metadata"]}
+        cell["metadata"]["tags"] = cell["metadata"].get("tags", [])[::-1]
+
+
+def by_jupyterlab(notebook: dict) -> None:
+    notebook["metadata"]["widgets"] = {notebook_outputs.STATE: {"version_major": 2, "version_minor": 0}}
+    notebook["metadata"]["language_info"]["version"] = "3.13.1"
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"]).splitlines(keepends=True)
+        cell["metadata"] |= {"editable": True, "slideshow": {"slide_type": ""}, "trusted": True}
+        if cell["cell_type"] == "code":
+            cell["metadata"]["execution"] = {"iopub.execute_input": "2026-11-28T20:00:00.000000Z"}
+
+
+def read_again(path: Path, notebook: dict) -> dict:
+    """What the page gets of a notebook."""
+    noted: list[str] = []
+    env = SimpleNamespace(
+        doc2path=lambda name: str(path), metadata={"book/x": {}}, note_dependency=noted.append
+    )
+    app, source = SimpleNamespace(env=env, config=SimpleNamespace(html_baseurl="")), [json.dumps(notebook)]
+    plain_notebooks.read_page(app, "book/x", source)
+    notebook_outputs.prepare(app, "book/x", source)
+    return json.loads(source[0])
+
+
+@pytest.mark.parametrize("saved", [by_colab, by_vs_code, by_jupyterlab])
+@pytest.mark.parametrize("path", [chapters()[0], *ALL[-1:]], ids=lambda path: path.stem)
+def test_a_notebook_that_another_program_has_saved_gives_the_same_page(path, saved):
+    notebook = json.loads(path.read_text("utf-8"))
+    expected = read_again(path, notebook)
+    changed = copy.deepcopy(notebook)
+    saved(changed)
+    nbformat.validate(nbformat.from_dict(changed))
+    found = read_again(path, changed)
+    nbformat.validate(nbformat.from_dict(found))
+    assert found["metadata"].get("widgets") == expected["metadata"].get("widgets")
+    for one, other in zip(found["cells"], expected["cells"], strict=True):
+        for key in ("cell_type", "source", "outputs"):
+            assert one.get(key) == other.get(key)
+        assert set(one["metadata"].get("tags", ())) == set(other["metadata"].get("tags", ()))
+
+
+# ---- the built book ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_the_page_shows_the_numbers_and_names_that_the_notebook_says(site, path):
+    pages = {p.stem: BeautifulSoup(p.read_text("utf-8"), "html.parser") for p in site.glob("book/*.html")}
+    text, page = "\n".join(markdown_of(path)), pages[path.stem].select_one("article")
+    shown = [number.text.strip("()#¶ ") for number in page.select(".eqno")]
+    assert re.findall(r"\\tag\{([^}]*)\}", text) == shown
+    for words, name, label in re.findall(r"\[(Figure [^\]]*)\]\((?:([\w-]+)\.ipynb)?#(fig-[\w-]+)\)", text):
+        there = pages[name or path.stem].find(id=label).select_one(".caption-number")
+        assert there.text.strip() == words
+        (link,) = {a.text for a in page.select(f"a[href$='#{label}']:not(.headerlink)")}
+        assert link == words
+    for words, key in re.findall(r"\[([^\]]*\d{4}\)?)\]\(references\.md#(\w+)\)", text):
+        name, year = re.fullmatch(r"(.*?),? \(?(\d{4})\)?", words).groups()
+        links = {a.text for a in page.select(f"a[href$='references.html#{key}']")}
+        assert links & {words, year}, (words, links)
+        assert re.search(rf"{re.escape(name)},? \[?{year}", " ".join(page.text.split())), words
