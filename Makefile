@@ -10,10 +10,17 @@ COLAB_PYTHON ?= python3.12
 
 RUN := $(VENV)/bin/python
 SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py accessibility.py content_security.py offline.py)
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600
+# Kernels of other processors, which round in their own way: of torch (ATen, oneDNN, MKL) and of NumPy (OpenBLAS).
+# On Arm the names of x86 mean nothing, and one run with the kernels that every Arm processor has remains.
+KERNELS_avx2 := ATEN_CPU_CAPABILITY=avx2 DNNL_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell MKL_ENABLE_INSTRUCTIONS=AVX2
+KERNELS_sse4 := ATEN_CPU_CAPABILITY=default DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem MKL_ENABLE_INSTRUCTIONS=SSE4_2
+KERNELS_arm := ATEN_CPU_CAPABILITY=default OPENBLAS_CORETYPE=ARMV8
+KERNELS ?= $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 sse4,arm)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test test-site test-colab site-report dist bench bench-select lint linkcheck audit sbom lock clean distclean python env env-test env-audit
+.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist bench bench-select lint linkcheck audit sbom lock clean distclean python env env-test env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -34,7 +41,12 @@ execute: env ## run all notebooks top to bottom and store outputs and widget sta
 test: env-test ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600 tests book $(PYTEST)
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) tests book $(PYTEST)
+
+test-portable: env-test ## run all notebooks with the kernels of other processors (NB=book/x.ipynb: one; KERNELS=sse4: one setting)
+	@failed=; $(foreach k,$(KERNELS),echo "test-portable, $k: $(or $(KERNELS_$k),$(error no kernels are named $k))"; \
+	  env L2LAB_DEVICE=cpu $(KERNELS_$k) $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) $(or $(NB),book) || failed="$$failed $k"; ) \
+	test -z "$$failed" || { echo "test-portable: FAILED with the kernels of$$failed" >&2; exit 1; }
 
 bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
 	@$(RUN) -m l2lab.bench
