@@ -45,7 +45,8 @@ CHAPTERS = [
     for name in DOCUMENTS
     if (ROOT / f"{name}.ipynb").exists() and "assignments" not in name  # they have no outputs
 ]
-PAGES = [*(f"{name}.html" for name in DOCUMENTS), "search.html", "genindex.html"]
+SOURCE_PAGES = ["_modules/index.html", "_modules/l2lab/plots.html"]
+PAGES = [*(f"{name}.html" for name in DOCUMENTS), "search.html", "genindex.html", *SOURCE_PAGES]
 
 
 class Watch:

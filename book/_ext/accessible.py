@@ -4,13 +4,16 @@
   has no items: they become list items.
 - sphinx-exercise gives the content of every exercise and solution the same id: it goes, since nothing refers
   to it.
+- An empty heading of a table (the corner of one that has headings on two sides) becomes an ordinary cell.
 - ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls.
 
-The logo's landmark is in ``_templates/navbar-logo.html``.
+The logo's landmark is in ``_templates/navbar-logo.html``, the name of the search in
+``_templates/search-button-field.html``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -18,6 +21,7 @@ from sphinx.application import Sphinx
 
 REPEATED_IDS = {"exercise-content", "solution-content"}
 OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 
 
 def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -26,17 +30,17 @@ def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> Non
         section["ids"] = [name for name in section["ids"] if name not in REPEATED_IDS]
 
 
-def mend_citations(
+def mend_body(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give the entries of a bibliography a role that fits their list."""
+    """Give the entries of a bibliography a role that fits their list, and empty headings none."""
     if doctree is not None:
-        context["body"] = context["body"].replace(OLD_ROLE, ROLE)
+        context["body"] = EMPTY_HEADING.sub("<td></td>", context["body"].replace(OLD_ROLE, ROLE))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_js_file("reach.js")
     app.connect("doctree-resolved", drop_repeated_ids)
-    app.connect("html-page-context", mend_citations)
+    app.connect("html-page-context", mend_body)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
