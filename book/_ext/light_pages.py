@@ -7,8 +7,8 @@ The theme and the extensions write their tags for the general case.  In the fini
 - all other scripts wait until the text stands (``defer``); mathematics and widgets come last and start after
   the first paint (``first-paint.js``);
 - pictures say how large they are, so that nothing moves when they arrive, and shrink in proportion on a
-  narrow page; all but the first are fetched when the reader comes near.  Without JavaScript browsers fetch
-  all of them at once;
+  narrow page; all but the first are fetched when the reader comes near, and of a pair for a light and a dark
+  page the one that is shown.  Without JavaScript browsers fetch all of them at once;
 - the button that downloads a page's source does so (``download``): where a server names the type of a notebook
   the browser would show its JSON.
 
@@ -126,7 +126,8 @@ def size_pictures(page: str, folder: Path) -> str:
         if size and "width" not in given and "height" not in given:
             extra += f' width="{size[0]}" height="{size[1]}"'
         in_article = match.start() > start >= 0
-        if size and "loading" not in given and not (in_article and first):
+        alone = "only-light" not in attributes and "only-dark" not in attributes
+        if size and "loading" not in given and not (in_article and first and alone):
             extra += ' loading="lazy" decoding="async"'
         first = first and not in_article
         return f"<img{attributes}{extra} />"
