@@ -9,8 +9,8 @@ The theme and the extensions write their tags for the general case.  In the fini
 - pictures say how large they are, so that nothing moves when they arrive, and shrink in proportion on a
   narrow page; all but the first are fetched when the reader comes near, and of a pair for a light and a dark
   page the one that is shown.  Without JavaScript browsers fetch all of them at once;
-- the button that downloads a page's source does so (``download``): where a server names the type of a notebook
-  the browser would show its JSON.
+- the button that downloads a page's source does so (``download``): where a server names the type of a
+  notebook the browser would show its JSON.
 
 The order of the scripts stays as it was within both groups.
 """

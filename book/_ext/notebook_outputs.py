@@ -6,10 +6,12 @@ A committed notebook carries what JupyterLab and GitHub show well.  The page can
    would make GitHub show nothing), goes back into ``metadata.widgets``;
 2. an output whose metadata says ``{"l2lab": {"alt": …, "caption": …, "name": …}}`` becomes a numbered figure
    with that caption, that label and that alternative text (myst-nb reads these from the *cell* only);
-3. a picture whose metadata holds a second one, for a dark page (``{"l2lab": {"dark": …}}``, base64), becomes a
-   pair: the theme shows one of them, ``only-light`` or ``only-dark``, under one number and one caption;
+3. a picture whose metadata holds a second one, for a dark page (``{"l2lab": {"dark": …}}``, base64), becomes
+   a pair: the theme shows one of them, ``only-light`` or ``only-dark``, under one number and one caption;
 4. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption below the picture for readers of the
    notebook; the page has the figure's own caption, so it goes.
+
+The paragraph that leads readers of the notebook to Colab and to the page (``set_repository``) goes too.
 
 The notebook file itself is never changed.
 """
@@ -20,6 +22,7 @@ import base64
 import copy
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ STATE = "application/vnd.jupyter.widget-state+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
 RICH = ("display_data", "execute_result")
 DARK = "l2lab_dark"  # where a page's dark pictures wait, by the name under which myst-nb stores the light one
+BANNER = re.compile(r"(?m)^> Run this notebook \[on Colab\].*\n\n")
 CODE_HIDDEN = "remove-input"
 CODE_TAGS = ("hide-input", "hide-cell", "remove-input")
 
@@ -156,6 +160,9 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     if sidecar.exists():
         app.env.note_dependency(str(sidecar))
         restore_state(notebook, json.loads(sidecar.read_text("utf-8")))
+    title = notebook["cells"][0]
+    if title["cell_type"] == "markdown":
+        title["source"] = BANNER.sub("", "".join(title["source"]))
     cells, waiting = [], app.env.temp_data.setdefault(DARK, {})
     for number, cell in enumerate(notebook["cells"], start=1):
         for out in cell.get("outputs", []):
