@@ -9,8 +9,10 @@ be somebody's tomorrow.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import ROOT, say, stop
@@ -21,9 +23,7 @@ ADDRESS = re.compile(
 )
 CONFIG = "_config.yml"
 HOME = r"(?m)(^repository:\n(?:  .*\n)*?  url: )(.*)"
-BANNER = r'    "> Run this notebook \[on Colab\].*\n    "\\n",\n'
 # Files, what stands there behind the part that stays (the group), its form with an address and without.
-# In notebooks it is JSON: a line of the first code cell, a paragraph below the title.
 PLACES = (
     (CONFIG, HOME, "{address}", '""'),
     ("CITATION.cff", r"(?m)()^(?:# )?repository-code:.*", "repository-code: {address}", "# repository-code:"),
@@ -39,15 +39,17 @@ PLACES = (
         'The pages: **{pages}**. The package: `pip install "git+{address}"`. <!-- address -->',
         "This copy of the book is not published yet: `make address` comes first. <!-- address -->",
     ),
-    ("book/*.ipynb", r'(?m)(^ +"BOOK = \\")[^"\\]*', "{address}", ""),
-    (
-        "book/**/*.ipynb",
-        rf'\A((?:.*\n)*?    "# .*\\n",\n    "\\n",\n)(?:{BANNER})?',
-        '    "> Run this notebook [on Colab](https://colab.research.google.com/github/{place}/blob/{branch}/'
-        '{file}) or read it [as a page]({page}), where all links work.\\n",\n    "\\n",\n',
+)
+# The same in the first cells of a notebook; readers do not open an assignment's source but the students' copy.
+FIRST_CELLS = {
+    "code": (r'(?m)^(BOOK = ")[^"]*', "{address}", ""),
+    "markdown": (
+        r"\A((?:.*\n)*?# .*\n\n)(?:> Run this notebook \[on Colab\].*\n\n)?",
+        "> Run this notebook [on Colab](https://colab.research.google.com/github/{place}/blob/{branch}/{file}) "
+        "or read it [as a page]({page}), where all links work.\n\n",
         "",
     ),
-)
+}
 
 
 def home(root: Path = ROOT) -> str:
@@ -75,6 +77,23 @@ def clean(address: str) -> str:
     return f"https://github.com/{match[1]}/{match[2]}"
 
 
+def write(text: str, place: Sequence[str], words: dict[str, str]) -> str:
+    """Write the address into a text: what stands in its place, and the two forms that it may have."""
+    old, with_address, without = place
+    form = with_address.format(**words) if words["address"] else without
+    return re.sub(old, lambda match: match[1] + form, text, count=1)
+
+
+def write_notebook(text: str, words: dict[str, str]) -> str:
+    """Write the address into the first cells of a notebook, and keep all else as it is."""
+    notebook = json.loads(text)
+    for kind, place in FIRST_CELLS.items():
+        cell = next((cell for cell in notebook["cells"] if cell["cell_type"] == kind), {"source": ""})
+        source = write("".join(cell["source"]), place, words)
+        cell["source"] = source if isinstance(cell["source"], str) else source.splitlines(keepends=True)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
 def set_repository(address: str, root: Path = ROOT) -> list[Path]:
     """Write an address into all places.
 
@@ -90,24 +109,20 @@ def set_repository(address: str, root: Path = ROOT) -> list[Path]:
     list of pathlib.Path
         The files that changed.
     """
-    words = {"branch": re.search(r"(?m)^  branch: (\S+)", (root / CONFIG).read_text("utf-8"))[1]}
-    if address:
-        address = clean(address)
-        words |= {"address": address, "pages": pages(address)}
-        words["place"] = address.removeprefix("https://github.com/")
-    changed = []
-    for pattern, old, with_address, without in PLACES:
-        for path in sorted(root.glob(pattern)):
-            words["file"] = path.relative_to(root).as_posix()
-            if words["file"].startswith("book/assignments/"):  # of a source, readers open the students' copy
-                words["file"] = f"book/assignments/{path.name}"
-            words["page"] = words.get("pages", "") + words["file"].replace(".ipynb", ".html")
-            form = with_address.format(**words) if address else without
-            text = path.read_text("utf-8")
-            result = re.sub(old, lambda match, form=form: match[1] + form, text, count=1)
-            if result != text:
-                path.write_text(result, "utf-8")
-                changed.append(path)
+    words = {"address": address and clean(address)}
+    words["pages"] = pages(words["address"]) if address else ""
+    words["place"] = words["address"].removeprefix("https://github.com/")
+    words["branch"] = re.search(r"(?m)^  branch: (\S+)", (root / CONFIG).read_text("utf-8"))[1]
+    results = {}
+    for name, *place in PLACES:
+        results[root / name] = write((root / name).read_text("utf-8"), place, words)
+    for path in root.glob("book/**/*.ipynb"):
+        folder = "book/assignments" if "assignments" in path.parts else "book"
+        words |= {"file": f"{folder}/{path.name}", "page": f"{words['pages']}{folder}/{path.stem}.html"}
+        results[path] = write_notebook(path.read_text("utf-8"), words)
+    changed = [path for path, text in sorted(results.items()) if text != path.read_text("utf-8")]
+    for path in changed:
+        path.write_text(results[path], "utf-8")
     return changed
 
 
@@ -134,7 +149,8 @@ def main() -> None:
             )
         return
     changed = set_repository(new)
-    say("\n".join(f"changed {name}" for name in sorted({p.relative_to(ROOT).as_posix() for p in changed})))
+    for path in changed:
+        say(f"changed {path.relative_to(ROOT).as_posix()}")
     say(f"The repository is {home() or 'none'}. " + ("Commit the changes." if changed else "It was before."))
 
 
