@@ -27,12 +27,7 @@ HOME = r"(?m)(^repository:\n(?:  .*\n)*?  url: )(.*)"
 PLACES = (
     (CONFIG, HOME, "{address}", '""'),
     ("CITATION.cff", r"(?m)()^(?:# )?repository-code:.*", "repository-code: {address}", "# repository-code:"),
-    (
-        "pyproject.toml",
-        r"(\[project\.urls\]\n)(?:\w+ = .*\n)*",
-        'Repository = "{address}"\nIssues = "{address}/issues"\n',
-        "",
-    ),
+    ("pyproject.toml", r"(\[project\.urls\]\n)(?:\w+ = .*\n)*", 'Repository = "{address}"\n', ""),
     (
         "README.md",
         r"(?m)()^.*<!-- address -->$",
@@ -40,13 +35,13 @@ PLACES = (
         "This copy of the book is not published yet: `make address` comes first. <!-- address -->",
     ),
 )
-# The same in the first cells of a notebook; readers do not open an assignment's source but the students' copy.
+# The same in the first cells of a notebook. Of an assignment, readers open the students' copy.
 FIRST_CELLS = {
     "code": (r'(?m)^(BOOK = ")[^"]*', "{address}", ""),
     "markdown": (
         r"\A((?:.*\n)*?# .*\n\n)(?:> Run this notebook \[on Colab\].*\n\n)?",
-        "> Run this notebook [on Colab](https://colab.research.google.com/github/{place}/blob/{branch}/{file}) "
-        "or read it [as a page]({page}), where all links work.\n\n",
+        "> Run this notebook [on Colab](https://colab.research.google.com/github/{place}/blob/{branch}/{file})"
+        " or read it [as a page]({page}), where all links work.\n\n",
         "",
     ),
 }
@@ -78,14 +73,14 @@ def clean(address: str) -> str:
 
 
 def write(text: str, place: Sequence[str], words: dict[str, str]) -> str:
-    """Write the address into a text: what stands in its place, and the two forms that it may have."""
+    """Write the address into a text."""
     old, with_address, without = place
     form = with_address.format(**words) if words["address"] else without
     return re.sub(old, lambda match: match[1] + form, text, count=1)
 
 
 def write_notebook(text: str, words: dict[str, str]) -> str:
-    """Write the address into the first cells of a notebook, and keep all else as it is."""
+    """Write the address into the first cells of a notebook."""
     notebook = json.loads(text)
     for kind, place in FIRST_CELLS.items():
         cell = next((cell for cell in notebook["cells"] if cell["cell_type"] == kind), {"source": ""})
@@ -95,20 +90,7 @@ def write_notebook(text: str, words: dict[str, str]) -> str:
 
 
 def set_repository(address: str, root: Path = ROOT) -> list[Path]:
-    """Write an address into all places.
-
-    Parameters
-    ----------
-    address : str
-        ``https://github.com/OWNER/NAME``, what git has for it, or empty: none.
-    root : pathlib.Path
-        Top folder of the repository.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The files that changed.
-    """
+    """Write an address, or none if it is empty, into all places, and return the files that changed."""
     words = {"address": address and clean(address)}
     words["pages"] = pages(words["address"]) if address else ""
     words["place"] = words["address"].removeprefix("https://github.com/")
