@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from filelock import FileLock
@@ -35,7 +35,12 @@ BROWSER_ARGUMENTS = [
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serve files without a log."""
+    """Serve files without a log, and notebooks as GitHub Pages does."""
+
+    extensions_map: ClassVar[dict[str, str]] = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".ipynb": "application/x-ipynb+json",
+    }
 
     def log_message(self, format: str, *args: object) -> None:
         pass

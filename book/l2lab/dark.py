@@ -108,7 +108,7 @@ def _turned(rgb: np.ndarray) -> np.ndarray:
     # White (lightness 1) goes to that of the ground, 0.18, and the ink (0.25) to a light grey, 0.87.
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     lab = np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
-    lab[:, 0] = np.minimum(1.10 - 0.92 * lab[:, 0], 1)
+    lab[:, 0] = np.minimum(1.10 - 0.92 * lab[:, 0], 0.95)
     linear = np.clip((lab @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_LMS).T, 0, 1)
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
