@@ -132,7 +132,7 @@ def restore_state(notebook: Json, state: Json) -> None:
 class PairPictures(SphinxTransform):
     """Put the picture for a dark page behind the one for a light page."""
 
-    default_priority = 900  # after myst-nb, which makes images of outputs, before Sphinx collects images
+    default_priority = 500  # before Sphinx collects images, at 880
 
     def apply(self, **kwargs: Any) -> None:
         """Visit all pictures of the page."""
