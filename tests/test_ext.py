@@ -175,6 +175,7 @@ class TestFigures:
         self, project, browser, serve, scheme
     ):
         outputs = figure(1, alt="A line that rises", caption="The loss.", name="fig-a", dark=png(200))
+        outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}  # a browser fetches tiny ones at once
         extensions = [*THEME["extensions"], "light_pages"]
         cell = new_code_cell("show(fig)", outputs=outputs)
         page, _ = project.build([TITLE, cell], **THEME | {"extensions": extensions, "html_static_path": []})
