@@ -6,6 +6,7 @@ NB ?=
 PYTEST ?=
 PROFILE ?= quick
 WORKERS ?= 2
+ADDRESS ?=
 COLAB_PYTHON ?= python3.12
 
 RUN := $(VENV)/bin/python
@@ -20,7 +21,7 @@ KERNELS ?= $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 sse4,arm)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist bench bench-select lint linkcheck audit sbom lock clean distclean python env env-test env-audit
+.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist bench bench-select lint address linkcheck audit sbom lock clean distclean python env env-test env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -56,6 +57,9 @@ bench-select: env-test ## compare the feature selector with its rivals (PROFILE=
 
 lint: env-test ## check the style of the code
 	@$(RUN) -m ruff check .
+
+address: python ## write the address of the git remote origin (or ADDRESS=https://github.com/OWNER/NAME) wherever it has to stand
+	@$(PYTHON) book/_tools/set_repository.py $(ADDRESS)
 
 test-colab: env ## run all notebooks as Colab would, with its versions (5 GB; COLAB_PYTHON=python3.12; NB=book/x.ipynb: one)
 	@$(RUN) book/_tools/colab.py --python $(COLAB_PYTHON) $(NB)

@@ -397,7 +397,7 @@ CONTRAST = """own => axe.run({include: own.filter(s => document.querySelector(s)
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_contrast_of_our_own_elements_is_known_and_sufficient(open_page, name, theme):
     """Axe counts a contrast that it cannot work out neither as good nor as bad; of ours none is left open."""
-    from axe_core_python.sync_playwright import Axe
+    from axe_playwright_python.sync_playwright import Axe
 
     page = open_page(name, color_scheme=theme)
     open_all(page)

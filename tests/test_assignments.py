@@ -17,7 +17,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 from l2lab.classroom.check import Mutant, check, mutated
 from l2lab.classroom.format import Assignment, leaks, read_assignment, release, write_notebook
@@ -220,17 +219,6 @@ def test_the_students_copy_is_a_valid_notebook_without_outputs(name):
             assert cell["outputs"] == []
             assert cell["execution_count"] is None
             assert len(cell["source"]) <= 40
-
-
-@each
-def test_the_first_cell_opens_the_copy_on_colab(name):
-    home = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]
-    place = home["url"].removeprefix("https://github.com/")
-    address = f"https://colab.research.google.com/github/{place}/blob/{home['branch']}/book/assignments/{name}.ipynb"
-    for path in (FOLDER / f"{name}.ipynb", source_of(name)):
-        first = nbformat.read(path, 4).cells[0]
-        assert first.source.startswith("# Assignment")
-        assert f"[Open in Colab]({address})" in first.source
 
 
 def test_nbgrader_makes_the_same_copies(tmp_path):

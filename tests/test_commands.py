@@ -163,7 +163,7 @@ def test_the_old_book_stays_until_the_new_one_was_looked_at():
     commands = [step.get("run", step.get("uses", "")) for step in jobs["build"]["steps"]]
     last = next(k for k, command in enumerate(commands) if "upload-pages-artifact" in command)
     assert "make test-site" in commands[:last]
-    assert any("set_repository.py" in command for command in commands[:last])
+    assert any("set_repository.py --check" in command for command in commands[:last])
 
 
 def test_the_weekly_run_takes_the_newest_and_reports_what_fails():
@@ -667,48 +667,87 @@ def test_check_site_refuses_an_empty_folder(tmp_path):
 # ---- the address of the repository -------------------------------------------------------------------------
 
 
-def test_the_repository_s_address_is_the_same_everywhere():
+FORK = "https://github.com/Some-One/their.book"
+
+
+@pytest.fixture
+def copy_of_the_book(tmp_path) -> Path:
+    """The files that name the repository, and a program beside them, as a checkout has them."""
+    for pattern in (*(name for name, *_ in set_repository.PLACES), "book/**/*.ipynb", "book/_tools/*.py"):
+        for path in ROOT.glob(pattern):
+            place = tmp_path / path.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+    set_repository.set_repository("", tmp_path)
+    return tmp_path
+
+
+def test_no_text_names_a_repository_that_is_not_the_book_s():
     home = set_repository.home()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["urls"]["Repository"] == home
-    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"] == home
-    assert yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"] == home
-    for notebook in sorted((ROOT / "book").glob("*.ipynb")):
-        text = notebook.read_text("utf-8")
-        assert re.findall(r"git\+(https://[^\"'\s\\]+)", text) == [home], f"{notebook.name}: the Colab cell"
-    assert f"git+{home}" in (ROOT / "README.md").read_text()
-    assert set_repository.pages(home) in (ROOT / "README.md").read_text()
+    texts = [*ROOT.glob("*.*"), *ROOT.glob("book/**/*.md"), *ROOT.glob("book/**/*.ipynb")]
+    assert len(texts) > 30
+    for path in texts:
+        if path.suffix in (".md", ".toml", ".cff", ".yml", ".ipynb") and path.is_file():
+            text = path.read_text("utf-8")
+            named = re.findall(
+                r"(?:git\+https://|colab\.[\w.]+/)(?:github\.com|github)/[\w.-]+/[\w.-]*", text
+            )
+            named += re.findall(
+                r"(?:repository-code: |Repository = \"|url: )https://[\w.-]+/[\w.-]+/[\w.-]+", text
+            )
+            place = home.removeprefix("https://github.com/")
+            assert not [name for name in named if not home or not name.endswith(place)], path.name
 
 
-def test_set_repository_changes_all_places_and_nothing_else(tmp_path):
-    old = set_repository.home()
-    (tmp_path / "book").mkdir()
-    for name in ("_config.yml", "pyproject.toml", "CITATION.cff", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    cell = new_code_cell(f'%pip install "git+{old}"  # not {old}-extra')
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "book" / "a.ipynb")
-    (tmp_path / "book" / "assignments").mkdir()
-    colab = "https://colab.research.google.com/github/{}/blob/main/x.ipynb"
-    link = new_code_cell("# " + colab.format(old.removeprefix("https://github.com/")))
-    nbformat.write(new_notebook(cells=[link]), tmp_path / "book" / "assignments" / "b.ipynb")
+def test_with_an_address_all_of_a_fork_leads_to_the_fork(copy_of_the_book):
+    root = copy_of_the_book
+    before = {path: path.read_bytes() for path in root.rglob("*.*")}
+    git = ["git", "-C", root]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "remote", "add", "origin", "git@github.com:Some-One/their.book.git"], check=True)
+    assert run(sys.executable, root / "book/_tools/set_repository.py").returncode == 0
+    assert set_repository.home(root) == FORK
+    assert yaml.safe_load((root / "_config.yml").read_text())["repository"]["url"] == FORK
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Repository"] == FORK
+    assert yaml.safe_load((root / "CITATION.cff").read_text())["repository-code"] == FORK
+    readme = (root / "README.md").read_text()
+    assert f"git+{FORK}" in readme
+    assert "https://some-one.github.io/their.book/" in readme
+    for path in root.glob("book/**/*.ipynb"):
+        notebook = nbformat.read(path, 4)
+        title, _ = notebook.cells[0].source.split("> Run this notebook", 1)
+        assert re.search(r"(?m)^# .+\n\n\Z", title), f"{path.name}: below the title"
+        place = "https://colab.research.google.com/github/Some-One/their.book/blob/main/"
+        opened = re.search(rf"\[on Colab\]\({re.escape(place)}([^)]+)\)", notebook.cells[0].source)[1]
+        assert (root / opened).is_file(), "Colab opens what the fork has"
+        assert f"(https://some-one.github.io/their.book/{opened[:-6]}.html)" in notebook.cells[0].source
+        if path.parent == root / "book":
+            first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+            assert f'BOOK = "{FORK}"' in first.source
 
-    set_repository.set_repository("https://github.com/Some-One/their.book.git", root=tmp_path)
-    new = "https://github.com/Some-One/their.book"
-    assert set_repository.home(tmp_path) == new
-    source = nbformat.read(tmp_path / "book" / "a.ipynb", 4).cells[0].source
-    assert source == f'%pip install "git+{new}"  # not {old}-extra'
-    link = nbformat.read(tmp_path / "book" / "assignments" / "b.ipynb", 4).cells[0].source
-    assert link == "# " + colab.format("Some-One/their.book")
-    assert "https://some-one.github.io/their.book/" in (tmp_path / "README.md").read_text()
-    for path in set_repository.places(tmp_path):
-        assert f"{old}-extra" in path.read_text() or old not in path.read_text(), path.name
-    assert set_repository.set_repository(new, root=tmp_path) == [], "a second time nothing changes"
+    assert set_repository.set_repository(f"{FORK}.git", root) == [], "a second time nothing changes"
+    set_repository.set_repository("https://github.com/other/b", root)
+    assert not [path.name for path in before if b"ome-One" in path.read_bytes()], (
+        "the second replaces the first"
+    )
+    set_repository.set_repository("", root)
+    assert {path: path.read_bytes() for path in before} == before, "and back"
 
 
-@pytest.mark.parametrize("address", ["github.com/a/b", "https://github.com/a", "https://example.org/a/b", ""])
+def test_the_workflow_is_told_what_to_run_if_another_address_is_committed(copy_of_the_book):
+    tool = copy_of_the_book / "book/_tools/set_repository.py"
+    said = run(sys.executable, tool, "--check", FORK)
+    assert said.returncode == 1
+    assert f"make address ADDRESS={FORK}" in said.stderr
+    set_repository.set_repository(FORK, copy_of_the_book)
+    assert run(sys.executable, tool, "--check", FORK.lower()).returncode == 0
+
+
+@pytest.mark.parametrize("address", ["github.com/a/b", "https://github.com/a", "https://example.org/a/b"])
 def test_set_repository_refuses_what_is_no_address(address, capsys):
     with pytest.raises(SystemExit):
-        set_repository.clean(address)
+        set_repository.set_repository(address)
     assert "OWNER/NAME" in capsys.readouterr().err
 
 

@@ -21,6 +21,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 import lean_code
 import lean_styles
 import light_pages
+from conftest import ROOT
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -169,6 +170,41 @@ class TestFigures:
         assert not any("a table" in f.text for f in figures)
         assert page.text.index("before") < page.text.index("First.") < page.text.index("a table")
 
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_a_pair_shows_the_picture_of_the_theme_and_fetches_no_other(
+        self, project, browser, serve, scheme
+    ):
+        outputs = figure(1, alt="A line that rises", caption="The loss.", name="fig-a", dark=png(200))
+        outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}  # a browser fetches tiny ones at once
+        extensions = [*THEME["extensions"], "light_pages"]
+        cell = new_code_cell("show(fig)", outputs=outputs)
+        page, _ = project.build([TITLE, cell], **THEME | {"extensions": extensions, "html_static_path": []})
+        (found,) = page.find_all("figure")
+        assert len(found.find_all(class_="caption-number")) == 1
+        light, dark = found.find_all("img")
+        assert light["alt"] == dark["alt"] == "A line that rises"
+        assert (project.built / "html" / dark["src"]).read_bytes() == base64.b64decode(png(200))
+        (project.built / "html/book.css").write_text((ROOT / "book/_static/book.css").read_text("utf-8"))
+
+        context = browser.new_context(color_scheme=scheme)
+        tab, asked = context.new_page(), []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(f"{serve(project.built / 'html')}/index.html", wait_until="load")
+        tab.add_style_tag(url="book.css")
+        shown, hidden = (light, dark) if scheme == "light" else (dark, light)
+        tab.locator("figure").scroll_into_view_if_needed()
+        tab.wait_for_load_state("networkidle")
+        assert tab.locator(f"img[src='{shown['src']}']").is_visible()
+        assert not tab.locator(f"img[src='{hidden['src']}']").is_visible()
+        assert tab.locator("figcaption").is_visible()
+        assert any(url.endswith(shown["src"]) for url in asked)
+        assert not any(url.endswith(hidden["src"]) for url in asked)
+        tab.emulate_media(media="print")
+        tab.add_style_tag(content=(ROOT / "book/_static/print.css").read_text("utf-8"))
+        assert tab.locator(f"img[src='{light['src']}']").is_visible(), "paper is white"
+        assert not tab.locator(f"img[src='{dark['src']}']").is_visible()
+        context.close()
+
     def test_a_figure_without_alt_is_a_warning(self, project):
         cell = new_code_cell(
             "show(fig)", outputs=figure(1, caption="Nobody says what it shows.", name="fig-a")
@@ -184,6 +220,13 @@ class TestFigures:
         )
         page, _ = project.build([TITLE, cell])
         assert page.find("figure").img["alt"] == "from the cell"
+
+    def test_the_paragraph_for_readers_of_the_notebook_is_left_out(self, project):
+        title = "(top)=\n# Title\n\n> Run this notebook [on Colab](https://x.org/a) or read it.\n\nWords."
+        page, _ = project.build([new_markdown_cell(title)])
+        assert page.find("h1")
+        assert "Words." in page.text
+        assert "Colab" not in page.text
 
     def test_plain_outputs_stay_as_they_are(self, project):
         cells = [

@@ -196,11 +196,15 @@ def test_the_first_code_cell_is_that_of_all_notebooks_and_not_shown(path):
     assert first.source == code_cells(NOTEBOOKS[0])[0][1].source
     assert first.metadata["tags"] == ["remove-cell"]
     assert not first.outputs
+    lines = re.sub(r'BOOK = ".*?"', 'BOOK = ""', first.source).splitlines()
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 76
 
 
-# Runs the cell three times: at home, on Colab without l2lab, on Colab with it. Prints what it said and did.
+# Runs the cell four times: at home, on Colab without l2lab and without an address, then with one, then with
+# l2lab. Prints what it said, raised and did.
 FIRST_CELL_SCRIPT = """\
-import contextlib, importlib.util, io, json, sys, types
+import contextlib, importlib.util, io, json, re, sys, types
 from IPython.core.interactiveshell import InteractiveShell
 shell, did = InteractiveShell.instance(), []
 shell.register_magic_function(lambda line: did.append(line), magic_name="pip")
@@ -208,14 +212,17 @@ colab = types.ModuleType("google.colab")
 colab.output = types.SimpleNamespace(enable_custom_widget_manager=lambda: did.append("widgets"))
 find = importlib.util.find_spec
 without_l2lab = lambda name, *rest: None if name == "l2lab" else find(name, *rest)
-for on_colab, finder in ((False, without_l2lab), (True, without_l2lab), (True, find)):
+cases = (False, without_l2lab, ""), (True, without_l2lab, ""), (True, without_l2lab, "a/b"), (True, find, "")
+for on_colab, finder, address in cases:
     if on_colab:
         sys.modules["google.colab"] = colab
     importlib.util.find_spec = finder
     did.clear()
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        shell.run_cell(sys.argv[1]).raise_error()
-    print(json.dumps([said.getvalue(), did]))
+        done = shell.run_cell(re.sub('BOOK = ".*?"', f'BOOK = "https://github.com/{address}"' if address
+                                     else 'BOOK = ""', sys.argv[1]))
+    raised = str(done.error_in_exec or "")
+    print(json.dumps(["" if raised else said.getvalue(), raised, did]))
 """
 
 
@@ -231,16 +238,20 @@ def test_the_first_code_cell_prepares_colab_and_does_nothing_elsewhere(tmp_path)
         env=os.environ | {"L2LAB_DEVICE": "cpu", "PYTHONPATH": str(ROOT / "book")},
     )
     assert done.returncode == 0, done.stderr
-    elsewhere, colab, again = map(json.loads, done.stdout.splitlines())
-    assert elsewhere == ["", []]
-    line, (install, widgets) = colab
+    elsewhere, unpublished, colab, again = map(json.loads, done.stdout.splitlines())
+    assert elsewhere == ["", "", []]
+    assert unpublished == ["", "l2lab is missing: this copy is not published yet.", []], (
+        "nothing is installed"
+    )
+    line, raised, (install, widgets) = colab
+    assert not raised
     assert install.startswith("install -q")
-    assert "git+https://" in install
+    assert install.endswith('"l2lab @ git+https://github.com/a/b"')
     assert "--no-deps" in install, "without it, pip may replace what Colab ships"
     assert not re.search(r"--upgrade|-U\b|==|--force", install)
     assert widgets == "widgets", "without its widget manager, Colab shows no explorer"
     assert re.fullmatch(r"Python \d[^\n]* torch \d[^\n]* device cpu[^\n]*\n", line)
-    assert again == [line, ["widgets"]], "a second time nothing is installed"
+    assert again == [line, "", ["widgets"]], "a second time nothing is installed"
 
 
 @each_notebook

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from colorspacious import cspace_convert, deltaE
+from matplotlib.colors import to_hex
 
 from colours import LEAST_CONTRAST, contrast, from_hex
 from l2lab import plots
+from l2lab.dark import GROUND, counterparts
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 EXPLORE = BOOK / "l2lab" / "explore"
@@ -89,9 +91,16 @@ def test_the_simulation_knows_who_confuses_what():
     assert difference(blue, "#007060", "tritanomaly") < 0.5 * difference(blue, "#007060", "normal")
 
 
+def figure_colour(colour: str, theme: str) -> str:
+    """A colour of a figure as a page of this theme shows it."""
+    return colour if theme == "light" else to_hex(counterparts(colour)[0])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", plots.COLORS)
-def test_a_curve_of_a_figure_stands_out_from_white(name):
-    assert contrast(from_hex(plots.COLORS[name]), from_hex(WHITE)) >= LEAST_CONTRAST
+def test_a_curve_of_a_figure_stands_out_from_its_ground(name, theme):
+    colour = figure_colour(plots.COLORS[name], theme)
+    assert contrast(from_hex(colour), from_hex(WHITE if theme == "light" else GROUND)) >= LEAST_CONTRAST
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -109,12 +118,14 @@ def test_the_small_letters_of_the_explorer_can_be_read(theme):
         assert contrast(from_hex(muted[theme]), from_hex(ground)) >= 4.5
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_curves_of_figures_differ_in_colour_or_in_dash_and_marker(kind):
+def test_curves_of_figures_differ_in_colour_or_in_dash_and_marker(kind, theme):
     looks = list(plots._looks([f"curve {k}" for k in range(len(plots._CYCLE))]).values())
     assert len({look["color"] for look in looks}) == len(plots._CYCLE)
     for one, other in itertools.combinations(looks, 2):
-        by_colour = difference(one["color"], other["color"], kind) >= LEAST_DIFFERENCE
+        colours = [figure_colour(look["color"], theme) for look in (one, other)]
+        by_colour = difference(*colours, kind) >= LEAST_DIFFERENCE
         by_shape = one["linestyle"] != other["linestyle"] and one["marker"] != other["marker"]
         assert by_colour or by_shape, (one, other)
 

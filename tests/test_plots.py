@@ -21,7 +21,8 @@ from matplotlib.colors import to_rgb
 from nbclient import NotebookClient
 from PIL import Image
 
-from l2lab import data, plots
+from colours import contrast
+from l2lab import dark, data, plots
 from l2lab.measures import ridge_path
 
 ALT = "Test error against λ: a U with its lowest point near 0.01."
@@ -344,9 +345,9 @@ def test_show_needs_a_figure(ax):
 
 def test_same_figure_same_bytes(ax):
     plots.u_curve(ax, LAMS, {"test": np.arange(12.0)})
-    first, second = (plots._png(ax.figure)[0] for _ in range(2))
-    assert first == second
-    assert b"matplotlib" not in first.lower()
+    first, second = (plots.pictures(ax.figure) for _ in range(2))
+    assert first == second, "in dark colours too, which the figure does not keep"
+    assert b"matplotlib" not in base64.b64decode(first[0]).lower()
 
 
 def test_pictures_are_crisp_small_and_on_white():
@@ -355,16 +356,102 @@ def test_pictures_are_crisp_small_and_on_white():
     coefs = ridge_path(problem.X_train, problem.y_train, LAMS)
     for axis in axes:
         plots.paths(axis, LAMS, coefs, groups=problem.support)
-    png, (width, height) = plots._png(fig)
-    image = Image.open(io.BytesIO(png))
-    assert len(png) < 80_000
+    light, dark = map(base64.b64decode, plots.pictures(fig))
+    image = Image.open(io.BytesIO(light))
+    assert max(len(light), len(dark)) < 80_000
     np.testing.assert_allclose(image.size, (7.2 * 144, 3.6 * 144), atol=1)
-    assert (width, height) == (691, 346)
     assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     # The palette must not shift the house colours: the line colour is still there, to the last bit.
     exact = tuple(round(255 * c) for c in to_rgb(plots.COLORS["blue"]))
     colours = np.array(image.convert("RGB")).reshape(-1, 3).astype(int)
     assert np.abs(colours - exact).max(axis=1).min() <= 2
+
+
+# ---------------------------------------------------------------- dark pages
+
+
+def opened(picture: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+
+
+def rgb(color: str) -> tuple[int, ...]:
+    return tuple(round(255 * c) for c in to_rgb(color))
+
+
+def has(image: Image.Image, color: str) -> bool:
+    """Whether a colour is there, but for what the palette of 256 takes from it."""
+    pixels = np.array(image).reshape(-1, 3).astype(int)
+    return bool(np.abs(pixels - rgb(color)).max(axis=1).min() <= 2)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax, c: ax.plot([0, 1], [0, 1], "o-", color=c, lw=5),
+        lambda ax, c: ax.hist([0, 1], color=c, hatch="//", edgecolor="white"),
+        lambda ax, c: ax.fill_between([0, 1], [0, 1], color=c),
+        lambda ax, c: ax.vlines([0, 1], 0, 1, color=c, lw=5),
+        lambda ax, c: ax.stairs([1, 2], fill=True, color=c),
+        lambda ax, c: ax.text(0.5, 0.5, "MMM", color=c, fontsize=60),
+        lambda ax, c: ax.text(0.5, 0.5, "x", bbox={"facecolor": c}, fontsize=60),
+        lambda ax, c: ax.annotate("", (0, 0), (1, 1), arrowprops={"color": c}),
+        lambda ax, c: ax.plot([0], label="x", color=c) and ax.legend(),
+        lambda ax, c: ax.spines["left"].set(color=c, linewidth=6),
+    ],
+)
+def test_whatever_is_drawn_has_its_dark_counterpart(ax, draw):
+    blue = plots.COLORS["blue"]
+    draw(ax, blue)
+    light, night = map(opened, plots.pictures(ax.figure))
+    assert has(light, blue)
+    assert has(night, dark.PAIRS[blue.lower()])
+    assert not has(night, blue)
+    assert not has(night, "white")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [{"X": np.full((2, 2, 3), [0.9, 0.2, 0.1])}, {"X": np.eye(2), "cmap": "gray_r"}, {"X": np.eye(2)}],
+    ids=["photograph", "digit", "viridis"],
+)
+def test_a_picture_in_a_figure_is_not_inverted_nor_what_is_drawn_on_it(ax, picture):
+    ax.imshow(**picture)
+    ax.grid(False)
+    ax.plot([0, 1], [0, 1], color=plots.COLORS["blue"], lw=9)
+    inside = ax.get_window_extent()
+    parts = []
+    for image in map(opened, plots.pictures(ax.figure)):
+        top = image.height - inside.y1
+        parts.append(image.crop((inside.x0 + 9, top + 9, inside.x1 - 9, top + inside.height - 9)))
+    light, night = (np.array(part).astype(int) for part in parts)
+    assert np.abs(light - night).max() <= 20, "more than two palettes differ"
+
+
+def test_a_map_that_fades_into_paper_fades_into_the_dark_page(ax):
+    """With the numbers on it: those of a confusion matrix must still be read."""
+    ax.imshow(np.array([[0.0, 1.0]]), cmap="Blues")
+    ax.text(0, 0, "MM", color=mpl.colormaps["Blues"](1.0), fontsize=40, ha="center")
+    light, night = map(opened, plots.pictures(ax.figure))
+    assert has(light, "#f7fbff")
+    assert not has(night, "#f7fbff")
+    strong = mpl.colors.to_hex(dark.counterparts(mpl.colormaps["Blues"](1.0))[0])
+    assert has(night, strong)
+
+
+def test_inks_and_greys_keep_their_contrast_on_a_dark_page():
+    for ink in ("#1F2328", "#4A5058", "#000000"):
+        assert contrast(dark.counterparts(ink)[0, :3], to_rgb(dark.GROUND)) >= 7, ink
+    for text in ("vermillion", "blue"):
+        assert contrast(dark.counterparts(plots.COLORS[text])[0, :3], to_rgb(dark.GROUND)) >= 4.5
+    pale = dark.counterparts("#E3E6EA")[0, :3]  # the grid
+    assert 1.1 < contrast(pale, to_rgb(dark.GROUND)) < 2
+
+
+def test_opacity_stays_and_what_is_invisible_stays_invisible(ax):
+    _, _, (step,) = ax.hist([0, 1], histtype="step", color=plots.COLORS["blue"], alpha=0.5)
+    with dark.dark_colours(ax.figure):
+        assert step.get_facecolor()[3] == 0
+        assert step.get_edgecolor()[3] == 0.5
 
 
 def test_show_in_a_notebook_carries_alt_and_caption():
@@ -383,7 +470,9 @@ plots.show(fig, alt={ALT!r}, caption="A  *U*.", name="u-curve")
     assert set(picture.data) == {"image/png", "text/plain"}
     assert picture.data["text/plain"] == ALT
     assert picture.metadata["image/png"] == {"alt": ALT, "width": 691, "height": 346}
-    assert picture.metadata["l2lab"] == {"alt": ALT, "caption": "A *U*.", "name": "u-curve"}
+    mark = dict(picture.metadata["l2lab"])
+    assert opened(mark.pop("dark")).getpixel((2, 2)) == rgb(dark.GROUND)
+    assert mark == {"alt": ALT, "caption": "A *U*.", "name": "u-curve"}
     assert Image.open(io.BytesIO(base64.b64decode(picture.data["image/png"]))).format == "PNG"
     assert caption.data["text/markdown"] == "*A *U*.*"
     assert caption.metadata == {"l2lab": {"role": "caption"}}

@@ -2,31 +2,35 @@
 
 - Entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that
   has no items: they become list items.
+- An empty heading of a table (the corner of one that has headings on two sides) becomes an ordinary cell.
 - ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls.
 
-The logo's landmark is in ``_templates/navbar-logo.html``.
+The logo's landmark is in ``_templates/navbar-logo.html``, the name of the search in
+``_templates/search-button-field.html``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
 OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 
 
-def mend_citations(
+def mend_body(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give the entries of a bibliography a role that fits their list."""
+    """Give the entries of a bibliography a role that fits their list, and empty headings none."""
     if doctree is not None:
-        context["body"] = context["body"].replace(OLD_ROLE, ROLE)
+        context["body"] = EMPTY_HEADING.sub("<td></td>", context["body"].replace(OLD_ROLE, ROLE))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_js_file("reach.js")
-    app.connect("html-page-context", mend_citations)
+    app.connect("html-page-context", mend_body)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,8 +7,10 @@ The theme and the extensions write their tags for the general case.  In the fini
 - all other scripts wait until the text stands (``defer``); mathematics and widgets come last and start after
   the first paint (``first-paint.js``);
 - pictures say how large they are, so that nothing moves when they arrive, and shrink in proportion on a
-  narrow page; all but the first are fetched when the reader comes near.  Without JavaScript browsers fetch
-  all of them at once.
+  narrow page; all but the first are fetched when the reader comes near, and of a pair for a light and a dark
+  page the one that is shown.  Without JavaScript browsers fetch all of them at once;
+- the button that downloads a page's source does so (``download``): where a server names the type of a
+  notebook the browser would show its JSON.
 
 The order of the scripts stays as it was within both groups.
 """
@@ -36,6 +38,7 @@ UNUSED_OPTIONS = ("DOCUMENTATION_OPTIONS.pagename =", "DOCUMENTATION_OPTIONS.sea
 IMAGE = re.compile(r"<img\b(?P<attributes>[^>]*?)\s*/?>")
 SIZE_STYLE = re.compile(r'\s*style="width: (?P<width>\d+)px;\s*height: (?P<height>\d+)px;?"')
 ATTRIBUTE = re.compile(r'\b(?P<name>src|width|height|loading)="(?P<value>[^"]*)"')
+DOWNLOAD = re.compile(r'(<a href="[^"]*") target="_blank"(\s+class="btn btn-sm btn-download-source-button)')
 ARTICLE = '<article class="bd-article"'
 
 
@@ -123,7 +126,8 @@ def size_pictures(page: str, folder: Path) -> str:
         if size and "width" not in given and "height" not in given:
             extra += f' width="{size[0]}" height="{size[1]}"'
         in_article = match.start() > start >= 0
-        if size and "loading" not in given and not (in_article and first):
+        alone = "only-light" not in attributes and "only-dark" not in attributes
+        if size and "loading" not in given and not (in_article and first and alone):
             extra += ' loading="lazy" decoding="async"'
         first = first and not in_article
         return f"<img{attributes}{extra} />"
@@ -142,6 +146,7 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         page = file.read_text("utf-8")
         lighter = sort_scripts(page, searches=file.stem == "search")
         lighter = size_pictures(lighter, file.parent)
+        lighter = DOWNLOAD.sub(r"\1 download\2", lighter)
         if lighter != page:
             file.write_text(lighter, "utf-8")
     for file in (out / "_static" / "scripts").glob("fontawesome.js*"):

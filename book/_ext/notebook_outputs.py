@@ -6,20 +6,29 @@ A committed notebook carries what JupyterLab and GitHub show well.  The page can
    would make GitHub show nothing), goes back into ``metadata.widgets``;
 2. an output whose metadata says ``{"l2lab": {"alt": …, "caption": …, "name": …}}`` becomes a numbered figure
    with that caption, that label and that alternative text (myst-nb reads these from the *cell* only);
-3. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption below the picture for readers of the
+3. a picture whose metadata holds a second one, for a dark page (``{"l2lab": {"dark": …}}``, base64), becomes
+   a pair: the theme shows one of them, ``only-light`` or ``only-dark``, under one number and one caption;
+4. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption below the picture for readers of the
    notebook; the page has the figure's own caption, so it goes.
+
+The paragraph that leads readers of the notebook to Colab and to the page (``set_repository``) goes too.
 
 The notebook file itself is never changed.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 from l2lab.explore import compact_state
@@ -29,6 +38,8 @@ logger = logging.getLogger(__name__)
 STATE = "application/vnd.jupyter.widget-state+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
 RICH = ("display_data", "execute_result")
+DARK = "l2lab_dark"  # where a page's dark pictures wait, by the name under which myst-nb stores the light one
+BANNER = re.compile(r"(?m)^> Run this notebook \[on Colab\].*\n\n")
 CODE_HIDDEN = "remove-input"
 CODE_TAGS = ("hide-input", "hide-cell", "remove-input")
 
@@ -118,6 +129,27 @@ def restore_state(notebook: Json, state: Json) -> None:
     notebook.setdefault("metadata", {})["widgets"] = {STATE: compact_state(state)}
 
 
+class PairPictures(SphinxTransform):
+    """Put the picture for a dark page behind the one for a light page."""
+
+    default_priority = 500  # before Sphinx collects images, at 880
+
+    def apply(self, **kwargs: Any) -> None:
+        """Visit all pictures of the page."""
+        waiting = self.env.temp_data.get(DARK, {})
+        for light in list(self.document.findall(nodes.image)):
+            address = Path(light["uri"])
+            if address.stem not in waiting:
+                continue
+            dark = light.deepcopy()
+            dark["uri"] = address.with_stem(f"{address.stem}-dark").as_posix()
+            light["classes"].append("only-light")
+            dark["classes"].append("only-dark")
+            _, place = self.env.relfn2path(dark["uri"])
+            Path(place).write_bytes(waiting[address.stem])
+            light.parent.insert(light.parent.index(light) + 1, dark)
+
+
 def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     """Change what Sphinx has read of a notebook, as the module's text says."""
     path = Path(app.env.doc2path(docname))
@@ -129,10 +161,16 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     if sidecar.exists():
         app.env.note_dependency(str(sidecar))
         restore_state(notebook, json.loads(sidecar.read_text("utf-8")))
-    cells = []
+    title = notebook["cells"][0]
+    if title["cell_type"] == "markdown":
+        title["source"] = BANNER.sub("", "".join(title["source"]))
+    cells, waiting = [], app.env.temp_data.setdefault(DARK, {})
     for number, cell in enumerate(notebook["cells"], start=1):
         for out in cell.get("outputs", []):
             mark = label(out)
+            if mark.get("dark"):
+                light = hashlib.sha256(base64.b64decode(out["data"]["image/png"])).hexdigest()
+                waiting[light] = base64.b64decode(mark["dark"])
             if is_picture(out) and mark.get("caption") and not mark.get("alt"):
                 logger.warning(
                     "cell %d: a figure with a caption but without alternative text; give plots.show an alt=",
@@ -149,4 +187,5 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("source-read", prepare)
+    app.add_transform(PairPictures)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

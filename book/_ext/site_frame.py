@@ -8,9 +8,10 @@
 - ``index.html`` leads to the first page, if that has another name, and has its tags: the bare address is the
   one that people share.
 
-All of these need absolute addresses.  They come from ``repository: url:`` in ``_config.yml``, so that a
-fork's book points to itself; ``html: baseurl:``, if given, wins (a domain of one's own).  The addresses are
-only named: nothing is loaded from there.
+Addresses are absolute.  They come from ``repository: url:`` in ``_config.yml``, so that a fork's book points
+to itself; ``html: baseurl:``, if given, wins (a domain of one's own).  They are only named: nothing is loaded
+from there.  As long as there is neither, only descriptions and the start page are made, and without a
+repository no button leads to one or to Colab.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ CARD_ALT = (
     "The book's title beside two histograms of 100 weights on a logarithmic axis. With L2 on the weights "
     "there is one heap; with L2 on three factors of each weight the histogram splits in two."
 )
+REPOSITORY_BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
 UNSPOKEN = (nodes.raw, nodes.image, nodes.footnote_reference, nodes.comment, nodes.system_message)
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"  # the name of the format, not an address to load
 
@@ -86,7 +88,7 @@ START = Template("""\
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url=$first">
 <title>$book</title>
-<link rel="canonical" href="$home$first">
+$canonical
 $tags
 </head>
 <body>
@@ -101,29 +103,31 @@ TAGS = re.compile(r'<meta (?:name="description"|name="twitter:|property="og:)[^>
 
 
 def set_address(app: Sphinx, config: Config) -> None:
-    """Give Sphinx the address of the published site, from which it makes canonical links.
+    """Give Sphinx the address of the published site, if there is one, from which it makes canonical links.
 
     Parameters
     ----------
     app : sphinx.application.Sphinx
         The application.
     config : sphinx.config.Config
-        The configuration; ``html_baseurl`` is set, with a slash at its end.
+        The configuration; ``html_baseurl`` gets a slash at its end.  Without a repository its buttons go.
 
     Raises
     ------
     sphinx.errors.ConfigError
-        If there is neither a base address nor a repository on GitHub.
+        If the repository is not one on GitHub.
     """
-    if not config.html_baseurl:
-        repository = config.html_theme_options.get("repository_url") or ""
-        if not ADDRESS.fullmatch(repository):
-            raise ConfigError(
-                f"repository: url: in _config.yml is {repository!r}; site_frame needs "
-                "https://github.com/OWNER/NAME, or html: baseurl:, to know where the book is published"
-            )
-        config.html_baseurl = pages(repository)
-    config.html_baseurl = config.html_baseurl.rstrip("/") + "/"
+    options = config.html_theme_options
+    repository = options.get("repository_url") or ""
+    if not repository:
+        options.update(dict.fromkeys(REPOSITORY_BUTTONS, False), launch_buttons={})
+    elif not ADDRESS.fullmatch(repository):
+        raise ConfigError(
+            f"repository: url: in _config.yml is {repository!r}; it must be https://github.com/OWNER/NAME: "
+            "run make address"
+        )
+    base = config.html_baseurl or (pages(repository) if repository else "")
+    config.html_baseurl = base and base.rstrip("/") + "/"
 
 
 def check_card(app: Sphinx) -> None:
@@ -153,12 +157,6 @@ def shorten(text: str, longest: int = LONGEST) -> str:
     return textwrap.shorten(text, longest, placeholder="…", break_on_hyphens=False)
 
 
-def is_notice(paragraph: nodes.paragraph) -> bool:
-    """Whether a paragraph begins with a link to another host, as "Open in Colab" does."""
-    first = next((child for child in paragraph.children if child.astext().strip()), None)
-    return isinstance(first, nodes.reference) and "://" in first.get("refuri", "")
-
-
 def own_description(doctree: nodes.document) -> str:
     """Return the description that the page's author has written (``html_meta`` in MyST), or nothing."""
     metas = doctree.findall(nodes.meta)
@@ -171,7 +169,7 @@ def first_words(doctree: nodes.document) -> str:
     Parameters
     ----------
     doctree : docutils.nodes.document
-        The resolved page.  Paragraphs in boxes, lists, captions and API entries are no running text.
+        The resolved page.  Paragraphs in boxes, quotes, lists, captions and API entries are no running text.
 
     Returns
     -------
@@ -181,7 +179,7 @@ def first_words(doctree: nodes.document) -> str:
     paragraphs = (
         plain_text(paragraph)
         for paragraph in doctree.findall(nodes.paragraph)
-        if isinstance(paragraph.parent, nodes.section | nodes.document) and not is_notice(paragraph)
+        if isinstance(paragraph.parent, nodes.section | nodes.document)
     )
     return shorten(next(filter(None, paragraphs), ""))
 
@@ -202,20 +200,23 @@ def add_tags(
     written = own_description(doctree) if doctree else ""  # Sphinx has already put it into the head
     found = first_words(doctree) if doctree else ""
     description = written or found or shorten(" – ".join(dict.fromkeys([title, book])))
-    context["pageurl"] = base + app.builder.get_target_uri(pagename)
+    address = context["pageurl"] = base and base + app.builder.get_target_uri(pagename)
     is_part = doctree is not None and pagename != app.config.root_doc
     tags = [
         tag("property", "og:site_name", book),
         tag("property", "og:type", "article" if is_part else "website"),
         tag("property", "og:title", title),
         tag("property", "og:description", description),
-        tag("property", "og:url", context["pageurl"]),
-        tag("property", "og:image", f"{base}_static/{CARD}"),
-        tag("property", "og:image:width", CARD_SIZE[0]),
-        tag("property", "og:image:height", CARD_SIZE[1]),
-        tag("property", "og:image:alt", CARD_ALT),
-        tag("name", "twitter:card", "summary_large_image"),
-    ]  # Twitter reads the others from og:…
+    ]
+    if base:
+        tags += [
+            tag("property", "og:url", address),
+            tag("property", "og:image", f"{base}_static/{CARD}"),
+            tag("property", "og:image:width", CARD_SIZE[0]),
+            tag("property", "og:image:height", CARD_SIZE[1]),
+            tag("property", "og:image:alt", CARD_ALT),
+            tag("name", "twitter:card", "summary_large_image"),
+        ]  # Twitter reads the others from og:…
     if not written:
         tags.insert(0, tag("name", "description", description))
     context["metatags"] = "\n    ".join([context.get("metatags") or "", *tags, ""])
@@ -226,21 +227,23 @@ def write_root_files(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.name not in BUILDERS:
         return
     base, out, address_of = app.config.html_baseurl, Path(app.outdir), app.builder.get_target_uri
-    urls = ET.Element("urlset", xmlns=SITEMAP)
-    for document in sorted(app.env.found_docs):
-        ET.SubElement(ET.SubElement(urls, "url"), "loc").text = base + address_of(document)
-    ET.indent(urls)
-    ET.ElementTree(urls).write(out / "sitemap.xml", encoding="utf-8", xml_declaration=True)
-    (out / "robots.txt").write_text(f"User-agent: *\nAllow: /\n\nSitemap: {base}sitemap.xml\n", "utf-8")
     words = {
         "lang": app.config.language.replace("_", "-"),
         "book": app.config.html_title,
         "home": base,
         "search": base + address_of("search"),
         "first": address_of(app.config.root_doc),
+        "canonical": base and f'<link rel="canonical" href="{base}{address_of(app.config.root_doc)}">',
     }
-    words = {name: html.escape(word) for name, word in words.items()}
-    (out / "404.html").write_text(NOT_FOUND.substitute(words), "utf-8")
+    words = {name: word if name == "canonical" else html.escape(word) for name, word in words.items()}
+    if base:
+        urls = ET.Element("urlset", xmlns=SITEMAP)
+        for document in sorted(app.env.found_docs):
+            ET.SubElement(ET.SubElement(urls, "url"), "loc").text = base + address_of(document)
+        ET.indent(urls)
+        ET.ElementTree(urls).write(out / "sitemap.xml", encoding="utf-8", xml_declaration=True)
+        (out / "robots.txt").write_text(f"User-agent: *\nAllow: /\n\nSitemap: {base}sitemap.xml\n", "utf-8")
+        (out / "404.html").write_text(NOT_FOUND.substitute(words), "utf-8")
     if app.config.root_doc != "index":
         first = Path(app.builder.get_outfilename(app.config.root_doc)).read_text("utf-8")
         tags = "\n".join(TAGS.findall(first.partition("</head>")[0]))

@@ -41,9 +41,9 @@ import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell
 
+import execute
 import install
 import kernels
-import set_repository
 from common import BOOK, ROOT, chapters, content_hash, say, stop
 
 VENV = ROOT / ".venv-colab"
@@ -212,11 +212,7 @@ def environment(python: Path) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     return env | {
         "PATH": os.pathsep.join([str(python.parent), env.get("PATH", "")]),
-        # pip fetches l2lab from the last commit here, whatever the address says …
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": set_repository.home(),
-        # … and what builds it from here
+        # what builds l2lab comes from here
         "PIP_FIND_LINKS": (python.parents[1] / WHEELS).as_uri(),  # pip splits a plain path at its spaces
         "PIP_NO_INDEX": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -285,6 +281,8 @@ def run(path: Path, python: Path, *, unsolved: bool = False, timeout: int = 600)
     own = list(notebook.cells)
     first = next(cell for cell in own if cell.cell_type == "code")
     installs = "l2lab" in first.source
+    # l2lab comes from the last commit here, whatever address the cell gives
+    first.source = execute.ADDRESS.sub(f'BOOK = "{ROOT.as_uri()}"', first.source)
     if installs:
         again = new_code_cell(first.source)
         after_first, after_all = new_code_cell(PROBE), new_code_cell(PROBE)

@@ -47,7 +47,7 @@ RECORD = "results/execution.json"
 SETUP = re.compile(
     r"^device (?P<device>.+), torch (?P<torch>\S+), (?P<threads>\d+) threads?, profile (?P<profile>\w+)", re.M
 )
-ADDRESS = re.compile(r"git\+https?://[^\"'\s]+")
+ADDRESS = re.compile(r'(?m)^BOOK = "[^"]*"')
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 

@@ -140,8 +140,7 @@ Pages opened as files have text, pictures, formulas, sliders, both themes and th
 from the same pages on a server: the search lists titles without the sentences around the words, since
 browsers do not let a page opened as a file read others. (Tried with Chromium and Firefox.)
 
-TO PUBLISH: copy the folder to any static host, at any address; nothing has to be set up. The links of
-404.html lead to the address for which this archive was made: $address
+TO PUBLISH: copy the folder to any static host, at any address; nothing has to be set up.$links
 
 LICENCES: $licences
 """)
@@ -153,11 +152,10 @@ def plain(markup: str) -> str:
 
 
 def published_address(site: Path) -> str:
-    """Return the address for which the site was built, with a slash at its end."""
-    search = (site / "search.html").read_text("utf-8")
-    return (
-        BeautifulSoup(search, "html.parser").find("link", rel="canonical")["href"].removesuffix("search.html")
-    )
+    """Return the address for which the site was built, with a slash at its end; empty if it has none."""
+    search = BeautifulSoup((site / "search.html").read_text("utf-8"), "html.parser")
+    link = search.find("link", rel="canonical")
+    return link["href"].removesuffix("search.html") if link else ""
 
 
 def write_zip(site: Path, out: Path, edition: Edition) -> Path:
@@ -178,6 +176,7 @@ def write_zip(site: Path, out: Path, edition: Edition) -> Path:
         The archive.
     """
     words = vars(edition) | {"day": edition.day, "address": published_address(site)}
+    words["links"] = f" The links of\n404.html lead to {words['address']}" if words["address"] else ""
     words["licences"] = plain(edition.licences)
     contents = {"README.txt": INSTRUCTIONS.substitute(words).encode()}
     for path in site.rglob("*"):
@@ -210,7 +209,7 @@ $head
 <p class="author">$author</p>
 <p>Version $version, $day</p>
 <div class="licences">$licences</div>
-<p>The pages, with sliders that move: <a href="$address">$address</a></p>
+$pages
 <p class="how">In this edition all solutions and answers are open, and each slider shows a few of its
 positions. Code that the pages fold away is left out; the notebooks have it.</p>
 </header>
@@ -224,6 +223,7 @@ $body
 </body>
 </html>
 """)
+PAGES = '<p>The pages, with sliders that move: <a href="{0}">{0}</a></p>'
 # What only a page on a screen has.  Folded code is printed nowhere (the notebooks have it).
 ON_SCREEN = "script, button, .headerlink, details.hide, .widget-live, .toctree-wrapper"
 REFERRING = ("for", "headers", "aria-labelledby", "aria-describedby", "aria-controls")
@@ -288,17 +288,18 @@ class Merger:
         """Return the address of a file that a page loads."""
         return ((self.site / name).parent / unquote(urlsplit(address).path)).resolve().as_uri()
 
-    def link(self, name: str, address: str) -> str:
-        """Return where a link of a page leads in the document, or on the published site if it leaves that."""
+    def link(self, name: str, address: str) -> str | None:
+        """Return where a link of a page leads in the document, or on the published site if there is one."""
         if not check_site.is_local(address):
             return address
         parts = urlsplit(address)
-        base = f"{self.address}{quote(name)}.html"
-        target = unquote(urlsplit(urljoin(base, address)).path).removeprefix(urlsplit(self.address).path)
+        site = self.address or "https://localhost/"
+        base = f"{site}{quote(name)}.html"
+        target = unquote(urlsplit(urljoin(base, address)).path).removeprefix(urlsplit(site).path)
         other, anchor = target.removesuffix(".html"), unquote(parts.fragment)
         if other in self.articles and (not anchor or anchor in self.ids[other]):
             return f"#{self.key(other, anchor)}"
-        return urljoin(base, address)  # also a link that moves a slider
+        return urljoin(base, address) if self.address else None  # also a link that moves a slider
 
     def article(self, name: str) -> Tag:
         """Return a page's article, ready to stand beside others."""
@@ -314,7 +315,10 @@ class Merger:
                     ids = value if isinstance(value, list) else value.split()
                     element[attribute] = " ".join(self.key(name, one) for one in ids)
             if element.name == "a" and element.get("href"):
-                element["href"] = self.link(name, element["href"])
+                if (target := self.link(name, element["href"])) is None:
+                    del element["href"]  # its words stay
+                else:
+                    element["href"] = target
             if element.name == "img":
                 element["src"] = self.file(name, element["src"])
                 del element["loading"]
@@ -348,7 +352,7 @@ class Merger:
             version=edition.version,
             day=edition.day,
             licences=edition.licences,
-            address=self.address,
+            pages=PAGES.format(self.address) if self.address else "",
             head=head,
             contents=contents,
             body="\n".join(str(self.article(name)) for name in self.pages),

@@ -1,40 +1,58 @@
-"""Write the repository's address wherever it is repeated: ``python book/_tools/set_repository.py ADDRESS``.
+"""Write the repository's address wherever it stands: ``make address``.
 
-The address has one home, ``repository: url:`` in ``_config.yml``.  Colab cells, package metadata, citation
-and README must repeat it.  The publishing workflow gives the repository that it runs in, so that a fork
-publishes a book that points to the fork.
+The address is that of the git remote ``origin``, or the one that is given (``make address ADDRESS=…``); it is
+to be committed, since Colab opens what the repository holds.  Without an address (``ADDRESS=none``) no cell
+installs anything, no button leads anywhere and no text names a place: a name that nobody has registered could
+be somebody's tomorrow.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import ROOT, say, stop
 
-CONFIG = "_config.yml"
-COLAB = "https://colab.research.google.com/github/"
-PLACES = (
-    "pyproject.toml",
-    "CITATION.cff",
-    "README.md",
-    "CONTRIBUTING.md",
-    ".github/**/*.yml",
-    "book/*.md",
-    "book/*.ipynb",
-    "book/assignments/**/*.ipynb",
+ADDRESS = re.compile(
+    r"(?:https://(?:[^@/\s]+@)?github\.com/|(?:ssh://)?git@github\.com[:/])"
+    r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9_][\w.-]*?)(?:\.git)?/?"
 )
-ADDRESS = re.compile(r"https://github\.com/([A-Za-z0-9][\w.-]*)/([A-Za-z0-9_][\w.-]*?)(?:\.git)?/?")
-HOME = re.compile(r"(?m)^(repository:\s*\n(?:[ \t]+.*\n)*?[ \t]+url:\s*)(\S+)")
+CONFIG = "_config.yml"
+HOME = r"(?m)(^repository:\n(?:  .*\n)*?  url: )(.*)"
+# Files, what stands there behind the part that stays (the group), its form with an address and without.
+PLACES = (
+    (CONFIG, HOME, "{address}", '""'),
+    ("CITATION.cff", r"(?m)()^(?:# )?repository-code:.*", "repository-code: {address}", "# repository-code:"),
+    ("pyproject.toml", r"(\[project\.urls\]\n)(?:\w+ = .*\n)*", 'Repository = "{address}"\n', ""),
+    (
+        "README.md",
+        r"(?m)()^.*<!-- address -->$",
+        'The pages: **{pages}**. The package: `pip install "git+{address}"`. <!-- address -->',
+        "This copy of the book is not published yet: `make address` comes first. <!-- address -->",
+    ),
+)
+# The same in the first cells of a notebook. Of an assignment, readers open the students' copy.
+FIRST_CELLS = {
+    "code": (r'(?m)^(BOOK = ")[^"]*', "{address}", ""),
+    "markdown": (
+        r"\A((?:.*\n)*?# .*\n\n)(?:> Run this notebook \[on Colab\].*\n\n)?",
+        "> Run this notebook [on Colab](https://colab.research.google.com/github/{place}/blob/{branch}/{file})"
+        " or read it [as a page]({page}), where all links work.\n\n",
+        "",
+    ),
+}
 
 
 def home(root: Path = ROOT) -> str:
-    """Return the address that ``_config.yml`` gives."""
-    found = HOME.search((root / CONFIG).read_text("utf-8"))
+    """Return the address that ``_config.yml`` gives; empty if there is none yet."""
+    found = re.search(HOME, (root / CONFIG).read_text("utf-8"))
     if found is None:
         stop(f"{CONFIG} has no repository: url:")
-    return found[2]
+    return found[2].strip("\"'")
 
 
 def pages(address: str) -> str:
@@ -44,63 +62,78 @@ def pages(address: str) -> str:
     return f"{host}/" if name.lower() == f"{owner.lower()}.github.io" else f"{host}/{name}/"
 
 
-def places(root: Path = ROOT) -> list[Path]:
-    """Return the files that may repeat the address."""
-    return sorted(path for pattern in PLACES for path in root.glob(pattern) if path.is_file())
-
-
 def clean(address: str) -> str:
     """Return ``https://github.com/OWNER/NAME`` or say what is wrong with the given address."""
     match = ADDRESS.fullmatch(address.strip())
     if match is None:
-        stop(f"{address!r} is not an address of the form https://github.com/OWNER/NAME")
+        stop(
+            f"{address!r} is not an address of the form https://github.com/OWNER/NAME: make address ADDRESS=…"
+        )
     return f"https://github.com/{match[1]}/{match[2]}"
 
 
-def replace(text: str, old: str, new: str) -> str:
-    """Replace an address, but not a longer one that begins with it."""
-    text = re.sub(rf"{re.escape(old)}(?![\w-])", new, text)
-    # colab.research.google.com/github/OWNER/NAME/…
-    colab = [address.replace("https://github.com/", COLAB) + "/" for address in (old, new)]
-    text = text.replace(*colab)
-    # github.com/OWNER/NAME and OWNER.github.io/NAME/ always go together
-    return text.replace(pages(old), pages(new))
+def write(text: str, place: Sequence[str], words: dict[str, str]) -> str:
+    """Write the address into a text."""
+    old, with_address, without = place
+    form = with_address.format(**words) if words["address"] else without
+    return re.sub(old, lambda match: match[1] + form, text, count=1)
+
+
+def write_notebook(text: str, words: dict[str, str]) -> str:
+    """Write the address into the first cells of a notebook."""
+    notebook = json.loads(text)
+    for kind, place in FIRST_CELLS.items():
+        cell = next((cell for cell in notebook["cells"] if cell["cell_type"] == kind), {"source": ""})
+        source = write("".join(cell["source"]), place, words)
+        cell["source"] = source if isinstance(cell["source"], str) else source.splitlines(keepends=True)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def set_repository(address: str, root: Path = ROOT) -> list[Path]:
-    """Write an address into its home and wherever it is repeated.
-
-    Parameters
-    ----------
-    address : str
-        ``https://github.com/OWNER/NAME``.
-    root : pathlib.Path
-        Top folder of the repository.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The files that changed.
-    """
-    new, old = clean(address), clean(home(root))
-    changed = []
-    for path in [root / CONFIG, *places(root)]:
-        text = path.read_text("utf-8")
-        result = replace(text, old, new)
-        if result != text:
-            path.write_text(result, "utf-8")
-            changed.append(path)
+    """Write an address, or none if it is empty, into all places, and return the files that changed."""
+    words = {"address": address and clean(address)}
+    words["pages"] = pages(words["address"]) if address else ""
+    words["place"] = words["address"].removeprefix("https://github.com/")
+    words["branch"] = re.search(r"(?m)^  branch: (\S+)", (root / CONFIG).read_text("utf-8"))[1]
+    results = {}
+    for name, *place in PLACES:
+        results[root / name] = write((root / name).read_text("utf-8"), place, words)
+    for path in root.glob("book/**/*.ipynb"):
+        folder = "book/assignments" if "assignments" in path.parts else "book"
+        words |= {"file": f"{folder}/{path.name}", "page": f"{words['pages']}{folder}/{path.stem}.html"}
+        results[path] = write_notebook(path.read_text("utf-8"), words)
+    changed = [path for path, text in sorted(results.items()) if text != path.read_text("utf-8")]
+    for path in changed:
+        path.write_text(results[path], "utf-8")
     return changed
+
+
+def origin() -> str:
+    """Return the address of the git remote ``origin``."""
+    done = subprocess.run(["git", "remote", "get-url", "origin"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or stop("There is no git remote origin: make address ADDRESS=…")
 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Write the repository's address wherever it is repeated.")
-    parser.add_argument("address", help="https://github.com/OWNER/NAME")
-    changed = set_repository(parser.parse_args().address)
+    parser = argparse.ArgumentParser(description="Write the repository's address wherever it stands.")
+    parser.add_argument("address", nargs="?", help="https://github.com/OWNER/NAME, or none (default: origin)")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; fail if another one stands here"
+    )
+    given = parser.parse_args()
+    new = "" if given.address == "none" else clean(given.address or origin())
+    if given.check:
+        if home().lower() != new.lower():
+            stop(
+                f"This repository is {new}, but the book committed in it says {home() or 'none'}. "
+                f"Run `make address ADDRESS={new}` in a checkout, commit what it changes, and push."
+            )
+        return
+    changed = set_repository(new)
     for path in changed:
         say(f"changed {path.relative_to(ROOT).as_posix()}")
-    say(f"The repository is {home()}, {len(changed)} files changed.")
+    say(f"The repository is {home() or 'none'}. " + ("Commit the changes." if changed else "It was before."))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
 
+from l2lab.dark import GROUND, dark_colours
+
 # After Okabe and Ito (2008), with the light hues darkened until a thin line is legible on white.
 COLORS: dict[str, str] = {
     "blue": "#0072B2",
@@ -96,8 +98,9 @@ def use_style() -> None:
 def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> None:
     """Show a figure with its text alternative and its caption, and close it.
 
-    In a notebook this makes two outputs: the picture, with `alt` and `caption` in the output's metadata
-    (where the book's build finds them), and the caption as text. In plain Python the figure is only closed.
+    In a notebook this makes two outputs: the picture, with `alt`, `caption` and the picture in dark colours
+    in the output's metadata (where the book's build finds them), and the caption as text. In plain Python the
+    figure is only closed.
 
     Parameters
     ----------
@@ -131,17 +134,18 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
         raise ValueError(
             f"name must be lower-case letters, digits, '-' and '_', a letter first, got {name!r}"
         )
-    png, (width, height) = _png(fig)
+    light, dark = pictures(fig)
+    width, height = (round(inches * CSS_DPI) for inches in fig.get_size_inches())
     plt.close(fig)
     if not _in_notebook():
         return
     from IPython.display import display
 
     display(
-        {"image/png": base64.b64encode(png).decode(), "text/plain": alt},
+        {"image/png": light, "text/plain": alt},
         metadata={
             "image/png": {"alt": alt, "width": width, "height": height},
-            "l2lab": {"alt": alt, "caption": caption, "name": name},
+            "l2lab": {"alt": alt, "caption": caption, "name": name, "dark": dark},
         },
         raw=True,
     )
@@ -150,6 +154,24 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
         metadata={"l2lab": {"role": "caption"}},
         raw=True,
     )
+
+
+def pictures(fig: Figure) -> tuple[str, str]:
+    """Draw a figure for a light page and for a dark one.
+
+    Parameters
+    ----------
+    fig : Figure
+        The figure; it keeps its colours.
+
+    Returns
+    -------
+    tuple of str
+        Two PNG files in base64, as a notebook stores them: light, dark.
+    """
+    light = _png(fig, "white")
+    with dark_colours(fig):
+        return light, _png(fig, GROUND)
 
 
 def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
@@ -514,15 +536,14 @@ def _axis_break(ax: Axes, x: float) -> None:
         )
 
 
-def _png(fig: Figure) -> tuple[bytes, tuple[int, int]]:
+def _png(fig: Figure, ground: str) -> str:
     # 256 colours are plenty for a chart and make the file a third. Saving again with Pillow also drops the
     # version that Matplotlib writes into it, so the same figure gives the same bytes.
     raw, buffer = io.BytesIO(), io.BytesIO()
-    fig.savefig(raw, format="png", dpi=DPI, facecolor="white")
+    fig.savefig(raw, format="png", dpi=DPI, facecolor=ground)
     image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     image.save(buffer, format="png", optimize=True, dpi=(DPI, DPI))
-    width, height = fig.get_size_inches()
-    return buffer.getvalue(), (round(width * CSS_DPI), round(height * CSS_DPI))
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _in_notebook() -> bool:
