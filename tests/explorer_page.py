@@ -173,7 +173,7 @@ def explorers() -> list[LambdaExplorer]:
 def url(
     explorers: list[LambdaExplorer], tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], str]
 ) -> str:
-    """Address of the pages: all explorers, each one alone, two that fail, and one for a host with a kernel."""
+    """Address of the pages: all explorers, each one alone, two that fail, one for a host with a kernel."""
     folder = tmp_path_factory.mktemp("harness")
     shutil.copy(LOADER, folder)
 

@@ -124,7 +124,8 @@ class TestLook:
             settle(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             outside = page.evaluate("""() =>
-                [...document.querySelectorAll('.lx-stage > svg')].flatMap(svg => { const box = svg.getBoundingClientRect();
+                [...document.querySelectorAll('.lx-stage > svg')].flatMap(svg => {
+                const box = svg.getBoundingClientRect();
                 return [...svg.querySelectorAll('text')].filter(t => t.textContent).filter(t => {
                     const r = t.getBoundingClientRect();
                     return r.left < box.left - 2 || r.right > box.right + 2
