@@ -177,17 +177,13 @@ def test_a_renderer_without_widgets_shows_the_pictures(path):
 
 
 @each_notebook
-def test_stored_widgets_are_the_current_ones(path):
-    """The sidecar holds the widget's JavaScript: after a change, the page would keep the old one."""
-    from l2lab.explore import LambdaExplorer
-
+def test_stored_widgets_are_data_only(path):
+    """The page adds the widget's JavaScript; what is stored with it would grow old, in every chapter anew."""
     sidecar = sidecar_of(path)
     if not sidecar.exists():
         pytest.skip("no widgets")
     for record in json.loads(sidecar.read_text("utf-8"))["state"].values():
-        if record["state"].get("_anywidget_id", "").startswith("l2lab.explore"):
-            assert record["state"]["_esm"] == LambdaExplorer._esm, "explorer.js changed: run make execute"
-            assert record["state"]["_css"] == LambdaExplorer._css, "explorer.css changed: run make execute"
+        assert not {"_esm", "_css"} & set(record["state"])
 
 
 @each_notebook

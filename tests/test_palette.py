@@ -40,7 +40,7 @@ def explorer_colours(theme: str) -> dict[int, str]:
 
 def dashes() -> list[str]:
     """The dashes of the explorer's curves, in the order in which they take them."""
-    listed = re.search(r"^const DASH = (\[.*?\]);", (EXPLORE / "explorer.js").read_text("utf-8"), re.M)[1]
+    listed = re.search(r"^const DASH = (\[.*?\]);", (EXPLORE / "js" / "base.js").read_text("utf-8"), re.M)[1]
     return json.loads(listed)
 
 

@@ -125,7 +125,7 @@ def prepare_cell(cell: Json) -> list[Json]:
 
 
 def restore_state(notebook: Json, state: Json) -> None:
-    """Put the widget state of the sidecar into the notebook's metadata, each widget's source only once."""
+    """Put the widget state of the sidecar into the notebook's metadata, with the widgets' source."""
     notebook.setdefault("metadata", {})["widgets"] = {STATE: compact_state(state)}
 
 

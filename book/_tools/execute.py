@@ -131,6 +131,9 @@ def split_widgets(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any] 
     result = {}
     for old in kept:
         record = rename(state[old], names)
+        if record["state"].get("_anywidget_id", "").startswith("l2lab."):
+            for source in ("_esm", "_css"):  # the page takes those of the package (explore.compact_state)
+                record["state"].pop(source, None)
         if "buffers" in record:
             record["buffers"].sort(key=lambda buffer: [str(step) for step in buffer["path"]])
         result[names[old]] = record

@@ -6,7 +6,7 @@ browser only draws; `geometry_panel` and `budget_panel` are so small that the br
 """
 
 from .explorer import Control, LambdaExplorer, compact_state
-from .fallback import lasso_2d, ridge_2d
+from .geometry import lasso_2d, ridge_2d
 from .panels import (
     PALETTE,
     Panel,

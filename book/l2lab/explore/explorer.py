@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import base64
 import inspect
-import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from . import fallback as _fallback
@@ -28,19 +26,31 @@ from .panels import Panel
 
 __all__ = ["Control", "LambdaExplorer", "compact_state"]
 
+#: Kinds of panels, each with a file of its own in ``js/``.
+KINDS = ("hist", "curves", "paths", "bars", "fit", "field", "heatmap", "budget", "geometry")
+
 _HERE = Path(__file__).parent
+_BEFORE, _AFTER = ("base", "axes"), ("panel", "address", "theme", "controls", "explorer")
+_OWN = "l2lab.explore."  # how the names of these widgets' classes begin
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _MIN_ALT = 20
 
 
-def _source(name: str) -> str:
-    """Read a front-end file without indentation, blank lines and whole-line comments.
+def _source(*files: str) -> str:
+    """Join front-end files without indentation, blank lines and whole-line comments.
 
-    Every widget instance carries its source in the page, so bytes count. The files are written such that this
-    is safe: no string spans lines.
+    The source goes into every page with a widget, so bytes count. The files are written such that this is
+    safe: no string spans lines.
     """
-    lines = (line.strip() for line in (_HERE / name).read_text(encoding="utf-8").splitlines())
+    text = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in files)
+    lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def _script(kinds: Collection[str] = KINDS) -> str:
+    """Join the JavaScript for some kinds of panels."""
+    parts = (*_BEFORE, *(kind for kind in KINDS if kind in kinds), *_AFTER)
+    return _source(*(f"js/{part}.js" for part in parts))
 
 
 @dataclass(frozen=True)
@@ -55,21 +65,16 @@ class Control:
         The value at the start. By default the first option.
     label : str, optional
         What the reader sees. By default the name of the control.
-    kind : {"menu", "slider"}
-        A drop-down menu, or a slider through the options in their order.
     """
 
     options: Sequence[Any]
     value: Any = None
     label: str | None = None
-    kind: Literal["menu", "slider"] = "menu"
 
     def __post_init__(self) -> None:
         options = [v.item() if isinstance(v, np.generic) else v for v in self.options]
         if len(options) < 2 or not all(isinstance(v, (bool, int, float, str)) for v in options):
             raise ValueError("a control needs at least two options, each a number, string or bool.")
-        if self.kind not in ("menu", "slider"):
-            raise ValueError(f"kind must be 'menu' or 'slider', got {self.kind!r}.")
         value = options[0] if self.value is None else self.value
         if value not in options:
             raise ValueError(f"value {value!r} is not among the options {options}.")
@@ -84,9 +89,8 @@ class LambdaExplorer(anywidget.AnyWidget):
     ----------
     lams : array-like of shape (L,)
         The grid: finite, non-negative, strictly increasing, at least two values. The first may be 0.
-    panels : sequence of Panel, or None
-        What is drawn, from `hist_panel`, `curves_panel` and so on, each with L as first axis. None asks
-        ``compute``.
+    panels : sequence of Panel
+        What is drawn, from `hist_panel`, `curves_panel` and so on, each with L as first axis.
     name : str
         Identifies the explorer in the page and in its address (``#name:lam=0.03``): a lower-case letter, then
         letters, digits and hyphens. Unique within a page.
@@ -97,10 +101,8 @@ class LambdaExplorer(anywidget.AnyWidget):
         out what stands in brackets.
     index : int, optional
         Position on the grid at the start. By default the middle.
-    fallback : {"auto"}, Figure, bytes or None
-        The picture for hosts without widgets: drawn from the panels, given, or none.
     controls : mapping of str to Control or sequence, optional
-        Further choices, by name of the argument of ``compute``. A plain sequence stands for a menu.
+        Further choices, by name of the argument of ``compute``. A sequence stands for a `Control` of it.
     compute : callable, optional
         Called as ``compute(**choice)`` when the reader changes a control in a live kernel. Returns the new
         panels, or a pair (lams, panels). What it raises is shown in the widget.
@@ -141,7 +143,7 @@ class LambdaExplorer(anywidget.AnyWidget):
     LambdaExplorer('toy', 5 values of λ from 0.0001 to 1: Training loss rises, test loss falls.)
     """
 
-    _esm = _source("explorer.js")
+    _esm = _script()
     _css = _source("explorer.css")
 
     name = traitlets.Unicode().tag(sync=True)
@@ -163,14 +165,13 @@ class LambdaExplorer(anywidget.AnyWidget):
 
     def __init__(
         self,
-        lams: ArrayLike | None,
-        panels: Sequence[Panel] | None,
+        lams: ArrayLike,
+        panels: Sequence[Panel],
         *,
         name: str,
         alt: str,
         label: str = "λ",
         index: int | None = None,
-        fallback: Literal["auto"] | Figure | bytes | None = "auto",
         controls: Mapping[str, Control | Sequence[Any]] | None = None,
         compute: Callable[..., Any] | None = None,
     ) -> None:
@@ -189,18 +190,12 @@ class LambdaExplorer(anywidget.AnyWidget):
             str(k): c if isinstance(c, Control) else Control(c) for k, c in (controls or {}).items()
         }
         choice = {k: c.value for k, c in self._controls.items()}
-        if panels is None:
-            if compute is None:
-                raise ValueError("panels may be None only if compute is given.")
-            lams, panels = _answer(compute(**choice), lams)
         grid, panels = _check(lams, panels)
         if index is None:
             index = len(grid) // 2
         if not 0 <= int(index) < len(grid):
             raise ValueError(f"index must be in 0 … {len(grid) - 1}, got {index}.")
-        self._lams, self._panels = grid, panels
-        self._auto = isinstance(fallback, str) and fallback == "auto"
-        self._picture = None if self._auto else _png(fallback)
+        self._lams, self._panels, self._picture = grid, panels, None
         specs, blob = _pack(panels)
         super().__init__(
             name=name,
@@ -213,7 +208,7 @@ class LambdaExplorer(anywidget.AnyWidget):
             w_star=_shared_w_star(panels),
             choice=choice,
             controls=[
-                {"name": k, "label": c.label or k, "kind": c.kind, "options": list(c.options)}
+                {"name": k, "label": c.label or k, "options": list(c.options)}
                 for k, c in self._controls.items()
             ],
         )
@@ -237,16 +232,15 @@ class LambdaExplorer(anywidget.AnyWidget):
             sync_data = {**sync_data, "index": min(max(int(sync_data["index"]), 0), last)}
         super().set_state(sync_data)
 
-    def fallback_png(self) -> bytes | None:
+    def fallback_png(self) -> bytes:
         """Return the picture for hosts without widgets.
 
         Returns
         -------
-        bytes or None
-            A PNG, the same bytes whenever the data are the same; None if the explorer was made with
-            ``fallback=None``.
+        bytes
+            A PNG, the same bytes whenever the data are the same.
         """
-        if self._auto and self._picture is None:
+        if self._picture is None:
             self._picture = _fallback.draw(self._lams, self._panels, label=self.label, index=self.index)
         return self._picture
 
@@ -259,9 +253,8 @@ class LambdaExplorer(anywidget.AnyWidget):
             data, meta = dict(own or {}), {}
         data["text/plain"] = repr(self)
         meta["l2lab"] = {"alt": self.alt, "role": "explorer", "name": self.name}
-        if picture := self.fallback_png():
-            data["image/png"] = base64.b64encode(picture).decode("ascii")
-            meta["image/png"] = {"alt": self.alt}
+        data["image/png"] = base64.b64encode(self.fallback_png()).decode("ascii")
+        meta["image/png"] = {"alt": self.alt}
         return data, meta
 
     @traitlets.validate("index")
@@ -307,9 +300,7 @@ class LambdaExplorer(anywidget.AnyWidget):
             self.error = f"{type(err).__name__}: {err}"
         else:
             near = _nearest(grid, self.lam)
-            self._lams, self._panels = grid, panels
-            if self._auto:
-                self._picture = None
+            self._lams, self._panels, self._picture = grid, panels, None
             # one message to the browser, and observers in Python see the new state whole
             with self.hold_sync(), self.hold_trait_notifications():
                 self.lams, self.panels, self.blob, self.index = grid.tolist(), specs, blob, near
@@ -325,13 +316,12 @@ LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.va
 
 
 def compact_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Leave out repeated sources from a stored widget state, for the book's own page.
+    """Prepare a stored widget state for the book's page: each widget's source once, and the current one.
 
-    Every instance of an anywidget stores its whole JavaScript (``_esm``) and style (``_css``). This keeps
-    them in the first model of each class (``_anywidget_id``) and drops them from later models that have the
-    same text. The page's loader ``widgets-offline.js`` takes what is missing from the first model with the
-    same ``_anywidget_id``; other hosts (nbconvert, html-manager) do not, so write the compact form only into
-    the built page and keep the stored one as ipywidgets made it.
+    What a notebook stores of its explorers are their data. This adds to the first model of each class
+    (``_anywidget_id``) the JavaScript for the kinds of panels that the page shows, and the style; the page's
+    loader ``widgets-offline.js`` takes both from there for the other models. So a page shows the current
+    front end without running its notebook again.
 
     Parameters
     ----------
@@ -342,7 +332,7 @@ def compact_state(state: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same structure; models that nothing refers to any more are not removed.
+        The same structure; models of other packages are left as they are.
 
     Raises
     ------
@@ -353,22 +343,21 @@ def compact_state(state: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             'not a widget state: expected {"version_major": 2, ..., "state": {model_id: {...}}}.'
         )
-    first: dict[str, Mapping[str, Any]] = {}
-    models = {}
-    for model_id, model in state["state"].items():
-        traits = model.get("state", {})
-        if key := traits.get("_anywidget_id"):
-            known = first.setdefault(key, traits)
-            if known is not traits:
-                repeated = {k for k in ("_esm", "_css") if k in traits and traits[k] == known.get(k)}
-                model = {**model, "state": {k: v for k, v in traits.items() if k not in repeated}}
-        models[model_id] = model
+    models = {key: {**model, "state": dict(model.get("state", {}))} for key, model in state["state"].items()}
+    own = [m["state"] for m in models.values() if m["state"].get("_anywidget_id", "").startswith(_OWN)]
+    kinds = {panel["kind"] for traits in own for panel in traits["panels"]}
+    sources = {"_esm": _script(kinds), "_css": LambdaExplorer._css}
+    given = set()
+    for traits in own:
+        for key in sources:
+            traits.pop(key, None)
+        if traits["_anywidget_id"] not in given:
+            traits.update(sources)
+        given.add(traits["_anywidget_id"])
     return {**state, "state": models}
 
 
-def _check(lams: ArrayLike | None, panels: Sequence[Panel]) -> tuple[np.ndarray, list[Panel]]:
-    if lams is None:
-        raise ValueError("lams is missing: give the grid, or let compute return (lams, panels).")
+def _check(lams: ArrayLike, panels: Sequence[Panel]) -> tuple[np.ndarray, list[Panel]]:
     try:
         grid = np.asarray(lams, dtype=np.float64)
     except (TypeError, ValueError) as err:
@@ -397,7 +386,7 @@ def _check(lams: ArrayLike | None, panels: Sequence[Panel]) -> tuple[np.ndarray,
     return grid, list(panels)
 
 
-def _answer(result: Any, lams: ArrayLike | None) -> tuple[ArrayLike | None, Sequence[Panel]]:
+def _answer(result: Any, lams: ArrayLike) -> tuple[ArrayLike, Sequence[Panel]]:
     """Split what compute returned: panels, or (lams, panels)."""
     if isinstance(result, tuple) and len(result) == 2 and not isinstance(result[0], Panel):
         return result
@@ -435,17 +424,3 @@ def _pack(panels: Sequence[Panel]) -> tuple[list[dict[str, Any]], bytes]:
             pos += len(raw)
         specs.append({"kind": p.kind, "title": p.title, **p.spec, "arrays": arrays})
     return specs, b"".join(parts)
-
-
-def _png(picture: Figure | bytes | None) -> bytes | None:
-    if picture is None:
-        return None
-    if isinstance(picture, bytes):
-        if not picture.startswith(b"\x89PNG"):
-            raise ValueError("fallback bytes must be a PNG picture.")
-        return picture
-    if not isinstance(picture, Figure):
-        raise ValueError(f"fallback must be 'auto', a Figure, PNG bytes or None, got {picture!r}.")
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=144, bbox_inches="tight", metadata={"Software": None})
-    return buffer.getvalue()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -23,14 +23,15 @@ from matplotlib.patches import Polygon, Rectangle
 from PIL import Image
 
 from ..budget import decay_budget, decay_limits, remaining_share
+from .geometry import lasso_2d, ridge_2d
 from .panels import PALETTE, Panel
 
-__all__ = ["draw", "lasso_2d", "ridge_2d"]
+__all__ = ["draw"]
 
 _COLORS = list(PALETTE.values())
 _DASHES: tuple[object, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), "-")
 _INK, _MUTED, _GRID = "#1f2328", "#59636e", "#e3e6ea"
-# the stops of explorer.js: close to cividis, even in lightness and the same for all kinds of colour vision
+# the stops of heatmap.js: close to cividis, even in lightness and the same for all kinds of colour vision
 _RAMP = LinearSegmentedColormap.from_list("lx", ["#00224e", "#414d6b", "#7c7b78", "#bcaf6f", "#fde737"], 24)
 _WIDTH, _LEFT, _RIGHT, _DPI, _PALETTE_SIZE = 7.6, 0.62, 0.14, 144, 64
 _ROOMY = {"heatmap", "budget"}  # these have a row for themselves: colour bar or legend stand beside them
@@ -56,14 +57,17 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "lines.linewidth": 1.6,
-    "legend.frameon": False,
+    "legend.frameon": True,  # no line runs through a legend
+    "legend.framealpha": 1.0,
+    "legend.edgecolor": "none",
+    "legend.borderpad": 0.15,
     "legend.fontsize": 8,
     "figure.facecolor": "white",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index: int | None = None) -> bytes:
+def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -> bytes:
     """Draw small multiples of the panels.
 
     Parameters
@@ -74,8 +78,8 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index:
         As given to `LambdaExplorer`.
     label : str
         What λ is called on the axes.
-    index : int, optional
-        A position on the grid that should be among those shown.
+    index : int
+        The position on the grid that must be among those shown.
 
     Returns
     -------
@@ -114,65 +118,14 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str = "λ", index:
             top -= row.height
         canvas.draw()
         rgb = np.asarray(canvas.buffer_rgba())[..., :3]
-    # few flat colours: a palette makes the picture two to three times smaller without visible loss
+    # few flat colours: a palette makes the picture two to three times smaller without visible loss; one that
+    # spans all colours keeps those of small marks
     size = _PALETTE_SIZE + (48 if any(p.kind == "heatmap" for p in panels) else 0)  # its ramp has 24
-    image = Image.fromarray(np.ascontiguousarray(rgb)).quantize(size, dither=Image.Dither.NONE)
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    image = image.quantize(size, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True, dpi=(_DPI, _DPI))
     return buffer.getvalue()
-
-
-def ridge_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
-    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) + ½ λ ‖w‖₂².
-
-    Parameters
-    ----------
-    hessian : ndarray of shape (2, 2)
-        Symmetric positive definite matrix H.
-    w_star : ndarray of shape (2,)
-        Minimum without penalty.
-    lam : float
-        λ, at least 0.
-
-    Returns
-    -------
-    ndarray of shape (2,)
-        The solution.
-    """
-    return np.linalg.solve(hessian + lam * np.eye(2), hessian @ w_star)
-
-
-def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
-    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) + λ ‖w‖₁, exactly.
-
-    Compares the stationary points of all sign patterns: none zero (four), one zero (two), both zero.
-
-    Parameters
-    ----------
-    hessian : ndarray of shape (2, 2)
-        Symmetric positive definite matrix H.
-    w_star : ndarray of shape (2,)
-        Minimum without penalty.
-    lam : float
-        λ, at least 0.
-
-    Returns
-    -------
-    ndarray of shape (2,)
-        The solution; its zeros are exact.
-    """
-    g = hessian @ w_star
-    found = [np.zeros(2)]
-    for j in (0, 1):
-        w = np.zeros(2)
-        w[j] = np.sign(g[j]) * max(abs(g[j]) - lam, 0.0) / hessian[j, j]
-        found.append(w)
-    for s in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        w = np.linalg.solve(hessian, g - lam * np.array(s))
-        if np.all(w * s > 0):
-            found.append(w)
-    loss = [0.5 * (w - w_star) @ hessian @ (w - w_star) + lam * np.abs(w).sum() for w in found]
-    return found[int(np.argmin(loss))]
 
 
 @dataclass(frozen=True)
@@ -205,7 +158,7 @@ class _View:
     lams: np.ndarray
     label: str
     shown: Sequence[int]
-    index: int | None
+    index: int
 
 
 class _LamAxis:
@@ -233,10 +186,10 @@ class _LamAxis:
             ax.axvline(self.x[i], color=_MUTED, lw=0.7, ls=(0, (2, 2)), zorder=1)
 
 
-def _positions(n: int, index: int | None) -> list[int]:
+def _positions(n: int, index: int) -> list[int]:
     """Up to four positions from the first to the last; the nearest inner one moves to ``index``."""
     at = np.unique(np.rint(np.linspace(0, n - 1, 4)).astype(int))
-    if index is not None and len(at) > 2 and 0 < index < n - 1:
+    if len(at) > 2 and 0 < index < n - 1:
         at[1 + int(np.abs(at[1:-1] - index).argmin())] = index
     return [int(i) for i in at]
 
@@ -249,20 +202,27 @@ def _lam_text(lam: float, label: str) -> str:
     short = re.sub(r" *\(.*\)$", "", label)  # "λ (weight decay)" is written λ, "λ / λ*" stays
     sign = short if re.fullmatch(r"λ.{0,9}", short) else "λ"
     if lam == 0 or 1e-3 <= lam < 1e4:
-        return f"{sign} = {lam:.3g}"
+        return f"{sign} = {float(f'{lam:.3g}'):g}"
     mantissa, exponent = f"{lam:.1e}".split("e")
     power = f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
     return f"{sign} = {power}" if mantissa == "1.0" else f"{sign} = {mantissa}·{power}"
 
 
 def _label_room(panel: Panel) -> float:
-    """Inches that names under bars need beyond one line."""
-    names = (panel.spec["labels"] if panel.kind == "bars" else None) or []
-    return 0.12 if not _upright(names) else 0.0 if panel.kind != "hist" else 0.08
+    """Inches below a drawing beyond one line of names."""
+    if panel.kind != "bars":
+        return 0.08 if panel.kind == "hist" else 0.0
+    names = _names_shown(panel)
+    return 0.0 if not names else 0.12 if _upright(names) else 0.3
+
+
+def _names_shown(bars: Panel) -> list[str]:
+    names = bars.spec["labels"] or []
+    return names if len(names) <= 12 else []
 
 
 def _upright(names: Sequence[str]) -> bool:
-    return not names or max(map(len, names)) * len(names) < 26
+    return max(map(len, names)) * len(names) < 26
 
 
 def _frames(axes: Sequence[Axes], panel: Panel, lams: np.ndarray, shown: Sequence[int], label: str) -> None:
@@ -278,54 +238,49 @@ def _frames(axes: Sequence[Axes], panel: Panel, lams: np.ndarray, shown: Sequenc
     if handles:  # in the line of the title, at the right
         inches = axes[-1].get_position().height * axes[-1].figure.get_figheight()
         place = {"loc": "lower right", "bbox_to_anchor": (1.02, 1 + 0.21 / inches), "borderaxespad": 0}
-        axes[-1].legend(handles.values(), handles, ncols=len(handles), handlelength=1.7, borderpad=0, **place)
+        look = {"ncols": len(handles), "handlelength": 1.7, "borderpad": 0, "markerscale": 1.6}
+        axes[-1].legend(handles.values(), handles, **look, **place)
 
 
 def _hist(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
     edges, counts, zeros = np.array(p.spec["edges"]), p.arrays["counts"], p.arrays.get("zeros")
     top = max(int(counts.max()), int(zeros.max()) if zeros is not None else 1, 2)
     ax.set_yscale("log")
-    ax.set_ylim(0.6, top * 2.2)
+    ax.set_ylim(0.6, top * 3)
     width = edges[-1] - edges[0]
     ax.stairs(np.maximum(counts[i], 1e-9), edges, fill=True, color=_COLORS[0], baseline=1e-9)
-    if p.spec["ghost"]:
-        ax.stairs(np.maximum(counts[0], 1e-9), edges, color=_MUTED, lw=0.6, baseline=1e-9)
+    ax.stairs(np.maximum(counts[0], 1e-9), edges, color=_MUTED, lw=0.6, baseline=1e-9)
     if zeros is not None:
-        at = edges[0] - 0.16 * width
+        at = edges[0] - 0.2 * width
         ax.bar(at, max(int(zeros[i]), 1e-9), width=0.09 * width, color=_COLORS[1], bottom=1e-9)
-        number = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": _COLORS[1]}
+        number = {"ha": "center", "va": "bottom", "fontsize": 7, "color": _COLORS[1]}
         ax.text(at, max(int(zeros[i]), 0.7) * 1.15, f"{zeros[i]:,}", **number)
         _few_ticks(ax, edges[0], edges[-1])
-        ticks = [at, *ax.get_xticks()]
-        ax.set_xticks(ticks, ["exact\nzero", *(f"{t:g}".replace("-", "−") for t in ticks[1:])])
-        ax.set_xlim(edges[0] - 0.27 * width, edges[-1])
+        # the first number must not meet the words at its left
+        ticks = [at, *(t for t in ax.get_xticks() if t > edges[0] + 0.08 * width)]
+        ax.set_xticks(ticks, ["exact\nzero", *(_plain(t) for t in ticks[1:])])
+        ax.set_xlim(edges[0] - 0.4 * width, edges[-1])
+    else:
+        _few_ticks(ax, edges[0], edges[-1])
     ax.grid(axis="y")
     ax.set_xlabel(p.spec["xlabel"])
     ax.set_ylabel("count (log)")
 
 
 def _bars(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
-    y, group = p.arrays["y"][i], np.array(p.spec["group"])
-    at = np.arange(len(y))
-    for g, name in enumerate(p.spec["names"]):
-        here = group == g
-        ax.bar(at[here], y[here], width=0.75, color=_COLORS[p.spec["colors"][g] - 1], label=name)
-    zero = y == 0
+    y = p.arrays["y"][i]
+    at, zero = np.arange(len(y)), y == 0
+    ax.bar(at, y, width=0.75, color=_COLORS[0])
     ax.plot(at[zero], y[zero], "o", ms=3.2, mfc="white", mec=_COLORS[1], mew=0.9, clip_on=False, zorder=3)
-    if p.spec["truth"] is not None:
-        ax.hlines(p.spec["truth"], at - 0.45, at + 0.45, color=_INK, lw=1.1)
     ax.axhline(0, color=_MUTED, lw=0.7)
-    ax.set_ylim(*(p.spec["ylim"] or _room(p.arrays["y"], p.spec["truth"])))
-    labels = p.spec["labels"]
-    if labels and len(labels) <= 12:
-        ax.set_xticks(at, labels, rotation=0 if _upright(labels) else 90, fontsize=7)
+    ax.set_ylim(*(p.spec["ylim"] or _room(p.arrays["y"])))
+    if names := _names_shown(p):
+        ax.set_xticks(at, names, rotation=0 if _upright(names) else 90, fontsize=7)
     else:
         ax.set_xticks([])
-    ax.set_xlabel(p.spec["xlabel"])
+    # below the axis: inside, the number would stand on the bars
+    ax.set_xlabel(f"{p.spec['xlabel']}\n{int(zero.sum())} exactly 0".strip())
     ax.set_ylabel(p.spec["ylabel"])
-    ax.text(
-        0.98, 0.97, f"{int(zero.sum())} exactly 0", transform=ax.transAxes, ha="right", va="top", fontsize=7.5
-    )
 
 
 def _fit(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
@@ -439,7 +394,7 @@ def _paths(ax: Axes, p: Panel, view: _View) -> None:
     sizes = np.bincount(group)
     for k in reversed(range(len(p.spec["names"]))):  # the first group on top
         color = _COLORS[p.spec["colors"][k] - 1]
-        crowd = len(sizes) > 1 and sizes[k] > 8 and sizes[k] == sizes.max()  # recedes, as in explorer.js
+        crowd = len(sizes) > 1 and sizes[k] > 8 and sizes[k] == sizes.max()  # recedes, as in paths.js
         style = (
             {"ls": "-", "lw": 0.8, "alpha": 0.6} if crowd else {"ls": _DASHES[k % len(_DASHES)], "lw": 1.3}
         )
@@ -456,7 +411,7 @@ def _paths(ax: Axes, p: Panel, view: _View) -> None:
 
 def _heatmap(ax: Axes, p: Panel, view: _View) -> None:
     z, ys = p.arrays["z"].astype(float), p.spec["ys"]
-    axis = _LamAxis(ax, replace(view, shown=[]))
+    axis = _LamAxis(ax, _View(view.lams, view.label, [], view.index))
     columns, rows = np.arange(len(z)), np.arange(len(ys))
     # all cells are equally wide, also where the grid is uneven or begins with 0
     ax.set_xticks(np.interp(ax.get_xticks(), axis.x, columns), [t.get_text() for t in ax.get_xticklabels()])
@@ -471,24 +426,17 @@ def _heatmap(ax: Axes, p: Panel, view: _View) -> None:
     side = ax.figure.add_axes((place.x1 - 0.73 / _WIDTH, place.y0, 0.13 / _WIDTH, place.height))
     bar = ax.figure.colorbar(mesh, cax=side)
     bar.outline.set_visible(False)
-    if p.spec["percent"]:
-        bar.ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _pos: f"{100 * v:g} %"))
     bar.set_label(p.spec["zlabel"], color=_MUTED)
     lost = np.argwhere(np.isnan(z))
     ax.plot(*lost.T, "x", ms=4.5, color=_MUTED, label="diverged" if len(lost) else None)
-    if p.spec["at"]:
-        ax.plot(*p.spec["at"], "*", ms=9, mfc="white", mec="black", mew=0.8, label="best of all")
-    for k, (name, i, r) in enumerate(p.spec["marks"]):
-        ax.plot(i, r, "s", ms=4.5, color=_COLORS[k + 1], mec="white", mew=0.8, label=name)
-    if view.index is not None:
-        frame = {"fc": "none", "clip_on": False, "zorder": 3}
-        ax.add_patch(Rectangle((view.index - 0.5, -0.5), 1, len(ys), ec="white", lw=3.2, **frame))
-        ax.add_patch(Rectangle((view.index - 0.5, -0.5), 1, len(ys), ec=_INK, lw=1.4, **frame))
-    ax.set_xlabel(p.spec["xlabel"] or view.label)
+    ax.plot(*p.spec["at"], "*", ms=9, mfc="white", mec="black", mew=0.8, label="best of all")
+    frame = {"fc": "none", "clip_on": False, "zorder": 3}
+    ax.add_patch(Rectangle((view.index - 0.5, -0.5), 1, len(ys), ec="white", lw=3.2, **frame))
+    ax.add_patch(Rectangle((view.index - 0.5, -0.5), 1, len(ys), ec=_INK, lw=1.4, **frame))
+    ax.set_xlabel(view.label)
     ax.set_ylabel(p.spec["ylabel"])
-    if ax.get_legend_handles_labels()[0]:
-        # in the line of the title, which is at the left
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=6, borderpad=0.2, handletextpad=0.1)
+    # in the line of the title, which is at the left
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=6, borderpad=0.2, handletextpad=0.1)
 
 
 def _budget(ax: Axes, p: Panel, view: _View) -> None:
@@ -528,7 +476,11 @@ def _few_ticks(ax: Axes, low: float, high: float) -> None:
     ax.set_xlim(low, high)
     ticks = mpl.ticker.MaxNLocator(3).tick_values(low, high)
     ticks = ticks[(ticks >= low) & (ticks <= high)]
-    ax.set_xticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
+    ax.set_xticks(ticks, [_plain(t) for t in ticks])
+
+
+def _plain(v: float) -> str:
+    return f"{v:g}".replace("-", "−")
 
 
 def _plain_log(ax: Axes, values: np.ndarray) -> None:
@@ -540,9 +492,8 @@ def _plain_log(ax: Axes, values: np.ndarray) -> None:
     ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
-def _room(values: np.ndarray, truth: list[float] | None) -> tuple[float, float]:
-    low = min(float(values.min()), min(truth or [0.0]), 0.0)
-    high = max(float(values.max()), max(truth or [0.0]), 0.0)
+def _room(values: np.ndarray) -> tuple[float, float]:
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     pad = 0.08 * (high - low) or 1.0
     return low - pad, high + pad
 

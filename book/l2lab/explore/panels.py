@@ -1,8 +1,9 @@
 """Panels of the λ explorer: what is drawn, as compact arrays with λ as first axis.
 
 A panel is data, not a drawing. Each function below checks its input, reduces it to the smallest arrays that
-still show the same picture (8- or 16-bit integers, 32-bit floats) and returns a `Panel`; ``explorer.js``
-draws it in the browser and ``fallback.py`` draws it with Matplotlib. Nothing here knows torch.
+still show the same picture (8- or 16-bit integers, 32-bit floats) and returns a `Panel`; ``js/<kind>.js``
+draws it in the browser and ``fallback.py`` draws it with Matplotlib. Nothing here knows torch. How a kind is
+added stands in ``js/panel.js``. What does not fit raises a ValueError that says what is allowed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ _KNOWN = {
 }
 
 
-_MAX_MARKS = 4
 _MAX_STEPS = 1_000_000
 
 
@@ -93,10 +93,8 @@ def hist_panel(
     title: str = "Weights",
     xlabel: str = "weight",
     noun: str = "weights",
-    ghost: bool = True,
-    notes: Sequence[str] | None = None,
 ) -> Panel:
-    """Histogram of weights on a log-count axis; exact zeros stand apart at the left.
+    """Histogram of weights on a log-count axis, with that of the first λ behind it as an outline.
 
     Parameters
     ----------
@@ -105,24 +103,15 @@ def hist_panel(
     counts : array-like of int, shape (L, bins)
         Numbers of weights per bin *without* the exact zeros, one row per λ.
     zeros : array-like of int, shape (L,), optional
-        Numbers of weights that are exactly zero. None draws no separate bar.
+        Numbers of weights that are exactly zero, drawn apart at the left. None draws no such bar.
     title, xlabel : str
         Heading, and label of the horizontal axis.
     noun : str
         What is counted, in the plural.
-    ghost : bool
-        Whether the histogram of the first λ stays behind as an outline.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
 
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, edges do not increase, or counts are negative or not whole numbers.
     """
     e = _numbers(edges, "edges", 1)
     c = _counts(counts, "counts", 2)
@@ -138,13 +127,7 @@ def hist_panel(
         if len(z) != len(c):
             raise ValueError(f"zeros must have one entry per row of counts, got {len(z)} and {len(c)}.")
         arrays["zeros"] = _smallest(z)
-    spec = {
-        "edges": _short(e),
-        "xlabel": xlabel,
-        "noun": noun,
-        "ghost": bool(ghost),
-        "notes": _notes(notes, len(c)),
-    }
+    spec = {"edges": _short(e), "xlabel": xlabel, "noun": noun}
     return Panel("hist", _title(title), spec, arrays, len(c))
 
 
@@ -155,50 +138,31 @@ def curves_panel(
     ylabel: str = "",
     logy: bool = False,
     percent: bool = False,
-    spread: Literal["minmax", "sd"] = "minmax",
     best: str | None = None,
-    best_is: Literal["min", "max"] = "min",
-    best_label: str | None = None,
     ylim: tuple[float, float] | None = None,
-    colors: Mapping[str, str] | None = None,
-    notes: Sequence[str] | None = None,
 ) -> Panel:
     """Curves against λ with a cursor, labelled at their ends.
 
     Parameters
     ----------
     series : mapping of str to array-like of shape (L,) or (L, S)
-        One curve each. With a second axis (seeds), the curve is the mean over it and a band shows the spread.
+        One curve each. With a second axis (seeds), the curve is the mean over it and a band goes from the
+        smallest to the largest value. Known names (train, validation, test, ridge, lasso) have colours of
+        their own.
     title, ylabel : str
         Heading, and label of the vertical axis.
     logy : bool
         Whether the vertical axis is logarithmic; all values must then be positive.
     percent : bool
         Whether values are fractions to be written as percentages.
-    spread : {"minmax", "sd"}
-        What the band shows: the extremes over S, or the mean ± one standard deviation (ddof = 1).
     best : str, optional
-        The series whose best λ is marked, for example ``"validation"``.
-    best_is : {"min", "max"}
-        Whether its smallest or its largest mean is best.
-    best_label : str, optional
-        Text at the mark. By default ``"best λ by <best>"``.
+        The series whose best λ, that of its smallest mean, is marked; for example ``"validation"``.
     ylim : (float, float), optional
         Limits of the vertical axis; what lies outside is clipped.
-    colors : mapping of str to str, optional
-        Colour names of `PALETTE` per series. Known names (train, validation, test, ridge, lasso) have
-        theirs; the others take the remaining ones in order.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
 
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If there is no series, shapes disagree, a value is not finite, or a name is unknown.
     """
     if not series:
         raise ValueError("series must hold at least one curve.")
@@ -213,45 +177,25 @@ def curves_panel(
             raise ValueError(f"all series must have the same length, got {n} and {len(v)} ({name!r}).")
         if v.ndim == 1:
             v = v[:, None]
-        mid = v.mean(axis=1)
-        if v.shape[1] == 1:
-            low = high = mid
-        elif spread == "minmax":
-            low, high = v.min(axis=1), v.max(axis=1)
-        elif spread == "sd":
-            sd = v.std(axis=1, ddof=1)
-            low, high = mid - sd, mid + sd
-        else:
-            raise ValueError(f"spread must be 'minmax' or 'sd', got {spread!r}.")
-        rows.append(np.stack([mid, low, high]))
+        rows.append(np.stack([v.mean(axis=1), v.min(axis=1), v.max(axis=1)]))
     values = np.stack(rows)
-    if logy:
-        if values[:, 0].min() <= 0:
-            raise ValueError(
-                "logy=True needs positive values; drop logy or the values that are zero or negative."
-            )
-        # mean - sd may cross zero although every value is positive: the band then ends at the smallest value
-        # shown
-        values[:, 1] = np.maximum(values[:, 1], values[values > 0].min())
+    if logy and values.min() <= 0:
+        raise ValueError("logy=True needs positive values; drop logy or the values that are not positive.")
     spec: dict[str, Any] = {
         "names": names,
         "ylabel": ylabel,
         "logy": bool(logy),
         "percent": bool(percent),
         "band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows],
-        "spread": {"minmax": "band: smallest to largest", "sd": "band: mean ± 1 sd"}[spread],
-        "colors": _colors(names, colors),
+        "spread": "band: smallest to largest",
+        "colors": _colors(names),
         "ylim": _limits(ylim, "ylim"),
-        "notes": _notes(notes, n or 0),
     }
     if best is not None:
         if best not in names:
             raise ValueError(f"best must name one of the series {names}, got {best!r}.")
-        if best_is not in ("min", "max"):
-            raise ValueError(f"best_is must be 'min' or 'max', got {best_is!r}.")
         j = names.index(best)
-        at = int(values[j, 0].argmin() if best_is == "min" else values[j, 0].argmax())
-        spec["best"] = {"series": j, "at": at, "label": best_label or f"best λ by {best}"}
+        spec["best"] = {"series": j, "at": int(values[j, 0].argmin()), "label": f"best λ by {best}"}
     return Panel("curves", _title(title), spec, {"y": values.astype(np.float32)}, n)
 
 
@@ -261,9 +205,7 @@ def paths_panel(
     groups: Sequence[Any] | None = None,
     title: str = "Coefficient paths",
     ylabel: str = "coefficient",
-    noun: str = "coefficients",
     ylim: tuple[float, float] | None = None,
-    colors: Mapping[str, str] | None = None,
     notes: Sequence[str] | None = None,
 ) -> Panel:
     """Coefficients against λ, coloured by group, with the number of nonzero ones.
@@ -276,27 +218,18 @@ def paths_panel(
         The group of each coefficient, for example "true" and "noise". A bool array means true/noise.
     title, ylabel : str
         Heading, and label of the vertical axis.
-    noun : str
-        What is counted, in the plural.
     ylim : (float, float), optional
         Limits of the vertical axis; what lies outside is clipped.
-    colors : mapping of str to str, optional
-        Colour names of `PALETTE` per group.
     notes : sequence of L str, optional
         One more sentence for the read-out at each λ.
 
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If ``coefs`` is not a finite (L, p) array or ``groups`` has another length than p.
     """
     c = _numbers(coefs, "coefs", 2)
-    spec = {"ylabel": ylabel, "noun": noun, "ylim": _limits(ylim, "ylim"), "notes": _notes(notes, len(c))}
-    spec |= _grouped(groups, c.shape[1], colors)
+    spec = {"ylabel": ylabel, "noun": "coefficients", "ylim": _limits(ylim, "ylim")}
+    spec |= {"notes": _notes(notes, len(c)), **_grouped(groups, c.shape[1])}
     return Panel("paths", _title(title), spec, {"y": _float32(c)}, len(c))
 
 
@@ -304,15 +237,11 @@ def bars_panel(
     values: ArrayLike,
     *,
     labels: Sequence[str] | None = None,
-    groups: Sequence[Any] | None = None,
-    truth: ArrayLike | None = None,
     title: str = "Coefficients",
     ylabel: str = "coefficient",
     xlabel: str = "",
     noun: str = "coefficients",
     ylim: tuple[float, float] | None = None,
-    colors: Mapping[str, str] | None = None,
-    notes: Sequence[str] | None = None,
 ) -> Panel:
     """Coefficients at one λ as bars; an exact zero is drawn as a hollow ring on the axis.
 
@@ -322,29 +251,16 @@ def bars_panel(
         Coefficients.
     labels : sequence of p str, optional
         Names under the bars.
-    groups : sequence of p labels, optional
-        The group of each coefficient; a bool array means true/noise.
-    truth : array-like of shape (p,), optional
-        True coefficients, drawn as short lines.
     title, ylabel, xlabel : str
         Heading and labels of the axes.
     noun : str
         What is counted, in the plural.
     ylim : (float, float), optional
         Limits of the vertical axis; what lies outside is clipped.
-    colors : mapping of str to str, optional
-        Colour names of `PALETTE` per group.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
 
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree or a value is not finite.
     """
     v = _numbers(values, "values", 2)
     p = v.shape[1]
@@ -356,15 +272,7 @@ def bars_panel(
         "xlabel": xlabel,
         "noun": noun,
         "ylim": _limits(ylim, "ylim"),
-        "truth": None,
-        "notes": _notes(notes, len(v)),
     }
-    if truth is not None:
-        t = _numbers(truth, "truth", 1)
-        if len(t) != p:
-            raise ValueError(f"truth must have one entry per column of values ({p}), got {len(t)}.")
-        spec["truth"] = _short(t)
-    spec |= _grouped(groups, p, colors)
     return Panel("bars", _title(title), spec, {"y": _float32(v)}, len(v))
 
 
@@ -379,7 +287,6 @@ def fit_panel(
     ylabel: str = "y",
     names: tuple[str, str, str] = ("data", "fit", "truth"),
     ylim: tuple[float, float] | None = None,
-    notes: Sequence[str] | None = None,
 ) -> Panel:
     """Draw data points and the fitted function at one λ.
 
@@ -400,17 +307,10 @@ def fit_panel(
     ylim : (float, float), optional
         Limits of the vertical axis. By default those of points and truth (else of the function at the largest
         λ) with a margin of a quarter: an overfitted function may leave the frame.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
 
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, ``x`` does not increase, or a value is not finite.
     """
     xs, ys = _numbers(x, "x", 1), _numbers(y, "y", 2)
     if ys.shape[1] != len(xs):
@@ -446,7 +346,6 @@ def fit_panel(
         "ylim": limits,
         "offset": low,
         "step": span / 65535,
-        "notes": _notes(notes, len(ys)),
     }
     return Panel("fit", _title(title), spec, {"y": q}, len(ys))
 
@@ -483,11 +382,6 @@ def field_panel(
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, a probability lies outside [0, 1], or a class is neither 0 nor 1.
     """
     f = _numbers(prob, "prob", 3)
     if f.min() < 0 or f.max() > 1:
@@ -549,11 +443,6 @@ def geometry_panel(
     -------
     Panel
 
-    Raises
-    ------
-    ValueError
-        If H is not symmetric positive definite, ``w_star`` lies outside the extent, or a norm is unknown.
-
     References
     ----------
     Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 2nd ed., 2009, figure 3.11.
@@ -571,7 +460,7 @@ def geometry_panel(
         raise ValueError(f"extent must be a number of at least {np.abs(w).max():g}, got {extent!r}.")
     names = {"l2": "Ridge: the L2 ball", "l1": "Lasso: the L1 diamond"}
     heading = title or ("Ridge and lasso in two weights" if len(chosen) == 2 else names[chosen[0]])
-    spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": chosen, "extent": reach, "notes": None}
+    spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": chosen, "extent": reach}
     return Panel("geometry", _title(heading), spec)
 
 
@@ -580,17 +469,13 @@ def heatmap_panel(
     ys: ArrayLike,
     *,
     title: str,
-    xlabel: str | None = None,
     ylabel: str = "learning rate",
     zlabel: str = "test accuracy",
-    digits: int = 3,
-    percent: bool = False,
-    best: Literal["max", "min"] | None = "max",
-    marks: Mapping[str, tuple[int, int]] | None = None,
     zlim: tuple[float, float] | None = None,
-    notes: Sequence[str] | None = None,
 ) -> Panel:
     """Map of a quantity over λ and a second parameter; the slider frames the column of its λ.
+
+    A star marks the largest value of the map, a ring that of the column.
 
     Parameters
     ----------
@@ -600,33 +485,14 @@ def heatmap_panel(
         The second parameter: positive and increasing, in roughly equal ratios, as all rows are equally high.
     title : str
         Heading.
-    xlabel : str, optional
-        Label of the horizontal axis. By default that of the explorer.
     ylabel, zlabel : str
         Names of the second parameter and of the quantity; the read-out leaves out what stands in brackets.
-    digits : int
-        Significant digits of the quantity, 1 to 6. Cells show it where they are large enough.
-    percent : bool
-        Whether values are fractions to be written as percentages.
-    best : {"max", "min"} or None
-        Which value is best: a star marks it on the whole map, a ring in the column of the slider. None marks
-        nothing, and the read-out gives the range of the column.
-    marks : mapping of str to (int, int), optional
-        Cells to point out, by name: position on the λ grid and row, for example ``{"article": (3, 1)}``.
     zlim : (float, float), optional
         Limits of the colours; what lies outside takes the colour of the end. By default those of the values.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
 
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, ``ys`` is not positive and increasing, a value is infinite, all are NaN, or a mark
-        lies outside the map.
     """
     with np.errstate(over="ignore"):
         z = _numbers(values, "values", 2, nan=True).astype(np.float32)
@@ -637,31 +503,13 @@ def heatmap_panel(
         raise ValueError("ys must be positive and increase strictly: sort it and the columns of values.")
     if np.isinf(z).any() or np.isnan(z).all():
         raise ValueError("values must hold finite numbers, and NaN (not infinity) where training diverged.")
-    if isinstance(digits, bool) or not isinstance(digits, int | np.integer) or not 1 <= digits <= 6:
-        raise ValueError(f"digits must be an integer from 1 to 6, got {digits!r}.")
-    if best not in ("max", "min", None):
-        raise ValueError(f"best must be 'max', 'min' or None, got {best!r}.")
     limits = _limits(zlim, "zlim")
     if limits is None:
         low, high = float(np.nanmin(z)), float(np.nanmax(z))
         room = 0.0 if high > low else 0.5 * abs(high) or 0.5
         limits = [low - room, high + room]
-    spec: dict[str, Any] = {
-        "ys": _short(rows),
-        "xlabel": xlabel,
-        "ylabel": ylabel,
-        "zlabel": zlabel,
-        "digits": int(digits),
-        "percent": bool(percent),
-        "best": best,
-        "at": None,
-        "marks": _cells(marks, z.shape),
-        "zlim": limits,
-        "notes": _notes(notes, len(z)),
-    }
-    if best is not None:
-        flat = np.nanargmax(z) if best == "max" else np.nanargmin(z)
-        spec["at"] = [int(k) for k in np.unravel_index(flat, z.shape)]
+    at = [int(k) for k in np.unravel_index(np.nanargmax(z), z.shape)]
+    spec = {"ys": _short(rows), "ylabel": ylabel, "zlabel": zlabel, "at": at, "zlim": limits}
     return Panel("heatmap", _title(title), spec, {"z": z}, len(z))
 
 
@@ -699,11 +547,6 @@ def budget_panel(
     Returns
     -------
     Panel
-
-    Raises
-    ------
-    ValueError
-        If a value lies outside its range; the message says what is allowed.
     """
     decay_budget(0.0, lr, steps, momentum, schedule, optimizer)  # checks all of them
     if steps > _MAX_STEPS:
@@ -714,7 +557,6 @@ def budget_panel(
         "momentum": float(momentum),
         "schedule": schedule,
         "optimizer": optimizer,
-        "notes": None,
     }
     return Panel("budget", _title(title), spec)
 
@@ -781,41 +623,16 @@ def _limits(ylim: tuple[float, float] | None, name: str) -> list[float] | None:
     return a.tolist()
 
 
-def _cells(marks: Mapping[str, tuple[int, int]] | None, shape: tuple[int, ...]) -> list[list[Any]]:
-    """Check marks of a map; returns [name, position along λ, row] for each."""
-    if marks and len(marks) > _MAX_MARKS:
-        raise ValueError(f"at most {_MAX_MARKS} marks can be told apart, got {len(marks)}.")
-    out: list[list[Any]] = []
-    for name, place in (marks or {}).items():
-        at = np.asarray(place)
-        if at.shape != (2,) or at.dtype.kind not in "iu" or np.any(at < 0) or np.any(at >= shape):
-            raise ValueError(
-                f"mark {name!r} must be (position along λ, row) in {shape[0]} × {shape[1]}, got {place!r}."
-            )
-        out.append([str(name), *at.tolist()])
-    return out
+def _colors(names: Sequence[str]) -> list[int]:
+    """Numbers (1 …) of palette colours; names without one of their own take the free ones in order."""
+    known = [_KNOWN.get(name.lower()) for name in names]
+    own = [c if c and c not in known[:k] else None for k, c in enumerate(known)]
+    free = [c for c in PALETTE if c not in own]
+    chosen = [c or (free.pop(0) if free else _NAMES[k % len(_NAMES)]) for k, c in enumerate(own)]
+    return [_NAMES.index(c) + 1 for c in chosen]
 
 
-def _colors(names: Sequence[str], colors: Mapping[str, str] | None) -> list[int]:
-    """Numbers (1 …) of palette colours; what is not asked for takes the free ones in order."""
-    asked = dict(colors or {})
-    if unknown := set(asked) - set(names):
-        raise ValueError(f"colors names {sorted(unknown)}, but there is only {list(names)}.")
-    if wrong := set(asked.values()) - set(_NAMES):
-        raise ValueError(f"unknown colour {sorted(wrong)}; choose from {list(_NAMES)}.")
-    for name in names:
-        known = _KNOWN.get(name.lower())
-        if known and known not in asked.values():
-            asked.setdefault(name, known)
-    free = [c for c in _NAMES if c not in asked.values()]
-    out = []
-    for k, name in enumerate(names):
-        color = asked.get(name) or (free.pop(0) if free else _NAMES[k % len(_NAMES)])
-        out.append(_NAMES.index(color) + 1)
-    return out
-
-
-def _grouped(groups: Sequence[Any] | None, p: int, colors: Mapping[str, str] | None) -> dict[str, Any]:
+def _grouped(groups: Sequence[Any] | None, p: int) -> dict[str, Any]:
     if groups is None:
         labels = [""] * p
     else:
@@ -828,4 +645,4 @@ def _grouped(groups: Sequence[Any] | None, p: int, colors: Mapping[str, str] | N
         names = ["true", "noise"]
     if len(names) > len(_NAMES):
         raise ValueError(f"at most {len(_NAMES)} groups can be told apart, got {len(names)}.")
-    return {"names": names, "group": [names.index(v) for v in labels], "colors": _colors(names, colors)}
+    return {"names": names, "group": [names.index(v) for v in labels], "colors": _colors(names)}

@@ -1,0 +1,147 @@
+// The bar above the panels: play button, slider with its scale, read-out; below it what needs a
+// kernel.
+
+const ICONS = {
+  play: "M4 2.5v11l9-5.5z",
+  pause: "M4 2.5h3v11H4zm5 0h3v11H9z",
+  step: "M3 2.5v11l7-5.5zM11 2.5h2.5v11H11z",
+};
+const TITLES = { play: "Play through λ", pause: "Pause", step: "Next λ" };
+
+function sliderBar(ctx) {
+  const id = newId();
+  const slider = html("input", { type: "range", id, min: 0, step: 1 });
+  const readout = html("output", { htmlFor: id });
+  const scale = html("div", { className: "lx-ticks", ariaHidden: "true" });
+  const said = ctx.label === ctx.sign ? "lx-hidden" : "";
+  const label = html("label", { htmlFor: id, textContent: ctx.label, className: said });
+  const slide = html("div", { className: "lx-slide" }, label, slider, scale);
+  const player = playButton(ctx);
+  const bar = html("div", { className: "lx-bar" }, player.button, slide, readout);
+  ctx.listen(slider, "input", () => ctx.choose(+slider.value));
+
+  function show(i) {
+    const lam = ctx.lams[i];
+    if (+slider.value !== i) slider.value = i;
+    slider.setAttribute("aria-valuetext", `${ctx.sign} = ${plain(lam)}`);
+    slider.style.setProperty("--at", i / (ctx.lams.length - 1));
+    readout.textContent = `${ctx.sign} = ${number(lam)}`;
+  }
+
+  function rescale() {
+    slider.max = ctx.lams.length - 1;
+    scale.replaceChildren(...scaleMarks(ctx.lams));
+  }
+
+  return { bar, player, show, rescale };
+}
+
+// Decades under the slider, which has equal steps whatever the grid is.
+function scaleMarks(lams) {
+  const { zero } = lamScale(lams, 0, 1);
+  const last = lams.length - 1;
+  const decades = logTicks(Math.log10(lams[zero]), Math.log10(lams[last]), 9);
+  const place = (v) => {
+    if (!v) return 0;
+    let k = zero;
+    while (k < last - 1 && lams[k + 1] <= v * (1 + 1e-9)) k++;
+    const part = Math.log(v / lams[k]) / Math.log(lams[k + 1] / lams[k] || 2);
+    return clamp(k + part, 0, last) / last;
+  };
+  return [...(zero ? [[0, "0"]] : []), ...decades].map(([v, t]) => {
+    const at = place(v);
+    const touchesZero = zero && at && at < 0.06;
+    return touchesZero ? "" : html("span", { textContent: t, style: `--p:${at.toFixed(4)}` });
+  });
+}
+
+// Plays through λ, or takes one step for those who asked for less motion.
+function playButton(ctx) {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const picture = svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
+  const icon = svg("path", {}, picture);
+  const button = html("button", { type: "button", className: "lx-play" }, picture);
+  let timer = 0;
+
+  function face() {
+    const now = timer ? "pause" : calm.matches ? "step" : "play";
+    shape(icon, ICONS[now]);
+    button.title = TITLES[now];
+    button.setAttribute("aria-label", button.title);
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = 0;
+    face();
+  }
+
+  const last = () => ctx.lams.length - 1;
+  const atEnd = () => ctx.index() >= last();
+  const next = () => ctx.move(atEnd() ? 0 : ctx.index() + 1);
+
+  ctx.listen(button, "click", () => {
+    if (timer) return stop();
+    if (calm.matches) return next();
+    if (atEnd()) ctx.move(0);
+    const pause = clamp(6000 / ctx.lams.length, 70, 350);
+    timer = setInterval(() => {
+      next();
+      if (atEnd()) stop();
+    }, pause);
+    face();
+  });
+  ctx.listen(calm, "change", stop);
+  ctx.onClose(stop);
+  face();
+  return { button, stop };
+}
+
+// Menus that let Python compute anew.
+function kernelControls(ctx, place) {
+  const { model } = ctx;
+  const controls = model.get("controls");
+  if (!controls.length) return;
+  if (ctx.isStatic) {
+    const names = list(controls.map((c) => c.label));
+    const hint = `Run this notebook to change ${names}.`;
+    place.append(html("p", { className: "lx-hint", textContent: hint }));
+    return;
+  }
+  const status = html("span", { className: "lx-status", role: "status" });
+  let wanted = null;
+
+  const ask = () => {
+    if (!wanted || model.get("busy")) return;
+    model.set("choice", { ...model.get("choice"), ...wanted });
+    wanted = null;
+    model.save_changes();
+  };
+
+  const menus = controls.map(({ name, label, options }) => {
+    const id = newId();
+    const menu = html("select", { id }, ...options.map((o, k) => new Option(String(o), k)));
+    const follow = () => (menu.value = options.indexOf(model.get("choice")[name]));
+    follow();
+    // while Python computes, only the last wish is kept
+    ctx.listen(menu, "change", () => {
+      wanted = { ...wanted, [name]: options[+menu.value] };
+      ask();
+    });
+    const caption = html("label", { htmlFor: id, textContent: label });
+    place.append(html("span", { className: "lx-control" }, caption, menu));
+    return follow;
+  });
+  place.append(status);
+
+  const showBusy = () => {
+    const busy = model.get("busy");
+    ctx.root.classList.toggle("busy", busy);
+    ctx.root.setAttribute("aria-busy", busy);
+    status.textContent = busy ? "computing …" : "";
+    if (!busy) ask();
+  };
+  ctx.onModel("busy", showBusy);
+  ctx.onModel("choice", () => wanted || menus.forEach((follow) => follow()));
+  showBusy();
+}

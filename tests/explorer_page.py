@@ -1,0 +1,295 @@
+"""Pages with explorers as the book's site writes them, and what tests do with them in headless Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ipywidgets import IntSlider
+from ipywidgets.embed import dependency_state
+
+from l2lab.explore import (
+    LambdaExplorer,
+    bars_panel,
+    budget_panel,
+    compact_state,
+    curves_panel,
+    field_panel,
+    fit_panel,
+    geometry_panel,
+    heatmap_panel,
+    hist_panel,
+    paths_panel,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+LOADER = Path(__file__).resolve().parents[1] / "book" / "_offline" / "vendor" / "widgets-offline.js"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+L = 31
+LAMS = np.logspace(-5, 1, L)
+HESSIAN, W_STAR = np.array([[1.6, 0.7], [0.7, 0.5]]), np.array([1.2, 0.5])
+HEAT_LAMS, HEAT_ROWS = np.r_[0, np.logspace(-5, 1, 13)], np.array([0.01, 0.03, 0.1, 0.3, 1.0])
+GEOMETRY_LAMS = np.r_[0, np.logspace(-2, 1, 30)]
+
+HEAD = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>Harness</title>
+<link rel="icon" href="data:,"><style>
+html { background: #fff; color: #222832; --pst-color-background: #fff; --pst-color-text-base: #222832; }
+html[data-theme=dark] { background: #14181e; color: #ced6dd; --pst-color-background: #14181e;
+  --pst-color-text-base: #ced6dd; }
+body { font-family: system-ui, sans-serif; margin: 0 auto; max-width: 768px; padding: 0 14px; }
+img { max-width: 100%; } a { color: inherit; }</style>
+<script src="widgets-offline.js"></script></head><body><main><h1>Harness</h1>
+<p><a href="#b:lam=0.1">set λ = 0.1</a> <a href="#heading-b">go to the heading</a></p>"""
+
+
+def make_data() -> SimpleNamespace:
+    rng = np.random.default_rng(0)
+    d = SimpleNamespace()
+    d.coefs = rng.normal(size=(L, 12)) * (1 / (1 + LAMS))[:, None]
+    d.coefs[np.abs(d.coefs) < 0.2 * LAMS[:, None] ** 0.3] = 0
+    d.groups = np.arange(12) < 4
+    d.train = np.log1p(LAMS)[:, None] + 0.1 + 0.02 * rng.random((L, 4))
+    d.valid = (np.log10(LAMS)[:, None] + 2) ** 2 / 9 + 0.4 + 0.02 * rng.random((L, 4))
+    d.edges = np.linspace(-1, 1, 42)
+    weights = rng.normal(size=900) * 0.5
+    shrunk = [weights / (1 + lam) for lam in LAMS]
+    kept = [v[np.abs(v) > 0.01 * lam] for v, lam in zip(shrunk, LAMS, strict=True)]
+    d.counts = np.stack([np.histogram(np.clip(v, -0.999, 0.999), d.edges)[0] for v in kept])
+    d.zeros = 900 - d.counts.sum(axis=1)
+    d.x = np.linspace(-1, 1, 81)
+    d.fits = np.sin(3 * d.x) / (1 + LAMS)[:, None]
+    d.points = np.c_[np.linspace(-1, 1, 12), np.sin(3 * np.linspace(-1, 1, 12)) + 0.2 * rng.normal(size=12)]
+    gx, gy = np.meshgrid(np.linspace(-2, 2, 33), np.linspace(-1, 1, 25))
+    d.logit = (np.sin(2 * gx) - 2 * gy)[None] * (1 / (1 + LAMS))[:, None, None] + 0.4 * np.log10(LAMS)[
+        :, None, None
+    ]
+    # best at a product lr·λ of 10⁻³, diverged where it is large; the last λ has no finite run
+    power = np.log10(np.maximum(HEAT_LAMS, 1e-6))[:, None] + np.log10(HEAT_ROWS)
+    d.heat = np.where(power > -0.3, np.nan, 0.91 - 0.03 * (power + 3) ** 2)
+    d.heat[-1] = np.nan
+    d.sites = np.c_[rng.uniform(-1.9, 1.9, 40), rng.uniform(-0.95, 0.95, 40), rng.integers(0, 2, 40)]
+    return d
+
+
+DATA = make_data()
+
+
+def make_explorers() -> list[LambdaExplorer]:
+    d = DATA
+    a = LambdaExplorer(
+        LAMS,
+        [
+            fit_panel(d.x, d.fits, d.points, np.sin(3 * d.x)),
+            curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss"),
+            hist_panel(d.edges, d.counts, d.zeros),
+            field_panel(1 / (1 + np.exp(-d.logit)), (-2, 2, -1, 1), d.sites),
+        ],
+        name="a",
+        label="λ (weight decay)",
+        alt="Fit, losses, weights and boundary as the penalty grows",
+    )
+    b = LambdaExplorer(
+        np.r_[0, LAMS],
+        [
+            paths_panel(
+                np.r_[d.coefs[:1], d.coefs], groups=d.groups, notes=[f"Note {k}." for k in range(L + 1)]
+            ),
+            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=[f"feature {k}" for k in range(12)]),
+            curves_panel(
+                {"test": np.linspace(0.5, 0.97, L + 1)}, percent=True, ylabel="accuracy", title="Accuracy"
+            ),
+        ],
+        name="b",
+        alt="Coefficient paths and bars on a grid that begins with zero",
+    )
+    c = LambdaExplorer(
+        GEOMETRY_LAMS,
+        [
+            geometry_panel(HESSIAN, W_STAR, norms=["l2"]),
+            geometry_panel(HESSIAN, W_STAR, norms=["l1"]),
+            geometry_panel(HESSIAN, W_STAR),
+        ],
+        name="c",
+        alt="Loss contours touching the ball and the diamond",
+    )
+    e = LambdaExplorer(
+        LAMS,
+        [curves_panel({"train": d.train})],
+        name="e",
+        alt="Losses that a live kernel can train again",
+        controls={"noise": [0.0, 0.5], "width": [8, 16]},
+        compute=lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
+    )
+    f = LambdaExplorer(
+        HEAT_LAMS,
+        [
+            heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy"),
+            budget_panel(),
+            heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)"),
+        ],
+        name="f",
+        label="λ (weight decay)",
+        alt="Accuracy over the penalty and the learning rate, and a decay budget",
+    )
+    return [a, b, c, e, f]
+
+
+def state_of(*widgets: object) -> dict:
+    return {"version_major": 2, "version_minor": 0, "state": dependency_state(widgets, drop_defaults=False)}
+
+
+def cell(widget: LambdaExplorer) -> str:
+    """A heading and the widget's view, with a white pixel as its picture (drawing it would take long)."""
+    return (
+        f'<h2 id="heading-{widget.name}">Section {widget.name}</h2><p>Text before it.</p><div class="output">'
+        f'<div class="widget-fallback docutils container"><img alt="{widget.alt}" width="9" height="9" '
+        f'src="data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="></div>'
+        f'<script type="{VIEW}">{json.dumps({"model_id": widget.model_id})}</script></div>'
+    )
+
+
+def document(cells: str, state: dict) -> str:
+    text = json.dumps(state).replace("</", "<\\/")
+    return f'{HEAD}{cells}</main><script type="{STATE}">{text}</script></body></html>'
+
+
+@pytest.fixture(scope="module")
+def explorers() -> list[LambdaExplorer]:
+    return make_explorers()
+
+
+@pytest.fixture(scope="module")
+def url(
+    explorers: list[LambdaExplorer], tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], str]
+) -> str:
+    """Address of the pages: all explorers, each one alone, two that fail, one for a host with a kernel."""
+    folder = tmp_path_factory.mktemp("harness")
+    shutil.copy(LOADER, folder)
+
+    def write(name: str, cells: str, state: dict) -> None:
+        (folder / f"{name}.html").write_text(document(cells, state), encoding="utf-8")
+
+    cells, state = "".join(map(cell, explorers)), state_of(*explorers)
+    write("index", cells, compact_state(state))
+    write("full", cells, state)
+    write("host", "", {"state": {}})
+    for e in explorers:
+        write(e.name, cell(e), compact_state(state_of(e)))
+    # two views of one model, whose second explorer stays as it is
+    write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
+    broken = json.loads(json.dumps(state))
+    broken["state"][explorers[0].model_id]["state"]["_esm"] = (
+        "export default { render() { throw new Error('broken on purpose') } }"
+    )
+    foreign = IntSlider()
+    broken["state"] |= dependency_state([foreign], drop_defaults=False)
+    view = json.dumps({"model_id": foreign.model_id})
+    core = '<div class="output"><div class="widget-fallback"><img alt="a slider" src="data:,"></div>'
+    write("broken", f'{cells}{core}<script type="{VIEW}">{view}</script></div>', broken)
+    assert (folder / "index.html").stat().st_size + LOADER.stat().st_size < 1_000_000
+    return serve(folder)
+
+
+@pytest.fixture
+def said(page: Page, url: str) -> Iterator[list[str]]:
+    """Collect what a page must not do; the test fails if it did anything."""
+    wrong: list[str] = []
+    page.on(
+        "request", lambda r: r.url.startswith((url, "data:", "blob:")) or wrong.append(f"asks for {r.url}")
+    )
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.on("console", lambda m: m.type in ("error", "warning") and wrong.append(m.text))
+    yield wrong
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def standing(browser: Browser, url: str) -> Iterator[Page]:
+    """One page with all explorers, for tests that set what they look at and leave nothing behind."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield open_page(context.new_page(), f"{url}/index.html")
+    context.close()
+
+
+@pytest.fixture
+def alone(page: Page, url: str, said: list[str]) -> Callable[..., Page]:
+    """Give a function that opens the page with one explorer."""
+
+    def start(name: str, address: str = "") -> Page:
+        return open_page(page, f"{url}/{name}.html{address}", 1)
+
+    return start
+
+
+def open_page(page: Page, address: str, n: int = 5) -> Page:
+    page.goto(address, wait_until="load")
+    page.wait_for_function(
+        "n => document.querySelectorAll('.lx .lx-stage > svg > *').length && "
+        "document.querySelectorAll('.lx').length === n",
+        arg=n,
+    )
+    settle(page)
+    return page
+
+
+def settle(page: Page) -> None:
+    """Wait until the frame that follows is painted."""
+    page.evaluate(
+        "() => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok))))"
+    )
+
+
+def part(page: Page, name: str) -> Locator:
+    return page.locator(f".lx#{name}")
+
+
+def slider(page: Page, name: str) -> Locator:
+    return part(page, name).locator(".lx-slide input")
+
+
+def readout(page: Page, name: str) -> str:
+    return part(page, name).locator(".lx-bar output").inner_text()
+
+
+def notes(page: Page, name: str) -> list[str]:
+    settle(page)
+    return part(page, name).locator(".lx-note").all_inner_texts()
+
+
+def put_at(page: Page, name: str, index: int) -> None:
+    slider(page, name).evaluate(
+        "(e, i) => { e.value = i; e.dispatchEvent(new Event('input', {bubbles: true})) }", index
+    )
+    settle(page)
+
+
+def drawings(page: Page, name: str) -> list[str]:
+    """Everything that a panel shows, as text."""
+    return (
+        part(page, name)
+        .locator(".lx-stage")
+        .evaluate_all(
+            "a => a.map(e => e.innerHTML + [...e.querySelectorAll('canvas')].map(c => c.toDataURL()).join())"
+        )
+    )
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers of a read-out, of which some are written as powers of ten."""
+    table = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+    text = re.sub(r"(?:([\d.]+)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: f"{m[1] or 1}e{m[2].translate(table)}", text)
+    return [
+        float(v)
+        for v in re.findall(r"(?<![\w₁₂])-?\d+(?:\.\d+)?(?:e-?\d+)?", text.translate(table).replace(",", ""))
+    ]
