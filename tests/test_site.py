@@ -239,7 +239,7 @@ def luminance(colour: str) -> float:
 TWO_FRAMES = "() => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(ok)))"
 # What opens fades in. (A transition that is cut short rejects its promise; it is over as well.)
 FADED_IN = """() => Promise.allSettled(document.getAnimations()
-  .filter(a => a.effect.getComputedTiming().endTime !== Infinity).map(a => a.finished))"""
+  .filter(a => a.effect.getComputedTiming().endTime !== Infinity).map(a => a.finished)).then(() => null)"""
 
 
 def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url):
