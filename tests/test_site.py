@@ -237,9 +237,9 @@ def luminance(colour: str) -> float:
 
 
 TWO_FRAMES = "() => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(ok)))"
-# What opens fades in. (A transition that is cut short rejects its promise; it is over as well.)
-FADED_IN = """() => Promise.allSettled(document.getAnimations()
-  .filter(a => a.effect.getComputedTiming().endTime !== Infinity).map(a => a.finished)).then(() => null)"""
+# What opens fades in. (The promise of one that is cut short may stay open; so they are asked frame by frame.)
+FADED_IN = """async () => { while (document.getAnimations().some(a => a.playState === 'running'
+    && a.effect.getComputedTiming().endTime !== Infinity)) await new Promise(requestAnimationFrame); }"""
 
 
 def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url):
