@@ -5,22 +5,35 @@ from __future__ import annotations
 import functools
 import http.server
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from filelock import FileLock
 
+from leftovers import Leftovers
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[1]
 for folder in ("book", "book/_tools", "book/_ext"):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the suite fail if it leaves something behind (see leftovers.py)."""
+    if not hasattr(config, "workerinput"):
+        temporary = Path(tempfile.gettempdir()).resolve()
+        config.pluginmanager.register(Leftovers(ROOT, Path.home(), Path("/"), temporary))
+
+
+# Tests wait for what shall happen; on a busy machine that takes long (milliseconds).
+PATIENCE = 300_000
 # Nothing but this machine can be reached: a request to another host fails at once instead of hanging.
 BROWSER_ARGUMENTS = [
     "--no-sandbox",
@@ -115,11 +128,17 @@ def browser() -> Iterator[Browser]:
 
     import chromium
 
+    def new_context(**options: Any) -> BrowserContext:
+        context = open_context(**options)
+        context.set_default_timeout(PATIENCE)
+        return context
+
     path = chromium.find()
     if path is None:
         pytest.fail("no Chromium: run `make test`, which installs one", pytrace=False)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGUMENTS, timeout=PATIENCE)
+        open_context, started.new_context = started.new_context, new_context
         yield started
         started.close()
 

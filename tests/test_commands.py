@@ -36,7 +36,7 @@ STATE = "application/vnd.jupyter.widget-state+json"
 
 def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=120, **options
+        [str(part) for part in command], capture_output=True, text=True, timeout=600, **options
     )
 
 
@@ -758,11 +758,11 @@ def test_serve_prints_an_address_that_answers(site):
     process = subprocess.Popen([sys.executable, TOOLS / "serve.py"], stdout=subprocess.PIPE, text=True)
     try:
         address = re.search(r"http://localhost:\d+/", process.stdout.readline())[0]
-        with urllib.request.urlopen(f"{address}book/intro.html", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}book/intro.html", timeout=600) as answer:
             assert b"</html>" in answer.read()
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(600)
 
 
 def test_a_second_server_takes_another_port(site):

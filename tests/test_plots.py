@@ -464,7 +464,7 @@ plots.show(fig, alt={ALT!r}, caption="A  *U*.", name="u-curve")
 """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     book = Path(plots.__file__).parents[1]
-    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(book)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(book)}}).execute()
     picture, caption = notebook.cells[0].outputs  # and no third: the figure is not drawn twice
     assert picture.output_type == caption.output_type == "display_data"
     assert set(picture.data) == {"image/png", "text/plain"}
@@ -487,5 +487,5 @@ def test_plots_work_without_ipython():
         f"print(plots.show(plt.figure(), alt={ALT!r}, caption='A U.'))"
     )
     book = Path(plots.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=book, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=book, capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == "None", done.stderr

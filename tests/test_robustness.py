@@ -126,7 +126,7 @@ def environment(**more: str) -> dict[str, str]:
     return bare | {"LC_ALL": "C", "OMP_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"} | more
 
 
-def run(sources, cwd, env, *, timeout=120) -> list[nbformat.NotebookNode]:
+def run(sources, cwd, env, *, timeout=600) -> list[nbformat.NotebookNode]:
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
     kernels.run(notebook, [*deny_writing(), *KERNEL], cwd=cwd, env=env, timeout=timeout)
     return notebook.cells

@@ -76,12 +76,10 @@ def wait_for_widgets(page) -> None:
     page.wait_for_function(
         "([view, live]) => document.querySelectorAll(live).length >= document.querySelectorAll(view).length",
         arg=[VIEW, LIVE],
-        timeout=20_000,
     )
     page.wait_for_function(
         "live => [...document.querySelectorAll(live)].every(e => e.querySelector('svg, canvas, input'))",
         arg=LIVE,
-        timeout=20_000,
     )
 
 
@@ -240,6 +238,12 @@ def luminance(colour: str) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
+TWO_FRAMES = "() => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(ok)))"
+# What opens fades in. (The promise of one that is cut short may stay open; so they are asked frame by frame.)
+FADED_IN = """async () => { while (document.getAnimations().some(a => a.playState === 'running'
+    && a.effect.getComputedTiming().endTime !== Infinity)) await new Promise(requestAnimationFrame); }"""
+
+
 def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url):
     visit(page, f"{site_url}/{(CHAPTERS or DOCUMENTS)[0]}.html")
     ground = "() => getComputedStyle(document.body).backgroundColor"
@@ -250,17 +254,13 @@ def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url
         theme = page.evaluate("() => document.documentElement.dataset.theme")
         seen[theme] = page.evaluate(ground), page.evaluate(ink)
         page.locator("button.theme-switch-button:visible").first.click()
-        page.wait_for_timeout(300)
+        page.evaluate(TWO_FRAMES)  # the widgets hear of it
+        page.evaluate(FADED_IN)
     assert set(seen) == {"light", "dark"}
     assert luminance(seen["light"][0]) > 200 > 60 > luminance(seen["dark"][0])
     if seen["light"][1]:
         assert luminance(seen["light"][1]) < 90, "dark ink on light ground"
         assert luminance(seen["dark"][1]) > 160, "light ink on dark ground"
-
-
-# What opens fades in. (A transition that is cut short rejects its promise; it is over as well.)
-FADED_IN = """() => Promise.allSettled(document.getAnimations()
-  .filter(a => a.effect.getComputedTiming().endTime !== Infinity).map(a => a.finished))"""
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +367,7 @@ def test_a_widget_that_raises_keeps_its_picture_and_the_others_live(page, site_u
         page.goto(f"{site_url}/{name}.html", wait_until="load")
     others = page.locator(VIEW).count() - 1
     page.wait_for_function(
-        "n => document.querySelectorAll('.widget-fallback.is-live').length >= n", arg=others, timeout=20_000
+        "n => document.querySelectorAll('.widget-fallback.is-live').length >= n", arg=others
     )
     shown = [picture.is_visible() for picture in page.locator(".widget-fallback").all()]
     assert shown == [True, *[False] * others]
@@ -431,14 +431,14 @@ def test_the_icons_show(browser, site_url, theme):
 
 def test_search_finds_a_word_of_a_chapter(page, site_url):
     page.goto(f"{site_url}/search.html?q=regularization", wait_until="load")
-    page.wait_for_selector("ul.search li a", timeout=15_000)
+    page.wait_for_selector("ul.search li a")
     links = page.eval_on_selector_all("ul.search li a", "all => all.map(e => e.getAttribute('href'))")
     assert any(link.startswith("book/") for link in links)
 
 
 def test_the_start_page_leads_to_the_introduction(page, site_url):
     page.goto(f"{site_url}/", wait_until="load")
-    page.wait_for_url("**/book/intro.html*", timeout=10_000)
+    page.wait_for_url("**/book/intro.html*")
 
 
 @look_at(CHAPTERS)
