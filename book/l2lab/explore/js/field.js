@@ -67,10 +67,8 @@ function fieldCanvas(frame, box, rows, columns) {
     for (let r = rows - 1; r >= 0; r--) {
       for (let k = 0; k < columns; k++) {
         const m = margin(r, k);
-        const [red, green, blue] = classes[m > 0 ? 1 : 0];
-        image.data[at++] = red;
-        image.data[at++] = green;
-        image.data[at++] = blue;
+        const rgb = classes[m > 0 ? 1 : 0];
+        for (let c = 0; c < 3; c++) image.data[at++] = rgb[c];
         image.data[at++] = 8 + Math.abs(m) * 105;
       }
     }
