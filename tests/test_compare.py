@@ -36,9 +36,8 @@ from l2lab.compare import (
 )
 from l2lab.compare.tasks import score, shift_digits
 from l2lab.compare.training import Model, learning_rates, losses
+from l2lab.engine import MLP, minibatches
 from l2lab.measures import ridge_path
-from l2lab.networks import MLP
-from l2lab.sweep import minibatches
 
 EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
 LAMS = [0.01, 0.05, 0.2, 0.6]

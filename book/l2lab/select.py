@@ -27,8 +27,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from . import runtime
-from .networks import MLP, MLPGradient
-from .sweep import minibatches
+from .engine import minibatches
+from .engine.networks import MLP, MLPGradient
 
 __all__ = ["L2GateSelector"]
 

@@ -18,8 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import Problem
-from ..networks import MLP
-from ..sweep import minibatches
+from ..engine import MLP, minibatches
 
 Parameters = dict[str, Tensor]
 

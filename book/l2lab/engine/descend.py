@@ -27,6 +27,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 Leaves = dict[str, Tensor]
 Loss = Callable[[Leaves, int], Tensor]
 Gradient = Callable[[Leaves, int, Leaves, float], None]
+Share = Callable[[int], float]
 
 
 def always(t: int) -> float:
@@ -96,7 +97,7 @@ def ramp(start: float, end: float) -> Callable[[int], float]:
     callable
         ``factor(t)``.
     """
-    return lambda t: 1.0 if t >= end else max(0.0, (t - start) / (end - start))
+    return lambda t: 1.0 if t >= end else 0.0 if t <= start else (t - start) / (end - start)
 
 
 def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
@@ -120,9 +121,9 @@ def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
 class Descent:
     """K copies of a network on the way down.
 
-    The objective of a copy is its loss + Σ (λ/2)‖w‖² over the parameters that `lam` names. Tensors in `lr` and
-    `lam` that have the type of the parameters are not copied: whoever changes them in place changes the steps
-    that follow.
+    The objective of a copy is its loss + Σ (λ/2)‖w‖² over the parameters that `lam` names. Tensors in `lr`
+    and `lam` that have the type of the parameters are not copied: whoever changes them in place changes the
+    steps that follow.
 
     Parameters
     ----------
@@ -144,14 +145,15 @@ class Descent:
         Of Adam and AdamW.
     eps : float, default 1e-8
         Of Adam and AdamW.
-    rate, share : callable, optional
-        ``rate(t)`` and ``share(t)``: factors on all learning rates and on all λ in step t, see
-        :func:`schedule` and :func:`ramp`.
+    rate : callable, optional
+        ``rate(t)``: factor on all learning rates in step t, see :func:`schedule`.
+    share : callable, or dict of str to callable, optional
+        ``share(t)``: factor on all λ in step t, see :func:`ramp`; a dict has those of some parameters.
     after : callable, optional
         ``after(params, t)`` is called after every update, without gradients: a proximal step, for instance.
     gradient : callable, optional
-        ``gradient(params, t, into, keep)`` computes ``into = keep * into + gradient`` of the loss in place. It
-        is used instead of autograd, and no `loss` is needed.
+        ``gradient(params, t, into, keep)`` computes ``into = keep * into + gradient`` of the loss in place.
+        It is used instead of autograd, and no `loss` is needed.
 
     Attributes
     ----------
@@ -184,7 +186,7 @@ class Descent:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         rate: Callable[[int], float] = always,
-        share: Callable[[int], float] = always,
+        share: Share | Mapping[str, Share] = always,
         after: Callable[[Leaves, int], Any] | None = None,
         gradient: Gradient | None = None,
     ) -> None:
@@ -201,17 +203,20 @@ class Descent:
                 f"lr names {list(named)} and lam {list(lam or {})}"
             )
         self.params, self.loss, self.optimizer, self.after = params, loss, optimizer, after
-        self.momentum, self.betas, self.eps, self.rate, self.share = momentum, betas, eps, rate, share
+        self.momentum, self.betas, self.eps, self.rate = momentum, betas, eps, rate
+        shares = share if isinstance(share, Mapping) else dict.fromkeys(params, share)
+        self.share = {name: shares.get(name, always) for name in lam or {}}
         self.gradient = gradient or self.by_autograd
         self.lr = {name: _per_copy(f"lr of {name}", named[name], value) for name, value in params.items()}
         self.lam = {name: _per_copy(f"lam of {name}", v, params[name]) for name, v in (lam or {}).items()}
-        self.first = {name: torch.zeros_like(value) for name, value in params.items()}
+        mean, self.first = _zeros(params)
         self.second: Leaves = {}
         if optimizer != "sgd":
-            self.second = {name: torch.zeros_like(value) for name, value in params.items()}
-            self.grads, self.work = (
-                {name: torch.zeros_like(value) for name, value in params.items()} for _ in range(2)
-            )
+            square, self.second = _zeros(params)
+            g, self.grads = _zeros(params)
+            work, self.work = _zeros(params)
+            # what is the same for all copies is done in one go for all leaves
+            self.flat = g, mean, square, work
         self.done = 0
 
     def by_autograd(self, params: Leaves, t: int, into: Leaves, keep: float) -> None:
@@ -247,33 +252,41 @@ class Descent:
         step = self._sgd if self.optimizer == "sgd" else self._adam
         while self.done < stop:
             t = self.done
-            step(t, self.rate(t), self.share(t))
+            step(t, self.rate(t))
             self.done += 1
             if self.after is not None:
                 self.after(self.params, t)
 
-    def _sgd(self, t: int, rate: float, share: float) -> None:
+    def _sgd(self, t: int, rate: float) -> None:
         self.gradient(self.params, t, self.first, self.momentum)
         for name, value in self.params.items():
             if name in self.lam:
-                self.first[name].addcmul_(value, self.lam[name], value=share)
+                self.first[name].addcmul_(value, self.lam[name], value=self.share[name](t))
             value.addcmul_(self.first[name], self.lr[name], value=-rate)
 
-    def _adam(self, t: int, rate: float, share: float) -> None:
+    def _adam(self, t: int, rate: float) -> None:
         self.gradient(self.params, t, self.grads, 0.0)
         (beta1, beta2), decoupled = self.betas, self.optimizer == "adamw"
-        by_mean, by_root = -rate / (1 - beta1 ** (t + 1)), (1 - beta2 ** (t + 1)) ** -0.5
+        for name, lam in self.lam.items():
+            value, share = self.params[name], self.share[name](t)
+            if decoupled:
+                value.addcmul_(value, lam * self.lr[name], value=-rate * share)
+            else:
+                self.grads[name].addcmul_(value, lam, value=share)
+        g, mean, square, work = self.flat
+        mean.lerp_(g, 1 - beta1)
+        square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        torch.sqrt(square, out=work).mul_((1 - beta2 ** (t + 1)) ** -0.5).add_(self.eps)
+        torch.div(mean, work, out=work)
         for name, value in self.params.items():
-            lam, lr, g, work = self.lam.get(name), self.lr[name], self.grads[name], self.work[name]
-            if lam is not None and decoupled:
-                value.addcmul_(value, lam * lr, value=-rate * share)
-            elif lam is not None:
-                g.addcmul_(value, lam, value=share)
-            mean, square = self.first[name].lerp_(g, 1 - beta1), self.second[name]
-            square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-            torch.sqrt(square, out=work).mul_(by_root).add_(self.eps)
-            torch.div(mean, work, out=work)
-            value.addcmul_(work, lr, value=by_mean)
+            value.addcmul_(self.work[name], self.lr[name], value=-rate / (1 - beta1 ** (t + 1)))
+
+
+def _zeros(like: Leaves) -> tuple[Tensor, Leaves]:
+    """One long vector of zeros, and the same memory cut into leaves."""
+    flat = torch.cat([value.flatten() for value in like.values()]).zero_()
+    parts = flat.split([value.numel() for value in like.values()])
+    return flat, {name: part.view(v.shape) for part, (name, v) in zip(parts, like.items(), strict=True)}
 
 
 def _per_copy(name: str, value: float | Tensor, like: Tensor) -> Tensor:
