@@ -9,10 +9,22 @@ import pytest
 import torch
 
 from l2lab import bench
-from l2lab.networks import CNN, MLP
+from l2lab.engine import CNN, MLP
 
 CASES = (bench.PenaltyCase("MLP", MLP((6, 7, 3)), 5), bench.PenaltyCase("CNN", CNN(1, (2,), 3, 4), 4))
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("network", [MLP((6, 7, 3)), CNN(1, (2,), 3, 4)], ids=repr)
+def test_loop_vmap_and_sweep_train_the_same_models(network):
+    """Otherwise their times could not be compared."""
+    work = bench.prepare(bench.Case("tiny", network, 8, 3, 20), CPU, torch.float64)
+    (group,), vmapped = bench.by_sweep(work), bench.by_vmap(work)
+    group.run(20)
+    for k, lam in enumerate(work.lams):
+        for name, value in bench.by_loop(work, lam).named_parameters():
+            for params in (group.params, vmapped):
+                torch.testing.assert_close(params[name][k], value.detach(), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from l2lab.budget import decay_budget, decay_limits, lam_needed, lrs_of, remaining_share
-from l2lab.sweep import _Rule
 
 SCHEDULES = ["constant", "cosine", "linear"]
 
@@ -31,13 +30,6 @@ def trained(lam: float, lrs: np.ndarray, momentum: float, optimizer: str) -> np.
 
 
 class TestLearningRates:
-    @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-    def test_same_as_the_sweep(self, schedule: str) -> None:
-        rule = _Rule.check("sgd", 0.9, (0.9, 0.999), 1e-8, schedule, 37)
-        np.testing.assert_allclose(
-            lrs_of(schedule, 0.3, 37), [0.3 * rule.factor(t) for t in range(37)], rtol=1e-14
-        )
-
     def test_same_as_torch_schedulers(self) -> None:
         for schedule, make in (
             ("cosine", lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40)),

@@ -29,16 +29,15 @@ from l2lab.compare import (
     Task,
     TestRows,
     compare,
-    harness,
+    judge,
     methods,
     paired_difference,
     train,
 )
-from l2lab.compare.tasks import score, shift_digits
-from l2lab.compare.training import Model, learning_rates, losses
+from l2lab.compare.result import MEASURES, QUESTIONS, Table
+from l2lab.compare.tasks import losses, score, shift_digits
+from l2lab.engine import minibatches, schedule
 from l2lab.measures import ridge_path
-from l2lab.networks import MLP
-from l2lab.sweep import minibatches
 
 EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
 LAMS = [0.01, 0.05, 0.2, 0.6]
@@ -51,10 +50,14 @@ def linear():
 
 def fitted(recipe, learning, strengths, budget=EXACT, seed=0):
     """Train a recipe at these strengths; the first layer of a linear model, (K, p)."""
-    recipe = recipe().start(torch.tensor(strengths, dtype=budget.dtype), [seed])
-    recipe.prepare([learning], budget, [seed])
-    (fit,) = train([learning], budget, recipe, [seed] * len(strengths), [seed])
+    recipe = recipe(torch.tensor(strengths, dtype=budget.dtype), [learning], budget, [seed])
+    (fit,) = train(recipe, [seed] * len(strengths), [seed])
     return fit.first_layer[:, 0] if not budget.hidden else fit
+
+
+def made(recipe, strengths, budget=EXACT):
+    """A recipe on a small problem."""
+    return recipe(torch.tensor(strengths, dtype=budget.dtype), [LearningData(data.xor(40, 6))], budget, [0])
 
 
 def tiny(key="tiny", **settings):
@@ -107,7 +110,7 @@ def test_group_lasso_is_scikit_learns(recipe, axis):
     rng = np.random.default_rng(0)
     X, lam, step = rng.standard_normal((50, 8)), 0.3, 0.1
     Y = X[:, :3] @ rng.standard_normal((3, 4)) + 0.1 * rng.standard_normal((50, 4))
-    method = recipe().start(torch.tensor([lam], dtype=torch.float64), [0])
+    method = made(recipe, [lam])
     weight = torch.zeros(1, *((4, 8) if axis == 1 else (8, 4)), dtype=torch.float64)
     for _ in range(3000):
         W = weight[0] if axis == 1 else weight[0].T  # (tasks, inputs)
@@ -132,15 +135,12 @@ def loop(learning, budget, optimizer, lam, stop=None):
     groups = [{"params": weights, "weight_decay": lam}, {"params": biases, "weight_decay": 0.0}]
     opt = optimizer(groups)
     X, y = torch.tensor(learning.X_train), torch.tensor(learning.y_train)
-    rates = learning_rates(opt.param_groups[0]["lr"], budget.steps)
-    for rows, lr in list(zip(minibatches(len(X), budget.batch_size, budget.steps), rates, strict=True))[
-        :stop
-    ]:
-        for group in opt.param_groups:
-            group["lr"] = lr
+    rate = torch.optim.lr_scheduler.LambdaLR(opt, schedule("cosine", budget.steps, warm_up=20))
+    for rows in minibatches(len(X), budget.batch_size, budget.steps)[:stop]:
         opt.zero_grad()
         F.cross_entropy(net(X[rows]), y[rows]).backward()
         opt.step()
+        rate.step()
     return net
 
 
@@ -185,9 +185,8 @@ def test_max_norm_holds_and_does_nothing_where_it_is_loose():
 
 
 def test_dropout_keeps_the_expectation_and_drops_as_often_as_it_says():
-    recipe = methods.Dropout().start(torch.tensor([0.1, 0.7]), [0])
     h = torch.rand(2, 5, 40_000) + 1
-    dropped = recipe.hidden(h)
+    dropped = made(methods.Dropout, [0.1, 0.7], SMALL).drop(h)
     np.testing.assert_allclose((dropped == 0).float().mean((1, 2)), [0.1, 0.7], atol=0.01)
     np.testing.assert_allclose(dropped.mean((1, 2)), h.mean((1, 2)), rtol=0.02)
 
@@ -205,37 +204,45 @@ def test_dropout_of_a_linear_model_is_a_scaled_ridge():
     assert np.abs(np.linalg.lstsq(ones, y, rcond=None)[0][:-1] - expected).max() > 0.2
 
 
-def test_penalty_gradients_are_those_of_autograd():
-    lam = torch.tensor([0.3, 2.0], dtype=torch.float64)
-    stg = methods.StochasticGates().start(lam, [0])
-    mu = torch.randn(2, 1, 9, dtype=torch.float64, requires_grad=True)
-    value = (lam[:, None, None] * torch.special.ndtr(mu / methods.STG_SIGMA)).sum()
-    np.testing.assert_allclose(
-        stg.penalty_gradient("mu", mu.detach(), False), torch.autograd.grad(value, mu)[0], rtol=1e-12
-    )
-    for recipe in (methods.GroupLassoInputs, methods.L2Gates, methods.StochasticGates):
-        method = recipe().start(lam, [0])
-        weight = torch.randn(2, 3, 4, dtype=torch.float64)
-        np.testing.assert_allclose(
-            method.penalty_gradient("2.weight", weight, False), methods.BASE_DECAY * weight
-        )
-        assert method.penalty_gradient("0.bias", weight, False) is None
+def test_stochastic_gates_penalize_the_probability_that_a_gate_is_open():
+    recipe = made(methods.StochasticGates, [0.3, 2.0])
+    params = recipe.parameters([0, 0])
+    params["mu"] = torch.randn(2, 1, 6, dtype=torch.float64)
+    x, y = torch.zeros(1, 5, 6, dtype=torch.float64), torch.zeros(2, 5, dtype=torch.long)
+    with_penalty, without = recipe.loss(params, x, y), Recipe.loss(recipe, params, x, y)
+    expected = [
+        lam * stats.norm.cdf(mu / 0.5).sum() for lam, mu in zip((0.3, 2.0), params["mu"], strict=True)
+    ]
+    np.testing.assert_allclose(with_penalty - without, expected, rtol=1e-12)
+
+
+def test_methods_on_the_first_layer_let_the_other_decay_a_little():
+    deep = replace(EXACT, hidden=5)
+    for kind in (methods.GroupLassoInputs, methods.L2Gates, methods.StochasticGates):
+        recipe = made(kind, [0.3, 2.0], deep)
+        decay = recipe.decay(recipe.parameters([0, 0]))
+        assert decay["2.weight"].tolist() == [methods.BASE_DECAY] * 2
+        assert "0.bias" not in decay
+    gates = made(methods.L2TwoGates, [0.3, 2.0], deep)
+    decay = gates.decay(gates.parameters([0, 0]))
+    assert all(decay[name].tolist() == [0.3, 2.0] for name in ("0.weight", "gate0", "gate1"))
 
 
 def test_stochastic_gates_are_random_in_training_only():
-    recipe = methods.StochasticGates().start(torch.tensor([0.1]), [0])
-    model = Model(MLP((6, 5, 2)).init([0]), recipe.extra(6), recipe, "classification")
-    assert (model.effective(True) != model.effective(True)).any()
-    torch.testing.assert_close(model.effective(), 0.5 * model.weights[0])
-    model.extra["mu"][0, 0, :2] = torch.tensor([-0.1, 3.0])
-    assert not model.effective()[0, :, 0].any()
-    torch.testing.assert_close(model.effective()[0, :, 1], model.weights[0][0, :, 1])
+    recipe = made(methods.StochasticGates, [0.1], SMALL)
+    params = recipe.parameters([0])
+    assert (recipe.first_layer(params, True) != recipe.first_layer(params, True)).any()
+    torch.testing.assert_close(recipe.first_layer(params), 0.5 * params["0.weight"])
+    params["mu"][0, 0, :2] = torch.tensor([-0.1, 3.0])
+    assert not recipe.first_layer(params)[0, :, 0].any()
+    torch.testing.assert_close(recipe.first_layer(params)[0, :, 1], params["0.weight"][0, :, 1])
 
 
 def test_input_noise_has_the_asked_size_per_copy():
-    recipe = methods.InputNoise().start(torch.tensor([0.5, 2.0]), [0])
-    noisy = recipe.inputs(torch.ones(1, 4000, 5))
-    assert noisy.shape == (2, 4000, 5)
+    recipe = made(methods.InputNoise, [0.5, 2.0], replace(SMALL, hidden=0))
+    one = {"0.weight": torch.eye(6).expand(2, 6, 6), "0.bias": torch.zeros(2, 6)}  # shows the inputs
+    noisy = recipe.forward(one, torch.ones(1, 4000, 6))
+    assert noisy.shape == (2, 4000, 6)
     np.testing.assert_allclose(noisy.std((1, 2)), [0.5, 2.0], rtol=0.03)
 
 
@@ -305,17 +312,19 @@ def test_every_method_learns_with_and_without_hidden_units(key):
 def test_unit_effects_are_the_spread_that_a_unit_adds_to_the_output():
     learning = LearningData(data.xor(50, 4))
     budget = replace(SMALL, dtype=torch.float64)
-    model = Model(MLP((4, 5, 2)).init([0], dtype=torch.float64), {}, Recipe(), "classification")
     fit = fitted(Recipe, learning, [0.0], replace(budget, steps=1, lr=1e-12))  # as good as untrained
     effects = fit.unit_effects(learning.X_train, 0)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)).double()
     X = torch.tensor(learning.X_train)
-    full = model.forward(X[None])[0][0]
-    for unit, effect in enumerate(effects):
-        out = model.weights[1].clone()
-        model.weights[1][0, :, unit] = 0
-        change = full - model.forward(X[None])[0][0]
-        assert effect == pytest.approx(float(change.std(0, correction=0).norm()), rel=1e-6)
-        model.weights[1].copy_(out)
+    with torch.no_grad():
+        full = net(X)
+        for unit, effect in enumerate(effects):
+            out = net[2].weight[:, unit].clone()
+            net[2].weight[:, unit] = 0
+            change = full - net(X)
+            assert effect == pytest.approx(float(change.std(0, correction=0).norm()), rel=1e-6)
+            net[2].weight[:, unit] = out
     assert (fit.unit_effects(np.zeros((9, 4)), 0) == 0).all()  # equal rows: nothing moves
 
 
@@ -591,7 +600,7 @@ def test_measures_by_hand(first, kind):
         return np.eye(2)[(X[:, 0] > 0).astype(int)][None]
 
     fit = Fit(np.ones(1), weight[None], outputs, lambda X, trial: np.array([1.0, 1e-4]))
-    found = harness._measure(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
+    found = judge._measure(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
     assert found["zeros"] == 3 / 8
     assert (found["n_selected_strict"], found["n_selected"], found["n_selected_loose"]) == (1, 2, 2)
     assert found["selected"] == [0, 3]
@@ -614,7 +623,7 @@ def test_nothing_selected_is_no_success():
     fit = Fit(
         np.ones(1), np.zeros((1, 2, 4)), lambda X, t: np.zeros((1, len(X), 2)), lambda X, t: np.zeros(2)
     )
-    found = harness._measure(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
+    found = judge._measure(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
     assert (found["noise_ratio"], found["recall"], found["n_selected"], found["dead"]) == (1, 0, 0, 1)
 
 
@@ -632,7 +641,7 @@ def made_up():
             "trial": 1,
             "at_edge": False,
             "selected": [0, seed] if method == "b" else [0, 1],
-            **dict.fromkeys(harness.MEASURES, 0.5),
+            **dict.fromkeys(MEASURES, 0.5),
             "metric": 0.5 + 0.1 * seed + (0.05 if method == "b" else 0),
             "zeros": {"a": 0.0, "b": 0.5, "c": 0.0}[method],
             "noise_ratio": None if task == "u" else {"a": 0.5, "b": 0.05, "c": 0.5}[method],
@@ -672,7 +681,7 @@ def test_verdict_is_three_inequalities():
         "B": ("yes (2)", "yes (1)", "1 of 2"),
         "C": ("no (1)", "no (1)", "no (1)"),
     }
-    for question in harness.QUESTIONS:  # the threshold itself is a yes
+    for question in QUESTIONS:  # the threshold itself is a yes
         assert question.holds(question.threshold)
         assert question.holds(question.threshold + (1e-9 if question.at_least else -1e-9))
         assert not question.holds(question.threshold - (1e-9 if question.at_least else -1e-9))
@@ -695,7 +704,7 @@ def test_tables_print_and_show():
     assert lines[0].startswith("method")
     page = table._repr_html_()
     assert page.count("<tr>") == 4
-    assert "&lt;" in harness.Table(["a<b"], [])._repr_html_()
+    assert "&lt;" in Table(["a<b"], [])._repr_html_()
 
 
 def test_result_survives_its_file(tmp_path):

@@ -24,9 +24,8 @@ from torch import nn
 
 from l2lab import conventions
 from l2lab.conventions import CONVENTIONS, convert, markdown_table, table
+from l2lab.engine import MLP, sweep
 from l2lab.measures import ridge_path
-from l2lab.networks import MLP
-from l2lab.sweep import sweep
 
 LAM = 0.37
 NOISE_VAR = 0.6

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from l2lab import convnets
-from l2lab.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
-from l2lab.sweep import minibatches
+from l2lab.engine import convnets, minibatches
+from l2lab.engine.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from l2lab import networks
-from l2lab.networks import CNN, MLP
+from l2lab.engine import CNN, MLP
 
 NETWORKS = [
     MLP((6, 4)),
@@ -90,13 +89,9 @@ def test_forward_equals_the_modules(network):
 
 @pytest.mark.parametrize("keep", [0.0, 0.9])
 @pytest.mark.parametrize("n_models", [1, 4])
-@pytest.mark.parametrize(
-    ("network", "library"),
-    [*((n, False) for n in NETWORKS), *((n, True) for n in NETWORKS if isinstance(n, CNN))],
-)
-def test_handwritten_gradient_equals_autograd(network, n_models, keep, library, monkeypatch):
+@pytest.mark.parametrize("network", [n for n in NETWORKS if isinstance(n, MLP)], ids=ids)
+def test_handwritten_gradient_equals_autograd(network, n_models, keep):
     """Against the modules, model by model, twice in the same memory."""
-    monkeypatch.setattr(networks, "_library_is_faster", lambda n_in, like: library)
     params = random_parameters(network, n_models)
     gradient = network.gradient(n_models, 7, torch.float64)
     for _ in range(2):
@@ -115,65 +110,24 @@ def test_handwritten_gradient_equals_autograd(network, n_models, keep, library, 
                 torch.testing.assert_close(into[name][k] - keep * before[name][k], p.grad, rtol=0, atol=1e-10)
 
 
-def test_float32_with_many_channels_uses_the_library_and_agrees():
-    network = CNN(1, (16, 4), 3, 8)
-    gradient = network.gradient(2, 5)
-    assert isinstance(gradient.blocks[1].convolution, networks._LibraryConvolution)
-    assert isinstance(
-        network.gradient(2, 5, torch.float64).blocks[1].convolution, networks._ProductConvolution
-    )
-    params = {name: value.float() for name, value in random_parameters(network, 2).items()}
-    x, delta = torch.randn(5, 1, 8, 8), torch.randn(2, 3, 5)
-    into = {name: torch.zeros_like(value) for name, value in params.items()}
-    gradient.forward(params, x)
-    gradient.backward(params, delta, into)
-    for value in params.values():
-        value.requires_grad_()
-    (network.forward(params, x).transpose(1, 2) * delta).sum().backward()
-    for name, value in params.items():
-        torch.testing.assert_close(into[name], value.grad, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("repeat", [(2, 1), (1, 2), (2, 2)])
-def test_ties_in_a_pooling_window_go_to_the_first_pixel(repeat):
-    """Images with flat areas make ties; a gradient that is shared or goes elsewhere would differ."""
-    network = CNN(1, (2, 3), 2, 8)
-    params = random_parameters(network, 1)
-    for name, value in params.items():  # whole numbers: ties are exact
-        params[name] = (4 * value).round().requires_grad_()
-    x = torch.randint(0, 3, (6, 1, 8 // repeat[0], 8 // repeat[1])).double()
-    x = x.repeat_interleave(repeat[0], 2).repeat_interleave(repeat[1], 3)
-    gradient = network.gradient(1, 6, torch.float64)
-    into = {name: torch.zeros_like(value) for name, value in params.items()}
-    delta = torch.randn(1, 2, 6, dtype=torch.float64)
-    with torch.no_grad():
-        gradient.forward(params, x)
-        gradient.backward(params, delta, into)
-    (network.forward(params, x).transpose(1, 2) * delta).sum().backward()
-    assert params["conv1.weight"].grad.abs().max() > 0
-    for name, value in params.items():
-        torch.testing.assert_close(into[name], value.grad, rtol=0, atol=1e-10)
-
-
 def test_a_copy_that_diverged_does_not_touch_the_others():
-    for network in (MLP((6, 5, 3)), CNN(1, (2, 3), 3, 8)):
-        params = random_parameters(network, 3)
-        x = torch.randn(4, *network.input_shape, dtype=torch.float64)
-        delta = torch.randn(3, 3, 4, dtype=torch.float64)
-        results = []
-        for broken in (False, True):
-            if broken:
-                for value in params.values():
-                    value[1] = torch.nan
-                delta[1] = torch.nan
-            into = {name: torch.zeros_like(value) for name, value in params.items()}
-            gradient = network.gradient(3, 4, torch.float64)
-            gradient.forward(params, x)
-            gradient.backward(params, delta.clone(), into)
-            results.append(into)
-        for name in params:
-            assert torch.isnan(results[1][name][1]).all()
-            torch.testing.assert_close(results[0][name][::2], results[1][name][::2], rtol=0, atol=1e-12)
+    network = MLP((6, 5, 3))
+    params = random_parameters(network, 3)
+    x, delta = torch.randn(4, 6, dtype=torch.float64), torch.randn(3, 3, 4, dtype=torch.float64)
+    results = []
+    for broken in (False, True):
+        if broken:
+            for value in params.values():
+                value[1] = torch.nan
+            delta[1] = torch.nan
+        into = {name: torch.zeros_like(value) for name, value in params.items()}
+        gradient = network.gradient(3, 4, torch.float64)
+        gradient.forward(params, x)
+        gradient.backward(params, delta.clone(), into)
+        results.append(into)
+    for name in params:
+        assert torch.isnan(results[1][name][1]).all()
+        torch.testing.assert_close(results[0][name][::2], results[1][name][::2], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=ids)

@@ -50,9 +50,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import l2lab
-from l2lab import data, explore, measures, plots, runtime, training
-from l2lab.networks import MLP
-from l2lab.sweep import sweep
+from l2lab import data, explore, measures, plots, runtime
+from l2lab.engine import MLP, fit, sweep
 plots.use_style()
 machine = runtime.setup(seed=0)""",
     """\
@@ -66,7 +65,7 @@ optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
 rows = problem.X_train, problem.y_train
 options = dict(criterion=torch.nn.functional.cross_entropy, optimizer=optimizer)
 with tempfile.TemporaryDirectory() as folder:
-    training.fit(net, rows, epochs=2, checkpoint=Path(folder) / "run.pt", **options)""",
+    fit(net, rows, epochs=2, checkpoint=Path(folder) / "run.pt", **options)""",
     """\
 fig, ax = plt.subplots()
 ax.plot(lams, result.metrics["train_loss"][:, 0, 0])
@@ -155,7 +154,7 @@ def test_twice_in_one_kernel_beside_a_read_only_package_without_home(checkout):
 # The stop button sends the kernel a SIGINT. Here one comes after the first steps, not by the clock.
 SWEEPING = """\
 import importlib, os, signal
-engine = importlib.import_module("l2lab.sweep")
+engine = importlib.import_module("l2lab.engine.sweep")
 train = engine._train
 def train_and_press(*args):
     *others, advance = args
@@ -166,7 +165,7 @@ print(long.interrupted, 0 < long.steps < 10_000, bool(np.isfinite(long.weights()
 FITTING = """\
 before = net.weight.detach().clone()
 press = {"press": lambda model: os.kill(os.getpid(), signal.SIGINT) or 0.0}
-stopped = training.fit(net, rows, epochs=1000, metrics=press, **options)
+stopped = fit(net, rows, epochs=1000, metrics=press, **options)
 print(stopped.stopped, not torch.equal(net.weight, before))"""
 
 

@@ -193,7 +193,7 @@ def test_bad_threads(threads):
 
 
 def test_setup_repeats_in_another_process(hardware):
-    code = "from l2lab import runtime, sweep; import torch; runtime.setup(3); print(torch.rand(1).item())"
+    code = "from l2lab import engine, runtime; import torch; runtime.setup(3); print(torch.rand(1).item())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=BOOK, timeout=600
     )

@@ -24,11 +24,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from l2lab import select
 from l2lab.data import sparse_regression
+from l2lab.engine import minibatches
 from l2lab.select import L2GateSelector
 from l2lab.studies import selection as study
 from l2lab.studies import tables
 from l2lab.studies.__main__ import main as studies_main
-from l2lab.sweep import minibatches
 
 TINY = {"steps": 20, "n_lams": 3, "n_folds": 2, "hidden": 4, "device": "cpu"}
 SMALL = {"steps": 500, "n_lams": 8, "n_folds": 3, "hidden": 24, "device": "cpu"}

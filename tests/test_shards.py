@@ -15,10 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from l2lab import progress, shards
-from l2lab.networks import CNN, MLP
-from l2lab.shards import sweep_shards
-from l2lab.sweep import sweep
+from l2lab import progress
+from l2lab.engine import CNN, MLP, shards, sweep, sweep_shards
 
 NETWORK = MLP((6, 7, 3))
 LAMS, SEEDS, LRS = (0.0, 0.02, 0.1, 0.3, 1.0), (0, 5, 7), (0.05, 0.01)

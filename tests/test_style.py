@@ -75,23 +75,20 @@ def test_ruff_finds_nothing():
 
 # room -> what it must not know (prefixes of imported modules)
 FORBIDDEN = {
-    "explore": ("torch", "l2lab.sweep", "l2lab.networks", "l2lab.data", "l2lab.plots"),
-    "data": ("l2lab.sweep", "l2lab.networks", "l2lab.plots", "l2lab.explore", "matplotlib"),
-    "networks": ("l2lab.sweep", "l2lab.data", "l2lab.plots", "l2lab.explore", "matplotlib"),
-    "sweep": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.shards", "l2lab.training", "l2lab.layers"),
-    "shards": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.training", "l2lab.layers"),
-    "training": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.sweep", "l2lab.data"),
+    "explore": ("torch", "l2lab.engine", "l2lab.data", "l2lab.plots"),
+    "data": ("l2lab.engine", "l2lab.plots", "l2lab.explore", "matplotlib"),
+    "engine": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data", "l2lab.compare", "l2lab.select"),
     "layers": ("matplotlib", "l2lab."),
     "select": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.compare"),
     "compare": ("l2lab.plots", "l2lab.explore", "l2lab.select"),
     "progress": ("torch", "matplotlib", "l2lab."),
+    "checks": ("torch", "matplotlib", "l2lab."),
     "budget": ("torch", "matplotlib", "l2lab."),
     "conventions": ("torch", "matplotlib", "l2lab."),
-    "measures": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.sweep"),
-    "convnets": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data", "l2lab.training"),
-    "prune": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data", "l2lab.sweep", "l2lab.training"),
-    "classroom": ("torch", "matplotlib", "l2lab.sweep", "l2lab.data", "l2lab.networks", "l2lab.plots"),
-    "plots": ("l2lab.explore", "l2lab.sweep", "l2lab.networks", "torch"),
+    "measures": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.engine"),
+    "prune": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data"),
+    "classroom": ("torch", "matplotlib", "l2lab.engine", "l2lab.data", "l2lab.plots"),
+    "plots": ("l2lab.explore", "l2lab.engine", "torch"),
     "runtime": ("matplotlib", "l2lab."),
 }
 
@@ -119,9 +116,9 @@ def test_the_rule_sees_relative_imports(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     file = tmp_path / "data" / "x.py"
     file.write_text(
-        "from .. import sweep\nfrom ..plots import show\nfrom .tables import a\nimport torch.nn as nn\n"
+        "from .. import engine\nfrom ..plots import show\nfrom .tables import a\nimport torch.nn as nn\n"
     )
-    assert {"l2lab.sweep", "l2lab.plots", "l2lab.data.tables", "torch.nn"} <= imports_of(file)
+    assert {"l2lab.engine", "l2lab.plots", "l2lab.data.tables", "torch.nn"} <= imports_of(file)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
@@ -137,7 +134,7 @@ def test_imports_go_one_way(path):
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
-    [("l2lab.explore", "torch"), ("l2lab", "torch"), ("l2lab.sweep", "matplotlib.pyplot")],
+    [("l2lab.explore", "torch"), ("l2lab", "torch"), ("l2lab.engine", "matplotlib.pyplot")],
 )
 def test_importing_does_not_pull_in(module, unwanted):
     code = f"import sys, {module}; sys.exit({unwanted!r} in sys.modules)"

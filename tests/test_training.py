@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import random
 import signal
@@ -20,10 +21,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l2lab import progress, training
+from l2lab import progress
+from l2lab.engine import FitResult, fit
 from l2lab.layers import L2RegularizationLayer, param_groups
-from l2lab.training import FitResult, fit
 
+training = importlib.import_module("l2lab.engine.fit")
 LAM, LR = 0.05, 0.1
 
 

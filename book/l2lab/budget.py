@@ -30,7 +30,7 @@ def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
     ----------
     schedule : {"constant", "cosine", "linear"}
         ``lr``, ``lr`` · ½ (1 + cos(π t / steps)) or ``lr`` · (1 − t / steps) in step t = 0, 1, …; the first
-        two are those of `l2lab.sweep`.
+        two are those of `l2lab.engine.sweep`.
     lr : float
         Learning rate of the first step, positive.
     steps : int

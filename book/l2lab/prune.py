@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .convnets import ImageClassifier
+from .engine.convnets import ImageClassifier
 
 __all__ = ["PARTS", "Cost", "alive", "cost", "part_strength", "prune", "random_parts", "strongest"]
 

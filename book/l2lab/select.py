@@ -13,8 +13,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,41 +26,17 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from . import runtime
-from .networks import MLP, MLPGradient
-from .sweep import minibatches
+from .engine.gated import WIDE, GatedNetworks, GatedRecipe, Rows, groups_of
 
-__all__ = ["L2GateSelector"]
+__all__ = ["HALVINGS", "REFIT_DECAYS", "L2GateSelector", "fold_weights", "folds_of"]
 
 T = TypeVar("T")
 
-MOMENTUM = 0.9
-# The later layers decay a little. Without that they would grow while the gates shrink, and the product that
-# the network computes could escape the penalty (a ReLU network is homogeneous).
-OUTER_DECAY = 1e-3
-# λ grows linearly from 0 during this share of the run: features must form before they are put to the test.
-RAMP = 0.5
-# Steps over which the learning rate grows to its value.
-LR_RAMP = 20
-# Up to so many open inputs the learning rate needs no care.
-FEW = 100
 # A column this far below the threshold for "alive" cannot come back and is no longer computed.
 LOST = 1e-2
-# Look for such columns after every so many steps.
-LOOK = 25
-# During this share of the run, before λ is in force, strengths are averaged over so many looks.
-EARLY, EARLY_LOOKS = 0.25, 10
 # Survival counts where at most this share of the features is alive, or so many. While most of them live, it
 # is luck who does.
 SPARSE, SPARSE_LEAST = 0.2, 5
-# Bytes that models trained together on a CPU should need; see l2lab.sweep.
-CACHE_BYTES = 5 * 2**19
-GPU_BYTES = 2**31
-# With more columns than this the rows of a batch, which are gathered and packed for all models at once, cost
-# more than the cache saves. Then so many models are trained together on a CPU, whatever they need.
-WIDE = 2000
-WIDE_GROUP = 5
-# Numbers that an evaluation works on at a time.
-EVALUATION_NUMBERS = 2**21
 # λ of the pilot run that finds the interesting range.
 PILOT_LAMS = np.logspace(-4, 0.5, 10)
 # Weight decay that a refit may use; the better one by cross-validation counts.
@@ -75,244 +50,20 @@ HALVINGS = 4
 class _DivergedError(ValueError):
     """A run ended with numbers that are not finite."""
 
-    def __init__(self, recipe: _Recipe) -> None:
+    def __init__(self, recipe: GatedRecipe) -> None:
         super().__init__(
             f"training diverged; use a smaller lr than {recipe.lr:g} or gate_lr than {recipe.gate_lr:g}"
         )
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Standardized rows on the device."""
-
-    X: Tensor  # (n, p)
-    targets: Tensor  # (outputs, n): one-hot classes, or the standardized target
-    weight: Tensor  # (n,), mean 1
-    classes: bool
-
-    @property
-    def n(self) -> int:
-        return len(self.X)
-
-
-class _Recipe(NamedTuple):
-    """How a network is trained."""
-
-    hidden: tuple[int, ...]
-    depth: int
-    steps: int
-    batch_size: int
-    lr: float
-    gate_lr: float
-    seed: int
-
-
-def _initial(network: MLP, seeds: list[int], fan_in: Tensor, like: Tensor) -> dict[str, Tensor]:
-    """He initialization, where model k has `fan_in[k]` inputs that count; biases are 0."""
-    drawn: dict[int, dict[str, Tensor]] = {}
-    for seed in seeds:
-        if seed not in drawn:
-            generator = torch.Generator().manual_seed(seed)
-            drawn[seed] = {
-                name: torch.randn(shape, generator=generator)
-                * (math.sqrt(2 / shape[1]) if len(shape) > 1 else 0)
-                for name, shape in network.shapes.items()
-            }
-    params = {name: torch.stack([drawn[seed][name] for seed in seeds]).to(like) for name in network.shapes}
-    params["0.weight"] *= (network.n_inputs / fan_in).sqrt()[:, None, None]
-    return params
-
-
-class _Gates:
-    """K networks behind gates, trained by SGD with momentum on a shared stream of batches.
-
-    All D − 1 gates of a feature start equal and see the same gradient and the same decay, so they stay equal:
-    one number g per feature, used D − 1 times, is all that must be stored. With D = 1 and a mask the same
-    code trains ordinary networks on subsets of the features.
-    """
-
-    def __init__(
-        self,
-        data: _Data,
-        recipe: _Recipe,
-        lams: Tensor,
-        seeds: list[int],
-        weights: Tensor,
-        mask: Tensor | None = None,
-        outer_decay: Tensor | None = None,
-    ) -> None:
-        like = data.X
-        n_models, p = len(seeds), data.X.shape[1]
-        self.data, self.recipe, self.lams, self.weights = data, recipe, lams[:, None], weights
-        self.network = MLP((p, *recipe.hidden, len(data.targets)))
-        fan_in = torch.full((n_models,), float(p)).to(like) if mask is None else mask.sum(1).clamp_min(1)
-        self.params = _initial(self.network, seeds, fan_in, like)
-        if mask is None:
-            self.balance()
-        else:
-            self.gates = mask.to(like)
-        self.decay = (
-            like.new_full((n_models, 1, 1), OUTER_DECAY)
-            if outer_decay is None
-            else outer_decay[:, None, None]
-        )
-        self.columns = torch.arange(p, device=like.device)
-        self.X = data.X
-        self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
-        self.gate_velocity = torch.zeros_like(self.gates)
-        self.level = float(self.strength().mean())
-        self.grads = {name: torch.empty_like(value) for name, value in self.params.items()}
-        self.plans: dict[int, MLPGradient] = {}
-        self.early = torch.zeros(n_models, p).to(like)
-
-    def balance(self) -> None:
-        """Start with ‖W_j‖ = g on average, without changing the product.
-
-        That is where decay leads anyway, and with many inputs it keeps the first steps from being too long.
-        """
-        W, depth = self.params["0.weight"], self.recipe.depth
-        level = W.norm(dim=1).mean(1, keepdim=True) ** (1 / depth)
-        self.gates = level.expand(len(W), W.shape[2]).clone()
-        W /= level[:, :, None] ** (depth - 1)
-
-    def caution(self, product: Tensor) -> Tensor:
-        """Factor on the learning rate of the inputs, (K, 1).
-
-        The curvature grows with the number of inputs that pass the gates, Σ (∏ g)²; beyond `FEW` of them the
-        steps become shorter in proportion.
-        """
-        return FEW / product.square().sum(1, keepdim=True).clamp_min(FEW)
-
-    def product(self) -> Tensor:
-        """Factor of each input, (K, p)."""
-        return self.gates ** max(1, self.recipe.depth - 1)
-
-    def strength(self) -> Tensor:
-        """‖W_j‖·|∏ g|, (K, p)."""
-        return self.params["0.weight"].norm(dim=1) * self.product().abs()
-
-    def run(self, lost: float = 0.0, watch: bool = False) -> None:
-        """Train; from time to time drop the columns whose strength is below `lost` in all models.
-
-        With `watch`, `early` (K, p) becomes the mean relative strength during the first part of the run (a
-        part of it, the same for all, if there are too few steps for all looks).
-        """
-        recipe = self.recipe
-        looks = max(1, round(EARLY * recipe.steps / EARLY_LOOKS))
-        batches = minibatches(self.data.n, min(recipe.batch_size, self.data.n), recipe.steps, recipe.seed)
-        for t, rows in enumerate(batches):
-            progress = t / recipe.steps
-            lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * progress)) * min(1.0, (t + 1) / LR_RAMP)
-            self.step(rows.to(self.X.device), lr, min(1.0, progress / RAMP))
-            if watch and progress < EARLY and t % looks == looks - 1:
-                self.early += self.relative() / EARLY_LOOKS
-            if lost and t % LOOK == LOOK - 1:
-                self.forget(lost)
-
-    def step(self, rows: Tensor, lr: float, share: float) -> None:
-        """One update with the share `share` of λ."""
-        depth, product = self.recipe.depth, self.product()
-        grads = self.backward(rows, product)
-        inner, step = grads["0.weight"], -lr * self.caution(product)
-        if depth > 1:
-            lam = self.lams * share
-            by_gate = (inner * self.params["0.weight"]).sum(1).mul_(self.gates ** (depth - 2))
-            self.gate_velocity.mul_(MOMENTUM).add_(by_gate).addcmul_(self.gates, lam)
-            self.gates.addcmul_(self.gate_velocity, step * self.recipe.gate_lr)
-            decay = lam[:, :, None]
-        else:
-            decay = self.decay
-        inner.mul_(product[:, None])
-        self.descend(grads, decay, step[:, :, None], -lr)
-
-    def backward(self, rows: Tensor, factor: Tensor) -> dict[str, Tensor]:
-        """Gradient with respect to the parameters; for the first layer, to W times the factor (K, p)."""
-        x = self.X.index_select(0, rows)
-        if len(rows) not in self.plans:
-            self.plans[len(rows)] = self.network.gradient(len(self.gates), len(rows), x.dtype, x.device)
-        plan, grads = self.plans[len(rows)], self.grads
-        seen = {**self.params, "0.weight": self.params["0.weight"] * factor[:, None]}
-        delta = plan.forward(seen, x)
-        delta = torch.softmax(delta, 1) if self.data.classes else delta
-        share = (self.weights[:, rows] / len(rows))[:, None]
-        plan.backward(seen, (delta - self.data.targets.index_select(1, rows)) * share, grads)
-        return grads
-
-    def descend(self, grads: dict[str, Tensor], decay: Tensor, first_step: Tensor, step: float) -> None:
-        """Momentum and update; `decay` and `first_step` are those of the first layer, (K, 1, 1)."""
-        for name, value in self.params.items():
-            velocity = self.velocity[name].mul_(MOMENTUM).add_(grads[name])
-            if name == "0.weight":
-                value.addcmul_(velocity.addcmul_(value, decay), first_step)
-            else:
-                if value.ndim == 3:
-                    velocity.addcmul_(value, self.decay)
-                value.add_(velocity, alpha=step)
-
-    def forget(self, lost: float) -> None:
-        """Drop columns that are dead in all models."""
-        strength = self.strength()
-        keep = (strength > lost * self.reference(strength)).any(0)
-        # Moving memory costs as much as a few steps; and a network without inputs has no gradient.
-        if keep.sum() > 0.9 * len(keep):
-            return
-        keep[strength.amax(0).argmax()] = True
-        self.X, self.columns = self.X[:, keep].contiguous(), self.columns[keep]
-        self.params["0.weight"] = self.params["0.weight"][:, :, keep].contiguous()
-        self.velocity["0.weight"] = self.velocity["0.weight"][:, :, keep].contiguous()
-        self.grads["0.weight"] = torch.empty_like(self.params["0.weight"])
-        self.gates, self.gate_velocity = self.gates[:, keep], self.gate_velocity[:, keep]
-        self.network = MLP((int(keep.sum()), *self.network.sizes[1:]))
-        self.plans.clear()
-
-    def reference(self, strength: Tensor) -> Tensor:
-        """What a strength is compared with, (K, 1): the largest of its model, or the level at the start."""
-        return strength.amax(1, keepdim=True).clamp_min(self.level)
-
-    def relative(self) -> Tensor:
-        """Strength as a share of the reference, (K, p) for all p features."""
-        strength = self.strength()
-        full = strength.new_zeros(len(strength), self.data.X.shape[1])
-        full[:, self.columns] = strength / self.reference(strength)
-        return full
-
-    def outputs(self, X: Tensor) -> Tensor:
-        """(K, outputs, rows) for rows with the columns that are left."""
-        seen = {**self.params, "0.weight": self.params["0.weight"] * self.product()[:, None]}
-        n_models = len(self.gates)
-        # So few rows at a time that memory stays bounded.
-        rows = max(16, EVALUATION_NUMBERS // (n_models * self.network.activations_per_sample))
-        parts = [
-            self.network.gradient(n_models, len(x), x.dtype, x.device).forward(seen, x) for x in X.split(rows)
-        ]
-        return torch.cat(parts, dim=2)
-
-    def losses(self, X: Tensor, targets: Tensor) -> Tensor:
-        """Loss of every row, (K, n)."""
-        outputs = self.outputs(X)
-        if self.data.classes:
-            return -(torch.log_softmax(outputs, 1) * targets).sum(1)
-        return 0.5 * (outputs - targets).square().sum(1)
-
-
-def _groups(n_models: int, n_inputs: int, recipe: _Recipe, data: _Data) -> list[np.ndarray]:
-    """Decide which models to train together; neighbours in λ share their dead columns."""
-    outputs, size = len(data.targets), data.X.element_size()
-    each = size * (4 * n_inputs * recipe.hidden[0] + 2 * recipe.batch_size * (sum(recipe.hidden) + outputs))
-    on_cpu = data.X.device.type == "cpu"
-    least = WIDE_GROUP if on_cpu and n_inputs > WIDE else 1
-    limit = (CACHE_BYTES if on_cpu else GPU_BYTES) // each
-    return np.array_split(np.arange(n_models), math.ceil(n_models / max(least, limit)))
-
-
 def _path(
-    data: _Data,
-    recipe: _Recipe,
+    data: Rows,
+    recipe: GatedRecipe,
     lams: np.ndarray,
     seeds: list[int],
     weights: Tensor,
     lost: float,
-    kind: type[_Gates] = _Gates,
+    kind: type[GatedNetworks] = GatedNetworks,
     enough: Callable[[np.ndarray], bool] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relative strength of every feature at the end and early in the run, two arrays (L, S, p).
@@ -325,7 +76,7 @@ def _path(
     all_lams = torch.as_tensor(np.repeat(lams, len(seeds))).to(data.X)
     all_seeds = seeds * len(lams)
     parts: list[Tensor] = []  # (2, models, p)
-    for group in reversed(_groups(len(all_seeds), data.X.shape[1], recipe, data)):
+    for group in reversed(groups_of(len(all_seeds), data.X.shape[1], recipe, data)):
         if enough is not None and parts and enough(parts[0][0].numpy()):
             parts.insert(0, torch.ones(2, int(group[-1]) + 1, data.X.shape[1]).to(parts[0]))
             break
@@ -368,7 +119,7 @@ def _sizes(most: int) -> list[int]:
 
 
 def _refit_losses(
-    data: _Data, recipe: _Recipe, order: np.ndarray, sizes: list[int], seeds: list[int], held_out: Tensor
+    data: Rows, recipe: GatedRecipe, order: np.ndarray, sizes: list[int], seeds: list[int], held_out: Tensor
 ) -> np.ndarray:
     """Loss of each row when the network that did not see it is trained anew on the best features alone.
 
@@ -386,18 +137,18 @@ def _refit_losses(
     """
     losses = np.empty((len(sizes), len(REFIT_DECAYS), data.n))
     recipe = recipe._replace(depth=1, steps=max(1, recipe.steps // 2))
-    weights = _fold_weights(data, held_out)
+    weights = fold_weights(data, held_out)
     # Sizes of the same order of magnitude are trained together, on the columns that any of them needs.
     for part in np.array_split(np.arange(len(sizes)), max(1, len(sizes) // 6)):
         needed = np.unique(order[:, : sizes[part[-1]]])
-        narrow = _Data(data.X[:, needed].contiguous(), data.targets, data.weight, data.classes)
+        narrow = Rows(data.X[:, needed].contiguous(), data.targets, data.weight, data.classes)
         jobs = [(i, j, s) for i in part for j in range(len(REFIT_DECAYS)) for s in range(len(order))]
         masks = np.stack([np.isin(needed, order[s, : sizes[i]]) for i, _, s in jobs])
         masks = torch.as_tensor(masks).to(data.X)
-        for group in _groups(len(jobs), len(needed), recipe, data):
+        for group in groups_of(len(jobs), len(needed), recipe, data):
             chosen = [jobs[k] for k in group]
             folds = torch.as_tensor([s for *_, s in chosen], device=weights.device)
-            gates = _Gates(
+            gates = GatedNetworks(
                 narrow,
                 recipe,
                 masks.new_zeros(len(chosen)),
@@ -415,14 +166,44 @@ def _refit_losses(
     return losses[np.arange(len(sizes)), (losses @ share).argmin(1)]
 
 
-def _fold_weights(data: _Data, held_out: Tensor) -> Tensor:
-    """Weights (S, n) that leave out the rows of a fold and have mean 1."""
+def fold_weights(data: Rows, held_out: Tensor) -> Tensor:
+    """Leave out the rows of a fold.
+
+    Parameters
+    ----------
+    data : Rows
+        All rows.
+    held_out : Tensor of bool, shape (S, n)
+        Rows of each fold.
+
+    Returns
+    -------
+    Tensor, shape (S, n)
+        Weights with mean 1.
+    """
     weights = data.weight * ~held_out
     return weights / weights.mean(1, keepdim=True)
 
 
-def _folds(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomState) -> np.ndarray:
-    """Fold of each row; every class is spread evenly over the folds."""
+def folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomState) -> np.ndarray:
+    """Draw the fold of each row; every class is spread evenly over the folds.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n,)
+        Classes or targets.
+    n_folds : int
+        How many.
+    classes : bool
+        What `y` holds.
+    rng : RandomState
+        Draws.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Numbers from 0.
+    """
     shuffled = rng.permutation(len(y))
     if classes:
         shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
@@ -564,7 +345,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     """
 
     # What is trained.
-    _kind: type[_Gates] = _Gates
+    _kind: type[GatedNetworks] = GatedNetworks
 
     def __init__(
         self,
@@ -643,13 +424,13 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         varied = self._varied(X)
         rng = check_random_state(self.random_state)
         n_folds = min(self.n_folds, len(X))
-        folds = _folds(code, n_folds, self.task_ == "classification", rng)
+        folds = folds_of(code, n_folds, self.task_ == "classification", rng)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_folds)]
         recipe = self._recipe(seeds[0])
         data = self._data(X[:, varied], code, weight)
         with torch.inference_mode():
             held_out = torch.as_tensor(folds == np.arange(n_folds)[:, None], device=data.X.device)
-            weights = _fold_weights(data, held_out)
+            weights = fold_weights(data, held_out)
             lams, strength, early = _with_smaller_steps(
                 recipe, lambda recipe: self._sweep(data, recipe, seeds, weights)
             )
@@ -752,7 +533,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         )
         return varied
 
-    def _data(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray) -> _Data:
+    def _data(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Rows:
         """Standardize, and bring all to the device."""
         device = runtime.pick_device(self.device)
         weight = weight / weight.mean()
@@ -764,18 +545,19 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float32).to(device)
             for a in (_standardized(X, weight), targets, weight)
         )
-        return _Data(X, targets, weight, classes)
+        return Rows(X, targets, weight, classes)
 
-    def _recipe(self, seed: int) -> _Recipe:
+    def _recipe(self, seed: int) -> GatedRecipe:
         hidden = self.hidden if isinstance(self.hidden, tuple | list) else (self.hidden,)
         if not hidden or any(
             isinstance(h, bool) or not isinstance(h, numbers.Integral) or h < 1 for h in hidden
         ):
             raise ValueError(f"hidden must be units of at least 1, like 32 or (64, 32), got {self.hidden!r}")
-        return _Recipe(tuple(hidden), self.depth, self.steps, self.batch_size, self.lr, self.gate_lr, seed)
+        of_all = self.depth, self.steps, self.batch_size, self.lr, self.gate_lr
+        return GatedRecipe(tuple(hidden), *of_all, seed)
 
     def _sweep(
-        self, data: _Data, recipe: _Recipe, seeds: list[int], weights: Tensor
+        self, data: Rows, recipe: GatedRecipe, seeds: list[int], weights: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return λ (L,), and the relative strengths at the end and early in the run, (L, S, p).
 
@@ -808,7 +590,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         return alive[sparse].mean(0) + order / (sparse.sum() * len(first))
 
     def _choose(
-        self, data: _Data, recipe: _Recipe, scores: np.ndarray, seeds: list[int], held_out: Tensor
+        self, data: Rows, recipe: GatedRecipe, scores: np.ndarray, seeds: list[int], held_out: Tensor
     ) -> int:
         """Choose the number of features by cross-validation."""
         sizes = _sizes(min(scores.shape[1], REFIT_MOST))
@@ -826,7 +608,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         return sizes[int(np.flatnonzero(mean <= limit)[0])]
 
 
-def _with_smaller_steps(recipe: _Recipe, run: Callable[[_Recipe], T]) -> T:
+def _with_smaller_steps(recipe: GatedRecipe, run: Callable[[GatedRecipe], T]) -> T:
     """Run; while training diverges, halve the learning rate and run again."""
     for _ in range(HALVINGS):
         try:

@@ -1,4 +1,4 @@
-"""A fair comparison of methods: equal data, equal networks, equal budgets, and test rows that are used once.
+"""A comparison of methods: equal data, equal networks, equal budgets, and test rows that are used once.
 
 >>> from l2lab.compare import Budget, compare
 >>> result = compare(["xor"], ["none", "l2_sgd", "gates3"], seeds=5, budget=Budget(n_trials=8))
@@ -11,20 +11,11 @@ differs is one :class:`Recipe` per method. *Holdout* is therefore no method of i
 and ``"none"`` uses nothing else.
 """
 
-from .harness import (
-    MEASURES,
-    QUESTIONS,
-    ComparisonResult,
-    Paired,
-    Question,
-    Table,
-    TestRows,
-    compare,
-    paired_difference,
-)
+from .judge import TestRows, compare
 from .methods import METHODS, LassoNetMethod, Method, NetworkMethod
-from .tasks import TASKS, Task
-from .training import Budget, Fit, LearningData, Recipe, train
+from .recipe import Fit, Recipe, train
+from .result import MEASURES, QUESTIONS, ComparisonResult, Paired, Question, Table, paired_difference
+from .tasks import TASKS, Budget, LearningData, Task
 
 __all__ = [
     "MEASURES",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_selection import f_classif, f_regression
 from torch import Tensor
 
-from .training import Budget, Fit, LearningData, Parameters, Recipe, train
+from ..engine import on_weights
+from .recipe import Fit, Leaves, Recipe, first_units, outputs_of, train
+from .tasks import Budget, LearningData
 
 # Methods that act on the first layer alone need a small decay of the others: a ReLU network can make its
 # first layer smaller and its second one larger without changing its function, and so escape the penalty.
@@ -116,8 +119,8 @@ class NetworkMethod(Method):
     ----------
     key, label, about : str
         See :class:`Method`.
-    recipe : callable
-        ``recipe()`` gives the :class:`~l2lab.compare.Recipe`; usually its class.
+    recipe : type
+        Class of the :class:`~l2lab.compare.Recipe`.
     grid : callable
         ``grid(budget, data)`` gives the strengths, an array (n_trials,).
     restarts : bool, default False
@@ -133,7 +136,7 @@ class NetworkMethod(Method):
         key: str,
         label: str,
         about: str,
-        recipe: Callable[[], Recipe],
+        recipe: type[Recipe],
         grid: Grid,
         *,
         restarts: bool = False,
@@ -158,45 +161,43 @@ class NetworkMethod(Method):
     def fit_all(self, data: list[LearningData], budget: Budget, seeds: list[int]) -> list[Fit]:
         """Train all trials of all seeds at once; see :class:`Method`."""
         strengths = torch.as_tensor(self.grid(budget, data[0]), dtype=budget.dtype)
-        recipe = self.recipe().start(strengths, seeds)
-        recipe.prepare(data, budget, seeds)
+        recipe = self.recipe(strengths, data, budget, seeds)
         # Trial 0 of a seed starts from the same weights with every method.
         apart = 10_000 if self.restarts else 0
         starts = [seed + apart * trial for seed in seeds for trial in range(len(strengths))]
-        return train(data, budget, recipe, starts, seeds)
+        return train(recipe, starts, seeds)
 
 
 # ---- penalties ---------------------------------------------------------------------------------------------
 
 
-def _is_weight(name: str) -> bool:
-    return name.endswith("weight")
+def _shaped(lam: Tensor) -> Tensor:
+    """(K,) numbers that multiply (K, o, i)."""
+    return lam[:, None, None]
 
 
 class L2(Recipe):
     """Penalize λ/2·‖w‖² on all weights, in the gradient."""
 
-    def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
-        """Return λw for a weight."""
-        return self.lam * value if _is_weight(name) else None
+    def decay(self, params: Leaves) -> Leaves:
+        """λ on all weights."""
+        return on_weights(params, self.lam)
 
 
-class AdamWDecay(Recipe):
+class AdamWDecay(L2):
     """Decoupled decay of all weights, apart from the gradient."""
 
     optimizer = "adamw"
-
-    def decay(self, name: str) -> Tensor | None:
-        """Return λ for a weight."""
-        return self.lam if _is_weight(name) else None
 
 
 class L1Subgradient(Recipe):
     """Penalize ``λ·|w|`` on all weights by the subgradient λ·sign(w), which autograd takes for it."""
 
-    def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
-        """Return λ·sign(w) for a weight."""
-        return self.lam * value.sign() if _is_weight(name) else None
+    def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
+        """Add the penalty to the loss."""
+        return super().loss(params, x, y) + sum(
+            lam * params[name].abs().sum((1, 2)) for name, lam in on_weights(params, self.lam).items()
+        )
 
 
 class L1Proximal(Recipe):
@@ -208,17 +209,18 @@ class L1Proximal(Recipe):
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         """Soft thresholding."""
+        most = _shaped(lr * self.lam)
         for weight in weights:
             # the amount beyond the threshold keeps its sign, all else becomes exactly 0
-            weight.sub_(torch.clamp(weight, -lr * self.lam, lr * self.lam))
+            weight.sub_(torch.clamp(weight, -most, most))
 
 
 class ElasticNet(L1Proximal):
     """Penalize ``λ·(½·|w| + ¼·w²)`` on all weights: half as L1 by its proximal step, half as L2."""
 
-    def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
-        """Return the gradient of the L2 part."""
-        return (1 - L1_SHARE) * self.lam * value if _is_weight(name) else None
+    def decay(self, params: Leaves) -> Leaves:
+        """The L2 part."""
+        return on_weights(params, (1 - L1_SHARE) * self.lam)
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         """Soft thresholding with the L1 part."""
@@ -226,10 +228,10 @@ class ElasticNet(L1Proximal):
 
 
 class _FirstLayerOnly(Recipe):
-    """Gives the layers after the first one their small decay."""
+    """Gives the layer after the first one its small decay."""
 
-    def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
-        return BASE_DECAY * value if _is_weight(name) and not first else None
+    def decay(self, params: Leaves) -> Leaves:
+        return {} if self.linear else {"2.weight": torch.full_like(self.lam, BASE_DECAY)}
 
 
 def _shrink_groups(weight: Tensor, threshold: Tensor, dim: int) -> None:
@@ -242,7 +244,7 @@ class GroupLassoInputs(_FirstLayerOnly):
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         """Shorten every column."""
-        _shrink_groups(weights[0], lr * self.lam, dim=1)
+        _shrink_groups(weights[0], _shaped(lr * self.lam), dim=1)
 
 
 class GroupLassoUnits(_FirstLayerOnly):
@@ -250,7 +252,7 @@ class GroupLassoUnits(_FirstLayerOnly):
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         """Shorten every row."""
-        _shrink_groups(weights[0], lr * self.lam, dim=2)
+        _shrink_groups(weights[0], _shaped(lr * self.lam), dim=2)
 
 
 class L2Gates(_FirstLayerOnly):
@@ -260,54 +262,53 @@ class L2Gates(_FirstLayerOnly):
     with two gates it is the ⅔-th power of the norm.
     """
 
-    n_gates = 1
+    gates: tuple[str, ...] = ("gate0",)
 
-    def extra(self, p: int) -> Parameters:
-        """Gates, all 1 at the start."""
-        return {
-            f"gate{i}": torch.ones(len(self.lam), 1, p, dtype=self.lam.dtype) for i in range(self.n_gates)
-        }
+    def parameters(self, starts: list[int]) -> Leaves:
+        """Gates of 1 besides the weights."""
+        params = super().parameters(starts)
+        ones = torch.ones_like(params["0.weight"][:, :1])
+        return params | {name: ones.clone() for name in self.gates}
 
-    def first_weight(self, weight: Tensor, extra: Parameters, training: bool) -> Tensor:
+    def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
         """Multiply weights and gates."""
-        for gate in extra.values():
-            weight = weight * gate
-        return weight
+        return math.prod((params[name] for name in self.gates), start=params["0.weight"])
 
-    def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
-        """Return λ times the value for the first layer and the gates."""
-        if first or name.startswith("gate"):
-            return self.lam * value
-        return super().penalty_gradient(name, value, first)
+    def decay(self, params: Leaves) -> Leaves:
+        """λ on the first layer and the gates."""
+        return super().decay(params) | dict.fromkeys(("0.weight", *self.gates), self.lam)
 
 
 class L2TwoGates(L2Gates):
     """The same with two gates per input: three factors."""
 
-    n_gates = 2
+    gates = ("gate0", "gate1")
 
 
-class StochasticGates(_FirstLayerOnly):
+class StochasticGates(Recipe):
     """Gates clip(μ + ½ε, 0, 1) with normal ε, drawn once per step; λ·ΣP(gate > 0) is penalized (STG)."""
 
-    def extra(self, p: int) -> Parameters:
-        """Centres μ, ½ at the start."""
-        return {"mu": torch.full((len(self.lam), 1, p), 0.5, dtype=self.lam.dtype)}
+    def parameters(self, starts: list[int]) -> Leaves:
+        """Centres μ besides the weights, ½ at the start."""
+        params = super().parameters(starts)
+        return params | {"mu": torch.full_like(params["0.weight"][:, :1], 0.5)}
 
-    def first_weight(self, weight: Tensor, extra: Parameters, training: bool) -> Tensor:
+    def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
         """Multiply with random gates in training, with clip(μ, 0, 1) afterwards."""
-        mu = extra["mu"]
+        mu = params["mu"]
         if training:
             noise = self.draw(torch.randn, len(self.strengths), *mu.shape[1:]).flatten(0, 1)
             mu = mu + STG_SIGMA * noise
-        return weight * mu.clamp(0, 1)
+        return params["0.weight"] * mu.clamp(0, 1)
 
-    def penalty_gradient(self, name: str, value: Tensor, first: bool) -> Tensor | None:
-        """Return λ times the normal density, the derivative of Φ(μ/σ)."""
-        if name != "mu":
-            return BASE_DECAY * value if _is_weight(name) else None
-        density = torch.exp(-0.5 * (value / STG_SIGMA) ** 2) / (STG_SIGMA * (2 * torch.pi) ** 0.5)
-        return self.lam * density
+    def decay(self, params: Leaves) -> Leaves:
+        """Give all weights their small decay."""
+        return on_weights(params, torch.full_like(self.lam, BASE_DECAY))
+
+    def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
+        """Add the expected number of open gates."""
+        is_open = torch.special.ndtr(params["mu"] / STG_SIGMA)
+        return super().loss(params, x, y) + self.lam * is_open.sum((1, 2))
 
 
 # ---- noise, stopping, constraints --------------------------------------------------------------------------
@@ -319,48 +320,50 @@ class Dropout(Recipe):
     A linear model has no hidden units; there the inputs are dropped.
     """
 
-    def prepare(self, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
-        """Remember whether there are hidden units."""
-        self.on_inputs = budget.hidden == 0
+    def drop(self, values: Tensor) -> Tensor:
+        """Drop a share of the values.
 
-    def _drop(self, values: Tensor) -> Tensor:
-        keep = 1 - self.lam
+        Parameters
+        ----------
+        values : Tensor, shape (K, a, b)
+            Inputs or activations.
+
+        Returns
+        -------
+        Tensor, shape (K, a, b)
+            With the same expectation.
+        """
+        keep = _shaped(1 - self.lam)
         draws = self.draw(torch.rand, len(self.strengths), *values.shape[1:]).flatten(0, 1)
         return values * (draws < keep) / keep
 
-    def inputs(self, x: Tensor) -> Tensor:
-        """Drop inputs of a linear model."""
-        return self._drop(self.per_copy(x)) if self.on_inputs else x
-
-    def hidden(self, h: Tensor) -> Tensor:
-        """Drop hidden activations."""
-        return self._drop(h)
+    def forward(self, params: Leaves, x: Tensor) -> Tensor:
+        """Drop inputs of a linear model, else hidden activations."""
+        if self.linear:
+            return super().forward(params, self.drop(self.per_copy(x)))
+        return outputs_of(params, self.drop(first_units(params["0.weight"], params["0.bias"], x).relu()))
 
 
 class InputNoise(Recipe):
     """Add normal noise with standard deviation σ to every input of every batch."""
 
-    def inputs(self, x: Tensor) -> Tensor:
+    def forward(self, params: Leaves, x: Tensor) -> Tensor:
         """Add noise, the same draw times each σ."""
-        return self.per_copy(x) + self.lam * self.per_copy(self.draw(torch.randn, *x.shape[1:]))
+        noise = self.per_copy(self.draw(torch.randn, *x.shape[1:]))
+        return super().forward(params, self.per_copy(x) + _shaped(self.lam) * noise)
 
 
 class Augmentation(Recipe):
     """Change each row, with the probability that is the strength, in a way that keeps its label."""
 
-    def prepare(self, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
-        """Remember how rows may be changed."""
-        self.augments = [one.augment for one in data]
-
-    def inputs(self, x: Tensor) -> Tensor:
+    def forward(self, params: Leaves, x: Tensor) -> Tensor:
         """Change the batch of every copy."""
-        return torch.stack(
-            [
-                augment(one, float(q), generator)
-                for one, augment, generator in zip(x, self.augments, self.generators, strict=True)
-                for q in self.strengths
-            ]
-        )
+        changed = [
+            one.augment(rows, float(q), generator)
+            for rows, one, generator in zip(x, self.data, self.generators, strict=True)
+            for q in self.strengths
+        ]
+        return super().forward(params, torch.stack(changed))
 
 
 class EarlyStopping(Recipe):
@@ -371,10 +374,12 @@ class EarlyStopping(Recipe):
     """
 
     lr_factor = 0.2
+    done = 0
 
-    def is_training(self, step: int) -> Tensor | None:
-        """Tell which copies have not stopped yet."""
-        return (step < self.lam[:, 0, 0]).to(self.lam.dtype)
+    def after_step(self, weights: list[Tensor], lr: float) -> None:
+        """Hold the copies whose time has come."""
+        self.done += 1
+        self.lr[self.lam <= self.done] = 0
 
 
 class MaxNorm(Recipe):
@@ -383,7 +388,8 @@ class MaxNorm(Recipe):
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         """Project."""
         for weight in weights:
-            weight.mul_((self.lam / weight.norm(dim=2, keepdim=True).clamp_min(1e-30)).clamp(max=1))
+            norms = weight.norm(dim=2, keepdim=True).clamp_min(1e-30)
+            weight.mul_((_shaped(self.lam) / norms).clamp(max=1))
 
 
 # ---- reference: rank first, then train on the best --------------------------------------------------------
@@ -435,16 +441,18 @@ class TopInputs(_FirstLayerOnly):
 
     score: Callable[[LearningData, int], np.ndarray] = staticmethod(univariate_scores)
 
-    def prepare(self, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
-        """Rank the inputs of every problem."""
+    def __init__(
+        self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]
+    ) -> None:
+        super().__init__(strengths, data, budget, seeds)
         scores = np.stack([self.score(one, seed) for one, seed in zip(data, seeds, strict=True)])
         ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)  # 0 is the best
         ranks = torch.as_tensor(ranks, dtype=self.lam.dtype)[:, None, :]
-        self.mask = (self.per_copy(ranks) < self.lam).to(self.lam.dtype)
+        self.mask = (self.per_copy(ranks) < _shaped(self.lam)).to(self.lam.dtype)
 
-    def first_weight(self, weight: Tensor, extra: Parameters, training: bool) -> Tensor:
+    def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
         """Keep the best k inputs."""
-        return weight * self.mask
+        return params["0.weight"] * self.mask
 
 
 class TopForestInputs(TopInputs):

@@ -1,7 +1,8 @@
-"""The tasks on which methods are compared: a problem per seed, a network, a metric."""
+"""The tasks on which methods are compared: a problem per seed, a network, a budget, a metric."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,9 +11,121 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import data
+from .. import checks, data
 from ..data import Problem
-from .training import Augment, Budget
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method gets, and none may exceed.
+
+    Parameters
+    ----------
+    n_trials : int, default 8
+        Models that a method trains, one per strength; validation chooses among them.
+    steps : int, default 1000
+        Updates of each model.
+    batch_size : int, default 64
+        Rows per minibatch, or all rows if there are fewer.
+    hidden : int, default 32
+        Units of the hidden layer; 0 for a linear model.
+    lr : float, default 0.1
+        Learning rate of SGD with momentum 0.9, with a warm-up over 20 steps and a cosine to 0 after it.
+    adam_lr : float, default 0.005
+        Learning rate of AdamW, same schedule.
+    dtype : torch.dtype, default torch.float32
+        Type of the arithmetic.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    n_trials: int = 8
+    steps: int = 1000
+    batch_size: int = 64
+    hidden: int = 32
+    lr: float = 0.1
+    adam_lr: float = 0.005
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_trials", 1), ("steps", 1), ("batch_size", 1), ("hidden", 0)):
+            checks.whole(name, getattr(self, name), least)
+        for name in ("lr", "adam_lr"):
+            checks.number(name, getattr(self, name), 0, math.inf, open_low=True)
+
+
+Augment = Callable[[Tensor, float, torch.Generator], Tensor]
+
+
+class LearningData:
+    """What a method gets to see of a problem: training and validation rows, and no test rows.
+
+    The arrays are copies that cannot be written to, so one method can neither reach the test rows through
+    them nor leave changed data to the next one.
+
+    Parameters
+    ----------
+    problem : Problem
+        The whole problem.
+    augment : callable, optional
+        ``augment(x, strength, generator)`` returns a changed copy of a batch whose labels still hold.
+
+    Attributes
+    ----------
+    task : {"classification", "regression"}
+        Decides the loss.
+    n_outputs : int
+        Outputs of a network: classes, or 1.
+    X_train, y_train, X_valid, y_valid : ndarray
+        The rows, as in :class:`l2lab.data.Problem`.
+    augment : callable or None
+        As given.
+    """
+
+    def __init__(self, problem: Problem, augment: Augment | None = None) -> None:
+        def locked(array: np.ndarray) -> np.ndarray:
+            copy = array.copy()
+            copy.setflags(write=False)
+            return copy
+
+        self.task = problem.task
+        self.n_outputs = problem.n_classes or 1
+        self.X_train, self.y_train = locked(problem.X_train), locked(problem.y_train)
+        self.X_valid, self.y_valid = locked(problem.X_valid), locked(problem.y_valid)
+        self.augment = augment
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns p."""
+        return self.X_train.shape[1]
+
+
+def losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    """Compute the mean loss of several models: cross-entropy, or ½(f − y)².
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (T, n, o)
+        Logits, or predictions with o = 1.
+    y : ndarray, shape (n,)
+        Class numbers, or targets.
+    task : {"classification", "regression"}
+        Which of the two.
+
+    Returns
+    -------
+    ndarray, shape (T,)
+        One loss per model.
+    """
+    outputs = np.asarray(outputs, dtype=np.float64)
+    if task == "regression":
+        return 0.5 * ((outputs[..., 0] - y) ** 2).mean(axis=1)
+    top = outputs.max(axis=2, keepdims=True)
+    log_sum = np.log(np.exp(outputs - top).sum(axis=2)) + top[..., 0]
+    return (log_sum - outputs[:, np.arange(len(y)), y]).mean(axis=1)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import runtime
-from ..convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
 from ..data import (
     PictureSet,
     flip_labels,
@@ -36,6 +35,7 @@ from ..data import (
     size_buckets,
     standardize,
 )
+from ..engine.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
 from ..layers import penalized_parameters
 from ..measures import calibration, effective_rank, weight_histogram
 from ..prune import alive, part_strength, prune, random_parts, strongest
@@ -91,7 +91,7 @@ class Scale:
     image_size : int
         Side of the letterboxed pictures.
     network : dict
-        Arguments of :class:`~l2lab.convnets.ImageClassifier`.
+        Arguments of :class:`~l2lab.engine.convnets.ImageClassifier`.
     resnet : bool
         Whether to fine-tune a ResNet-18.
     """
@@ -391,7 +391,7 @@ def run_gates(
     lams : sequence of float
         Grid of λ.
     **changes
-        Arguments of :func:`l2lab.convnets.train_all` other than the usual ones: what if?
+        Arguments of :func:`l2lab.engine.convnets.train_all` other than the usual ones: what if?
 
     Returns
     -------
@@ -732,8 +732,8 @@ def train_resnet(model: nn.Module, X: Tensor, y: Tensor, lam: float, epochs: int
     epochs, seed : int
         Passes through the data; order of the rows.
     """
+    from ..engine import fit
     from ..layers import param_groups
-    from ..training import fit
 
     optimizer = torch.optim.SGD(param_groups(model, lam), lr=0.01, momentum=0.9)
     fit(

@@ -38,19 +38,11 @@ from sklearn.feature_selection import f_classif, f_regression, mutual_info_class
 from torch import Tensor
 
 from .. import runtime
+from ..engine import on_weights, ramp
+from ..engine.descend import Leaves
+from ..engine.gated import MOMENTUM, RAMP, GatedNetworks, GatedRecipe, Rows, groups_of
 from ..measures import support_scores
-from ..select import (
-    HALVINGS,
-    MOMENTUM,
-    REFIT_DECAYS,
-    L2GateSelector,
-    _Data,
-    _fold_weights,
-    _folds,
-    _Gates,
-    _groups,
-    _Recipe,
-)
+from ..select import HALVINGS, REFIT_DECAYS, L2GateSelector, fold_weights, folds_of
 
 __all__ = [
     "METHODS",
@@ -303,20 +295,25 @@ PROBLEMS: dict[str, Callable[[int], Contest]] = {
 # ---- rivals ------------------------------------------------------------------------------------------------
 
 
-class _StochasticGates(_Gates):
+class _StochasticGates(GatedNetworks):
     """STG: x ⊙ clip(μ + ½ε, 0, 1) with penalty λ Σ Φ(μ/½), the probability that a gate is open.
 
     Yamada, Lindenbaum, Negahban and Kluger, "Feature selection using stochastic gates", ICML 2020.
     """
 
     sigma = 0.5
+    ramped = ()
 
-    def balance(self) -> None:
-        self.gates = torch.full_like(self.params["0.weight"][:, 0], 0.5)  # μ
-        self.noise = torch.Generator(self.gates.device).manual_seed(self.recipe.seed)
+    def add_gates(self) -> None:
+        W = self.params["0.weight"]
+        self.params["gate"] = torch.full_like(W[:, 0], 0.5)  # μ
+        self.noise = torch.Generator(W.device).manual_seed(self.recipe.seed)
+
+    def decay(self) -> Leaves:
+        return on_weights(self.params, self.outer_decay)
 
     def product(self) -> Tensor:
-        return self.gates.clamp(0, 1)
+        return self.params["gate"].clamp(0, 1)
 
     def strength(self) -> Tensor:
         return self.product()
@@ -324,39 +321,43 @@ class _StochasticGates(_Gates):
     def forget(self, lost: float) -> None:
         """Do nothing: a closed gate can open again."""
 
-    def step(self, rows: Tensor, lr: float, share: float) -> None:
-        raw = self.gates + self.sigma * torch.randn(
-            self.gates.shape, generator=self.noise, device=self.gates.device
-        )
-        grads = self.backward(rows, raw.clamp(0, 1))
-        inner = grads["0.weight"]
-        by_gate = (inner * self.params["0.weight"]).sum(1) * ((raw > 0) & (raw < 1))
-        density = torch.exp(-0.5 * (self.gates / self.sigma) ** 2) / (math.sqrt(2 * math.pi) * self.sigma)
-        self.gate_velocity.mul_(MOMENTUM).add_(by_gate).add_(self.lams * density)
-        self.gates.add_(self.gate_velocity, alpha=-lr)
-        inner.mul_(raw.clamp(0, 1)[:, None])
-        self.descend(grads, self.decay, torch.full_like(self.decay, -lr), -lr)
+    def factor(self) -> Tensor:
+        mu = self.params["gate"]
+        self.raw = mu + self.sigma * torch.randn(mu.shape, generator=self.noise, device=mu.device)
+        return self.raw.clamp(0, 1)
+
+    def gate_gradient(self, by_factor: Tensor) -> Tensor:
+        mu = self.params["gate"]
+        density = torch.exp(-0.5 * (mu / self.sigma) ** 2) / (math.sqrt(2 * math.pi) * self.sigma)
+        return by_factor * ((self.raw > 0) & (self.raw < 1)) + self.lams[:, None] * density
 
 
-class _ProximalGroups(_Gates):
+class _ProximalGroups(GatedNetworks):
     """Group lasso on the columns of the first layer by proximal gradient steps, with exact zeros.
 
     Scardapane, Comminiello, Hussain and Uncini, "Group sparse regularization for deep neural networks",
     Neurocomputing 241, 2017.
     """
 
-    def balance(self) -> None:
-        self.gates = torch.ones_like(self.params["0.weight"][:, 0])
+    def add_gates(self) -> None:
+        self.mask = torch.ones_like(self.params["0.weight"][:, 0])
+        self.grow = ramp(0, RAMP * self.recipe.steps)
+
+    def decay(self) -> Leaves:
+        later = {name: value for name, value in self.params.items() if name != "0.weight"}
+        return on_weights(later, self.outer_decay)
 
     def forget(self, lost: float) -> None:
         """Do nothing: a column at zero can come back."""
 
-    def step(self, rows: Tensor, lr: float, share: float) -> None:
-        grads = self.backward(rows, self.gates)
-        self.descend(grads, torch.zeros_like(self.decay), torch.full_like(self.decay, -lr), -lr)
-        W = self.params["0.weight"]
+    def factor(self) -> Tensor:
+        return self.mask
+
+    def after(self, params: Leaves, t: int) -> None:
+        W = params["0.weight"]
         # Momentum makes every gradient count 1 / (1 − μ) times; so must the penalty.
-        shrink = lr / (1 - MOMENTUM) * share * self.lams[:, :, None]
+        lr = self.recipe.lr * self.descent.rate(t)
+        shrink = lr / (1 - MOMENTUM) * self.grow(t) * self.lams[:, None, None]
         W.mul_((1 - shrink / W.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_min(0))
 
 
@@ -382,7 +383,7 @@ class _Ranking(_Scored):
         raise AssertionError("subclasses say how")
 
     def _sweep(
-        self, data: _Data, recipe: _Recipe, seeds: list[int], weights: Tensor
+        self, data: Rows, recipe: GatedRecipe, seeds: list[int], weights: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         X, y = data.X.double().cpu().numpy(), _plain_targets(data)
         folds = [
@@ -394,7 +395,7 @@ class _Ranking(_Scored):
         return np.zeros(1), strength, strength
 
 
-def _plain_targets(data: _Data) -> np.ndarray:
+def _plain_targets(data: Rows) -> np.ndarray:
     """Class numbers, or targets."""
     return (data.targets.argmax(0) if data.classes else data.targets[0].double()).cpu().numpy()
 
@@ -427,7 +428,7 @@ class _LassoNet(_Scored):
     """
 
     def _sweep(
-        self, data: _Data, recipe: _Recipe, seeds: list[int], weights: Tensor
+        self, data: Rows, recipe: GatedRecipe, seeds: list[int], weights: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         import lassonet
 
@@ -497,15 +498,15 @@ def evaluate(contest: Contest, masks: np.ndarray, seed: int, steps: int = 1000) 
         If training diverges with a sixteenth of the learning rate, too.
     """
     targets = np.eye(int(contest.y.max()) + 1)[:, contest.y] if contest.classes else contest.y[None]
-    data = _Data(
+    data = Rows(
         torch.as_tensor(contest.X, dtype=torch.float32),
         torch.as_tensor(np.ascontiguousarray(targets), dtype=torch.float32),
         torch.ones(len(contest.X)),
         contest.classes,
     )
     X_test = torch.as_tensor(contest.X_test, dtype=torch.float32)
-    recipe = _Recipe((32,), 1, steps, 100, 0.1, 1.0, seed)
-    folds = _folds(contest.y, 5, contest.classes, np.random.RandomState(seed))
+    recipe = GatedRecipe((32,), 1, steps, 100, 0.1, 1.0, seed)
+    folds = folds_of(contest.y, 5, contest.classes, np.random.RandomState(seed))
     held_out = torch.as_tensor(folds == np.arange(5)[:, None])
     outputs = np.empty((len(masks), len(data.targets), len(X_test)))
     left = np.arange(len(masks))
@@ -526,18 +527,18 @@ def evaluate(contest: Contest, masks: np.ndarray, seed: int, steps: int = 1000) 
 
 
 def _refit_outputs(
-    data: _Data, X_test: Tensor, masks: np.ndarray, held_out: Tensor, recipe: _Recipe
+    data: Rows, X_test: Tensor, masks: np.ndarray, held_out: Tensor, recipe: GatedRecipe
 ) -> np.ndarray:
     """Mean prediction of the networks on each subset, (M, outputs, test rows); NaN if one has diverged."""
-    weights = torch.cat([_fold_weights(data, held_out), data.weight.expand(REFIT_SEEDS, -1)])
+    weights = torch.cat([fold_weights(data, held_out), data.weight.expand(REFIT_SEEDS, -1)])
     jobs = [
         (m, d, s) for m in range(len(masks)) for d in range(len(REFIT_DECAYS)) for s in range(5 + REFIT_SEEDS)
     ]
     losses = np.zeros((len(masks), len(REFIT_DECAYS)))
     outputs = np.zeros((len(masks), len(REFIT_DECAYS), len(data.targets), len(X_test)))
-    for group in _groups(len(jobs), data.X.shape[1], recipe, data):
+    for group in groups_of(len(jobs), data.X.shape[1], recipe, data):
         chosen = [jobs[g] for g in group]
-        gates = _Gates(
+        gates = GatedNetworks(
             data,
             recipe,
             torch.zeros(len(chosen)),

@@ -1,10 +1,10 @@
 """Networks with a leading K axis: K copies that share the batch, each with its own weights.
 
 :class:`MLP` and :class:`CNN` are *specifications*. They build ordinary modules (:meth:`MLP.module`), initial
-parameters for K copies (:meth:`MLP.init`), outputs of K copies that autograd can differentiate
-(:meth:`MLP.forward`), and a :class:`MLPGradient` or :class:`CNNGradient`: the same function with its
-gradient written out by hand in preallocated memory, which is what :func:`l2lab.sweep.sweep` runs in its
-inner loop.
+parameters for K copies (:meth:`MLP.init`) and outputs of K copies that autograd can differentiate
+(:meth:`MLP.forward`). An MLP also brings :class:`MLPGradient`: the same function with its gradient written
+out by hand in preallocated memory, which makes a sweep of small networks about one and a half times as
+fast.
 
 Parameters are dictionaries from the names of the module's ``state_dict`` to tensors (K, ...).
 """
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["CNN", "MLP", "CNNGradient", "MLPGradient"]
+__all__ = ["CNN", "MLP", "MLPGradient"]
 
 Parameters = Mapping[str, Tensor]
 
@@ -389,9 +389,8 @@ class CNN(_Network):
     @property
     def activations_per_sample(self) -> int:
         """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
-        # the columns of a convolution with its maps, or maps and their first halves; the first columns are
-        # shared
-        return max((9 * i * (k > 0) + 2 * o) * size**2 for k, (i, o, size) in enumerate(self.blocks))
+        # autograd keeps maps, ReLU and pooled maps of every block
+        return sum(3 * o * size**2 for _, o, size in self.blocks)
 
     @property
     def flops_per_sample(self) -> int:
@@ -442,238 +441,3 @@ class CNN(_Network):
             x = F.max_pool2d(x.relu(), 2)
         h = x.reshape(len(x), n_models, -1).permute(1, 2, 0)
         return _linear(weight, bias, h).transpose(1, 2)
-
-    def gradient(
-        self,
-        n_models: int,
-        batch_size: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> CNNGradient:
-        """Prepare memory for the hand-written gradient.
-
-        Parameters
-        ----------
-        n_models, batch_size : int
-            K and B.
-        dtype : torch.dtype
-            Type of parameters and images.
-        device : torch.device or str
-            Where they live.
-
-        Returns
-        -------
-        CNNGradient
-            For exactly this K and B.
-        """
-        return CNNGradient(self, n_models, batch_size, dtype, device)
-
-
-class _ProductConvolution:
-    """3×3 convolution of K copies as matrix products.
-
-    Maps are (K, channels, height, width, B), the batch last: then the nine shifted copies of the input that
-    the convolution needs are long contiguous runs, cheap to gather and to add up again.
-    """
-
-    def __init__(
-        self, n_models: int, block: tuple[int, int, int], batch_size: int, shared_input: bool, like: Tensor
-    ):
-        n_in, _, size = block
-        n_models = 1 if shared_input else n_models
-        padded = like.new_zeros(n_models, n_in, size + 2, size + 2, batch_size)
-        self.image = padded[:, :, 1:-1, 1:-1]
-        models, channels, rows, pixels, _ = padded.stride()
-        # windows[k, c, dy, dx, y, x, b] is padded[k, c, y + dy, x + dx, b]
-        self.windows = padded.as_strided(
-            (n_models, n_in, 3, 3, size, size, batch_size), (models, channels, rows, pixels, rows, pixels, 1)
-        )
-        self.columns = like.new_empty(self.windows.shape)
-        self.shared_input = shared_input
-        if not shared_input:
-            self.columns_delta = like.new_empty(self.windows.shape)
-            self.padded_delta = like.new_empty(padded.shape)
-
-    def forward(self, image: Tensor, weight: Tensor, bias: Tensor, maps: Tensor) -> None:
-        """Convolve `image` (K or 1, in, H, W, B) into `maps` (K, out, H·W·B)."""
-        self.image.copy_(image)
-        self.columns.copy_(self.windows)
-        columns = self.columns.view(len(self.columns), -1, maps.shape[2])
-        if self.shared_input:  # one wide product
-            torch.addmm(bias.view(-1, 1), weight.flatten(0, 1).flatten(1), columns[0], out=maps.flatten(0, 1))
-        else:
-            torch.baddbmm(bias[:, :, None], weight.flatten(2), columns, out=maps)
-
-    def backward(self, weight: Tensor, delta: Tensor, grad_weight: Tensor, keep: float) -> Tensor | None:
-        """Compute ``grad_weight = keep * grad_weight + gradient``; return that of the image, if needed."""
-        columns = self.columns.view(len(self.columns), -1, delta.shape[2])
-        if self.shared_input:
-            flat = grad_weight.flatten(0, 1).flatten(1)
-            torch.addmm(flat, delta.flatten(0, 1), columns[0].T, beta=keep, out=flat)
-            return None
-        flat = grad_weight.flatten(2)
-        torch.baddbmm(flat, delta, columns.transpose(1, 2), beta=keep, out=flat)
-        torch.bmm(weight.flatten(2).transpose(1, 2), delta, out=self.columns_delta.view_as(columns))
-        size = self.columns_delta.shape[4]
-        total = self.padded_delta.zero_()
-        for dy in range(3):
-            for dx in range(3):
-                total[:, :, dy : dy + size, dx : dx + size].add_(self.columns_delta[:, :, dy, dx])
-        return total[:, :, 1:-1, 1:-1]
-
-
-class _LibraryConvolution:
-    """The same by the library's convolution, copy by copy: faster on a CPU if a copy has many channels."""
-
-    def __init__(self, n_models: int, block: tuple[int, int, int], batch_size: int, like: Tensor) -> None:
-        n_in, _, size = block
-        self.images = like.new_empty(n_models, batch_size, n_in, size, size)
-        self.images_delta = like.new_empty(n_models, n_in, size, size, batch_size)
-
-    def forward(self, image: Tensor, weight: Tensor, bias: Tensor, maps: Tensor) -> None:
-        """See :meth:`_ProductConvolution.forward`."""
-        for k, own in enumerate(self.images):
-            own.flatten(1).copy_(image[k].flatten(0, 2).T)
-            outputs = F.conv2d(own, weight[k], bias[k], padding=1)
-            maps[k].view(-1, len(own)).copy_(outputs.flatten(1).T)
-
-    def backward(self, weight: Tensor, delta: Tensor, grad_weight: Tensor, keep: float) -> Tensor:
-        """See :meth:`_ProductConvolution.backward`."""
-        for k, own in enumerate(self.images):
-            own_delta = delta[k].view(-1, len(own)).T.contiguous().view(len(own), -1, *own.shape[2:])
-            own_image_delta, gradient, _ = torch.ops.aten.convolution_backward(
-                own_delta, own, weight[k], None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1, (True, True, False)
-            )
-            self.images_delta[k].flatten(0, 2).copy_(own_image_delta.flatten(1).T)
-            grad_weight[k].mul_(keep).add_(gradient)
-        return self.images_delta
-
-
-def _library_is_faster(n_in: int, like: Tensor) -> bool:
-    """Whether a convolution from `n_in` channels is left to the library (measured; see `make bench`)."""
-    return n_in >= 16 and like.device.type == "cpu" and like.dtype == torch.float32
-
-
-class _Block:
-    """Convolution, max-pooling and ReLU of K copies, and their gradient.
-
-    With the batch last, the four pixels of a pooling window lie in four contiguous runs, so that every
-    elementwise operation is vectorized.
-    """
-
-    def __init__(
-        self, n_models: int, block: tuple[int, int, int], batch_size: int, shared_input: bool, like: Tensor
-    ):
-        n_in, n_out, size = block
-        self.convolution: _ProductConvolution | _LibraryConvolution
-        if not shared_input and _library_is_faster(n_in, like):
-            self.convolution = _LibraryConvolution(n_models, block, batch_size, like)
-        else:
-            self.convolution = _ProductConvolution(n_models, block, batch_size, shared_input, like)
-        self.maps = like.new_empty(n_models, n_out, size, size // 2, 2, batch_size)
-        self.halves = like.new_empty(n_models, n_out, size // 2, 2, size // 2, batch_size)
-        self.pooled = like.new_empty(n_models, n_out, size // 2, size // 2, batch_size)
-        self.pooled_delta = torch.empty_like(self.pooled)
-
-    def forward(self, image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Map (K or 1, in, H, W, B) to (K, out, H/2, W/2, B)."""
-        self.convolution.forward(image, weight, bias, self.maps.flatten(2))
-        # The larger of each pair of columns, then of each pair of rows. Each left or upper value is
-        # afterwards replaced by 1 where it won and 0 elsewhere: all that the gradient needs. A tie goes to
-        # the first, as in torch.
-        left, right = self.maps.unbind(4)
-        torch.maximum(left, right, out=self.halves.view_as(left))
-        left.ge_(right)
-        upper, lower = self.halves.unbind(3)
-        torch.maximum(upper, lower, out=self.pooled)
-        upper.ge_(lower)
-        return self.pooled.relu_()
-
-    def backward(
-        self, weight: Tensor, delta: Tensor, into: tuple[Tensor, Tensor], keep: float
-    ) -> Tensor | None:
-        """Compute ``into = keep * into + gradient``; return that of the image, if needed."""
-        grad_weight, grad_bias = into
-        delta = _relu_backward(delta, self.pooled, out=self.pooled_delta)
-        # Every pooled value comes from exactly one pixel, so the gradient of the bias can be summed here
-        # already.
-        _add_sum(grad_bias, delta.flatten(2), keep)
-        upper, lower = self.halves.unbind(3)
-        torch.sub(delta, upper.mul_(delta), out=lower)
-        left, right = self.maps.unbind(4)
-        halves = self.halves.view_as(left)
-        torch.sub(halves, left.mul_(halves), out=right)
-        return self.convolution.backward(weight, self.maps.flatten(2), grad_weight, keep)
-
-
-class CNNGradient:
-    """Outputs and hand-written gradient of K CNNs on one shared batch, in memory that is allocated once.
-
-    Parameters
-    ----------
-    network : CNN
-        The specification.
-    n_models, batch_size : int
-        K and B.
-    dtype : torch.dtype
-        Type of parameters and images.
-    device : torch.device or str
-        Where they live.
-    """
-
-    def __init__(
-        self, network: CNN, n_models: int, batch_size: int, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
-        like = torch.empty((), dtype=dtype, device=device)
-        self.blocks = [
-            _Block(n_models, block, batch_size, k == 0, like) for k, block in enumerate(network.blocks)
-        ]
-        self.outputs = like.new_empty(n_models, network.n_outputs, batch_size)
-        self.features_delta = like.new_empty(n_models, network.n_features, batch_size)
-
-    def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs and keep what :meth:`backward` needs.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            Contiguous parameters.
-        x : Tensor, shape (B, in_channels, image_size, image_size)
-            The batch.
-
-        Returns
-        -------
-        Tensor, shape (K, n_outputs, B)
-            Overwritten by the next call.
-        """
-        *convolutions, (weight, bias) = _layers(params)
-        h = x.permute(1, 2, 3, 0)[None]
-        for block, layer in zip(self.blocks, convolutions, strict=True):
-            h = block.forward(h, *layer)
-        return torch.baddbmm(bias[:, :, None], weight, h.flatten(1, 3), out=self.outputs)
-
-    def backward(self, params: Parameters, delta: Tensor, into: Parameters, keep: float = 0.0) -> None:
-        """Compute ``into = keep * into + gradient``. To be called once after each :meth:`forward`.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            As given to :meth:`forward`.
-        delta : Tensor, shape (K, n_outputs, B)
-            Derivative of each copy's loss with respect to its outputs.
-        into : dict of str to Tensor, shape (K, ...)
-            Contiguous; receives the result.
-        keep : float, default 0
-            What to keep of the former content.
-        """
-        *convolutions, (weight, _) = _layers(params)
-        *grads, (grad_weight, grad_bias) = _layers(into)
-        _add_sum(grad_bias, delta, keep)
-        features = self.blocks[-1].pooled.flatten(1, 3)
-        torch.baddbmm(grad_weight, delta, features.transpose(1, 2), beta=keep, out=grad_weight)
-        torch.bmm(weight.transpose(1, 2), delta, out=self.features_delta)
-        below = self.features_delta.view_as(self.blocks[-1].pooled)
-        for block, layer, into_layer in zip(
-            reversed(self.blocks), reversed(convolutions), reversed(grads), strict=True
-        ):
-            below = block.backward(layer[0], below, into_layer, keep)

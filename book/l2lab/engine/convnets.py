@@ -6,17 +6,18 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.func import functional_call, stack_module_state, vmap
 
-from . import runtime
-from .layers import gate, penalized_parameters
-from .progress import interruptible, progress_bar
-from .sweep import minibatches
+from .. import runtime
+from ..layers import gate, penalized_parameters
+from ..progress import interruptible, progress_bar
+from .descend import Descent, schedule
+from .descend import ramp as make_ramp
+from .splits import minibatches
 
 __all__ = ["GATED_LAYERS", "ImageClassifier", "gate_parts", "predict", "random_shift", "train_all"]
 
@@ -283,33 +284,35 @@ def train_all(
     if unknown := set(fixed or {}) - set(known):
         raise ValueError(f"fixed names {sorted(unknown)}, but the parameters are {list(known)}")
     X, y = X.to(where), y.to(where)
-    rule = _Rule(
-        penalized=set(penalized_parameters(models[0])) - set(fixed or {}),
-        fixed=dict(fixed or {}),
-        ramp=ramp,
-        lr=lr,
-        gate_lr=gate_lr,
-        momentum=momentum,
-    )
-    steps = epochs * math.ceil(len(X) / batch_size)
+    penalized = set(penalized_parameters(models[0])) - set(fixed or {})
+    size = min(batch_size, len(X))
+    steps = epochs * math.ceil(len(X) / size)
+    options = {
+        "lr": {name: lr * (gate_lr if ".factors." in name else 1.0) for name in known},
+        "momentum": momentum,
+        "rate": schedule("constant", steps, warm_up=WARM_UP * steps, cool_down=COOL_DOWN * steps),
+        # a step counts as done
+        "share": dict.fromkeys(penalized, make_ramp(ramp[0] * steps - 1, ramp[1] * steps - 1)),
+    }
     groups = _groups(len(models), where)
     with (
         interruptible() as interrupted,
         progress_bar(steps * len(groups), progress, "training", "step") as advance,
     ):
         for group in groups:
-            batches = minibatches(len(X), min(batch_size, len(X)), steps, seed)
-            generator = torch.Generator().manual_seed(seed)
             chosen = [models[k].to(where).train() for k in group]
             own = torch.tensor([lams[k] for k in group], dtype=torch.float64).to(X)
-            descent = _Descent(chosen, own, rule)
-            for t, rows in enumerate(batches, start=1):
-                x = X[rows] if augment is None else augment(X[rows], generator)
-                descent.step(x, y[rows], t / steps)
+            params, loss = _copies(chosen, X, y, minibatches(len(X), size, steps, seed), augment, seed)
+            descent = Descent(params, loss, lam=dict.fromkeys(penalized, own) | dict(fixed or {}), **options)
+            for t in range(steps):
+                descent.run(t + 1)
                 advance(1)
                 if interrupted():
                     break
-            descent.store()
+            with torch.no_grad():
+                for k, model in enumerate(chosen):
+                    for name, parameter in model.named_parameters():
+                        parameter.copy_(params[name][k])
     diverged = [lam for lam, m in zip(lams, models, strict=True) if not _is_finite(m.eval())]
     if diverged:
         warnings.warn(f"training diverged for λ = {diverged}; use a smaller lr", RuntimeWarning, stacklevel=2)
@@ -321,68 +324,30 @@ def _groups(n_models: int, device: torch.device) -> list[list[int]]:
     return [list(range(n_models))] if device.type == "cuda" else [[k] for k in range(n_models)]
 
 
-class _Rule(NamedTuple):
-    """How parameters are updated."""
+def _copies(
+    models: list[nn.Module],
+    X: Tensor,
+    y: Tensor,
+    batches: list[Tensor],
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None,
+    seed: int,
+) -> tuple[dict[str, Tensor], Callable[[dict[str, Tensor], int], Tensor]]:
+    """Stack the parameters of networks of one shape; return them and their loss on the batch of a step."""
+    params, buffers = stack_module_state(models)
+    buffers = {name: value[0] for name, value in buffers.items()}
+    generator = torch.Generator().manual_seed(seed)
 
-    penalized: set[str]
-    fixed: dict[str, float]
-    ramp: tuple[float, float]
-    lr: float
-    gate_lr: float
-    momentum: float
+    def one(own: dict[str, Tensor], x: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(models[0], (own, buffers), (x,)), labels)
 
-    def share(self, progress: float) -> float:
-        """Share of λ."""
-        start, end = self.ramp
-        return 1.0 if progress >= end else max(0.0, (progress - start) / (end - start))
+    def loss(leaves: dict[str, Tensor], t: int) -> Tensor:
+        x, labels = X[batches[t]], y[batches[t]]
+        x = x if augment is None else augment(x, generator)
+        if len(models) > 1:
+            return vmap(one, in_dims=(0, None, None))(leaves, x, labels)
+        return one({name: value[0] for name, value in leaves.items()}, x, labels)[None]
 
-    def rate(self, progress: float) -> float:
-        """Learning rate."""
-        return self.lr * min(1.0, progress / WARM_UP, (1 - progress) / COOL_DOWN)
-
-
-class _Descent:
-    """K networks of one architecture on the way down."""
-
-    def __init__(self, models: list[nn.Module], lams: Tensor, rule: _Rule) -> None:
-        self.models, self.lams, self.rule = models, lams, rule
-        params, buffers = stack_module_state(models)
-        self.params = {name: value.detach() for name, value in params.items()}
-        self.buffers = {name: value[0] for name, value in buffers.items()}
-        self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
-        self.together = vmap(grad(self.loss), in_dims=(0, None, None))
-
-    def loss(self, own: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        """Mean cross-entropy of one network."""
-        return F.cross_entropy(functional_call(self.models[0], (own, self.buffers), (x,)), y)
-
-    def gradient(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Gradient of all networks, (K, ...); plain autograd is faster for one."""
-        if len(self.models) > 1:
-            return self.together(self.params, x, y)
-        own = {name: value[0].requires_grad_() for name, value in self.params.items()}
-        gradients = torch.autograd.grad(self.loss(own, x, y), list(own.values()))
-        return {name: g[None] for name, g in zip(own, gradients, strict=True)}
-
-    def step(self, x: Tensor, y: Tensor, progress: float) -> None:
-        """One update, when the share `progress` of all steps is done with it."""
-        gradients, rule = self.gradient(x, y), self.rule
-        lam, rate = self.lams * rule.share(progress), rule.rate(progress)
-        with torch.no_grad():
-            for name, value in self.params.items():
-                velocity = self.velocity[name].mul_(rule.momentum).add_(gradients[name])
-                if name in rule.fixed:
-                    velocity.add_(value, alpha=rule.fixed[name])
-                elif name in rule.penalized:
-                    velocity.addcmul_(value, lam.view(-1, *[1] * (value.ndim - 1)))
-                value.sub_(velocity, alpha=rate * (rule.gate_lr if ".factors." in name else 1.0))
-
-    @torch.no_grad()
-    def store(self) -> None:
-        """Write the parameters back into the modules."""
-        for k, model in enumerate(self.models):
-            for name, parameter in model.named_parameters():
-                parameter.copy_(self.params[name][k])
+    return {name: value.detach() for name, value in params.items()}, loss
 
 
 def _is_finite(model: nn.Module) -> bool:

@@ -13,7 +13,6 @@ With ``distributed.Client(...)`` running, ``backend="dask"`` uses its workers; `
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import math
@@ -30,10 +29,12 @@ import joblib
 import numpy as np
 import torch
 
-from . import __version__, runtime
+from .. import __version__, checks, runtime
+from ..progress import progress_bar
 from .networks import CNN, MLP
-from .progress import progress_bar
-from .sweep import SweepResult, _check_data, _Grid, _warn_of_divergence, _whole, sweep
+from .result import SweepResult
+from .splits import check_data
+from .sweep import Grid, sweep, warn_of_divergence
 
 __all__ = ["sweep_shards"]
 
@@ -55,7 +56,7 @@ def sweep_shards(
     Parameters
     ----------
     network : MLP or CNN
-        As in :func:`l2lab.sweep.sweep`, like the next two.
+        As in :func:`l2lab.engine.sweep`, like the next two.
     data : Problem or dict of str to (X, y)
         Data with the split ``"train"``.
     lams : float or sequence of float, length L
@@ -68,19 +69,19 @@ def sweep_shards(
         network, data, its λ and seeds, options, versions of torch and l2lab. A later call with the same
         arguments reads what is there and computes the rest. All workers must see this folder.
     **options : Any
-        Of :func:`l2lab.sweep.sweep`. The bar of `progress` counts parts.
+        Of :func:`l2lab.engine.sweep`. The bar of `progress` counts parts.
 
     Returns
     -------
     SweepResult
-        As from one call of :func:`l2lab.sweep.sweep`, equal up to rounding: models that are trained together
+        As from one call of :func:`l2lab.engine.sweep`, equal up to rounding: models that are trained together
         share matrix products, and their grouping is another one. ``seconds`` is the wall-clock time of this
         call.
 
     Raises
     ------
     ValueError, TypeError
-        As in :func:`l2lab.sweep.sweep`, before anything is distributed if possible; `shards` not positive.
+        As in :func:`l2lab.engine.sweep`, before anything is distributed if possible; `shards` not positive.
     KeyboardInterrupt
         After Ctrl-C. A sweep of which parts are missing is no result, but stored parts remain.
 
@@ -88,7 +89,7 @@ def sweep_shards(
     -----
     RuntimeWarning
         If a stored part is damaged; it is computed again. If models diverged, as in
-        :func:`l2lab.sweep.sweep`.
+        :func:`l2lab.engine.sweep`.
 
     Notes
     -----
@@ -104,7 +105,7 @@ def sweep_shards(
     (9, 3, 1)
     """
     started = time.perf_counter()
-    _whole("shards", shards, 1)
+    checks.whole("shards", shards, 1)
     arguments = _arguments(network, data, lams, options)
     progress = arguments.pop("progress")
     pieces = _cut(arguments, shards)
@@ -125,7 +126,7 @@ def sweep_shards(
     for k, part in zip(missing, done, strict=True):
         parts[k] = part
     result = _merge(arguments, parts, time.perf_counter() - started)
-    _warn_of_divergence(result)
+    warn_of_divergence(result)
     return result
 
 
@@ -138,9 +139,9 @@ def _arguments(network: Any, data: Any, lams: Any, options: dict[str, Any]) -> d
     bound.apply_defaults()
     arguments = dict(bound.arguments)
     if not isinstance(network, MLP | CNN):
-        raise ValueError(f"network must be an MLP or CNN of l2lab.networks, got {type(network).__name__}")
-    grid = _Grid.check(lams, arguments["seeds"], arguments["lrs"])
-    splits, arguments["loss"] = _check_data(
+        raise ValueError(f"network must be an MLP or CNN of l2lab.engine, got {type(network).__name__}")
+    grid = Grid.check(lams, arguments["seeds"], arguments["lrs"])
+    splits, arguments["loss"] = check_data(
         data, network, arguments["loss"], arguments["dtype"], torch.device("cpu")
     )
     raw = getattr(data, "splits", data)
@@ -266,25 +267,11 @@ class _Parallel(joblib.Parallel):
 
 def _paths(folder: Path, arguments: dict[str, Any], pieces: list[dict[str, np.ndarray]]) -> list[Path]:
     """Name the file of every part by all that its numbers depend on."""
-    common = hashlib.sha256(f"{__version__} {torch.__version__} {arguments['network']!r}".encode())
-    for name, value in sorted(arguments.items()):
-        if name not in ("network", "data", "lams", "seeds", "lrs"):
-            common.update(f"{name}={value!r}\n".encode())
-    named = {f"{key} {k}": part for key, pair in arguments["data"].items() for k, part in enumerate(pair)}
-    for name, array in sorted((named | {"lrs": arguments["lrs"]}).items()):
-        _add(common, name, array)
-    paths = []
-    for piece in pieces:
-        digest = common.copy()
-        for name, array in piece.items():
-            _add(digest, name, array)
-        paths.append(folder / f"shard-{digest.hexdigest()[:24]}.npz")
-    return paths
-
-
-def _add(digest: Any, name: str, array: np.ndarray) -> None:
-    digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-    digest.update(np.ascontiguousarray(array).data)
+    named = {
+        name: value for name, value in arguments.items() if name not in ("lams", "seeds", "network", "dtype")
+    }
+    common = [__version__, torch.__version__, repr(arguments["network"]), str(arguments["dtype"]), named]
+    return [folder / f"shard-{joblib.hash([common, piece])[:24]}.npz" for piece in pieces]
 
 
 def _store(path: Path, arrays: Arrays) -> None:

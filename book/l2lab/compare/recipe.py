@@ -1,0 +1,335 @@
+"""How a method of the comparison trains: one network, all strengths and seeds at once.
+
+A network has one hidden layer or none, and there are K = S·T copies of it: T strengths on each of S seeds,
+seed after seed. The copies of one seed start from the same weights and see the same minibatches of the same
+problem. What distinguishes the methods is written down in a :class:`Recipe`; what they have in common is
+:class:`l2lab.engine.Descent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..engine import MLP, descend, minibatches, schedule
+from .tasks import Budget, LearningData
+
+MOMENTUM = 0.9
+WARM_UP = 20
+
+Leaves = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The T models that a method has trained on one problem.
+
+    Parameters
+    ----------
+    strengths : ndarray, shape (T,)
+        What was tried.
+    first_layer : ndarray, shape (T, units, p)
+        Effective weights of the first layer, gates and masks included: what an input is multiplied by.
+    outputs : callable
+        ``outputs(X, trials)`` gives (len(trials), n, o): logits or predictions for the rows of `X`.
+    unit_effects : callable, optional
+        ``unit_effects(X, trial)`` gives for each hidden unit how much it moves the output over the rows of
+        `X`, shape (units,). None if there are no hidden units.
+    notes : dict, optional
+        What the result file should remember.
+    """
+
+    strengths: np.ndarray
+    first_layer: np.ndarray
+    outputs: Callable[[np.ndarray, list[int]], np.ndarray]
+    unit_effects: Callable[[np.ndarray, int], np.ndarray] | None = None
+    notes: dict[str, object] = field(default_factory=dict)
+
+
+def first_units(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """Apply the first layer of all copies.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (K, units, p)
+        Weights.
+    bias : Tensor, shape (K, units)
+        Biases.
+    x : Tensor, shape (S, B, p) or (K, B, p)
+        Inputs of every seed, or of every copy.
+
+    Returns
+    -------
+    Tensor, shape (K, units, B)
+        Before the ReLU.
+    """
+    # copies that share their batch are stacked: one wide product per batch instead of many small ones
+    first = weight.reshape(len(x), -1, weight.shape[2]) @ x.transpose(1, 2)
+    return first.view(*weight.shape[:2], -1) + bias[:, :, None]
+
+
+def outputs_of(params: Leaves, units: Tensor) -> Tensor:
+    """Apply the last layer, if there is one.
+
+    Parameters
+    ----------
+    params : dict of str to Tensor
+        With or without "2.weight" and "2.bias".
+    units : Tensor, shape (K, units, B)
+        What the first layer gives, after the ReLU if it is a hidden one.
+
+    Returns
+    -------
+    Tensor, shape (K, B, o)
+        Outputs.
+    """
+    if "2.weight" not in params:
+        return units.transpose(1, 2)
+    return torch.baddbmm(params["2.bias"][:, :, None], params["2.weight"], units).transpose(1, 2)
+
+
+class Recipe:
+    """How a network is trained. As it stands: SGD without a penalty.
+
+    A method overrides what it changes. One that needs a proximal step or a projection has a method
+    ``after_step(weights, lr)``: it gets the weights of the layers, (K, o, i), first layer first, and how far
+    a constant gradient moves a weight per step (for SGD the learning rate divided by 1 − momentum), and works
+    in place.
+
+    Parameters
+    ----------
+    strengths : Tensor, shape (T,)
+        What is tried.
+    data : list of LearningData, length S
+        Problems of equal size; training rows are all that is used.
+    budget : Budget
+        Steps, batch size, hidden units, learning rates.
+    seeds : list of int, length S
+        Of the method's own random numbers: the result of a seed must not depend on the other seeds.
+
+    Attributes
+    ----------
+    optimizer : {"sgd", "adamw"}
+        Which of the two update rules.
+    lr_factor : float
+        Factor on the learning rate of the budget.
+    lam : Tensor, shape (K,)
+        The strength of every copy.
+    lr : Tensor, shape (K,)
+        The learning rate of every copy, before the schedule.
+    linear : bool
+        Whether there is no hidden layer.
+    """
+
+    optimizer = "sgd"
+    lr_factor = 1.0
+    after_step: Callable[[list[Tensor], float], None] | None = None
+
+    def __init__(self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
+        self.strengths, self.data, self.budget = strengths, data, budget
+        self.lam = strengths.repeat(len(seeds))
+        lr = self.lr_factor * (budget.lr if self.optimizer == "sgd" else budget.adam_lr)
+        self.lr = torch.full_like(self.lam, lr)
+        self.linear = budget.hidden == 0
+        self.generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
+
+    def draw(self, kind: Callable[..., Tensor], *shape: int) -> Tensor:
+        """Draw random numbers, every seed from its own generator.
+
+        Parameters
+        ----------
+        kind : callable
+            ``torch.rand`` or ``torch.randn``.
+        *shape : int
+            Shape for one seed.
+
+        Returns
+        -------
+        Tensor, shape ``(S, *shape)``
+            Of the type of the strengths.
+        """
+        return torch.stack([kind(shape, generator=g, dtype=self.lam.dtype) for g in self.generators])
+
+    def per_copy(self, values: Tensor) -> Tensor:
+        """Repeat what the copies of a seed have in common.
+
+        Parameters
+        ----------
+        values : Tensor, shape (S, ...)
+            One entry per seed.
+
+        Returns
+        -------
+        Tensor, shape (K, ...)
+            One entry per copy.
+        """
+        return values.repeat_interleave(len(self.strengths), dim=0)
+
+    def parameters(self, starts: list[int]) -> Leaves:
+        """Draw all that is trained.
+
+        Parameters
+        ----------
+        starts : list of int, length K
+            Seeds of the initial weights.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (K, ...)
+            Weights and biases by the names of :class:`l2lab.engine.MLP`.
+        """
+        one = self.data[0]
+        hidden = () if self.linear else (self.budget.hidden,)
+        return MLP((one.n_features, *hidden, one.n_outputs)).init(starts, self.lam.dtype)
+
+    def decay(self, params: Leaves) -> Leaves:
+        """Say which parameters are penalized by (λ/2)‖w‖².
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            From :meth:`parameters`.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (K,)
+            λ by name; decoupled decay with AdamW.
+        """
+        return {}
+
+    def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
+        """Make the effective weight of the first layer: what the inputs are multiplied by.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            From :meth:`parameters`.
+        training : bool
+            False once training is over: nothing may be random then.
+
+        Returns
+        -------
+        Tensor, shape (K, units, p)
+            Differentiable.
+        """
+        return params["0.weight"]
+
+    def forward(self, params: Leaves, x: Tensor) -> Tensor:
+        """Compute the outputs in a training step.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            From :meth:`parameters`.
+        x : Tensor, shape (S, B, p) or (K, B, p)
+            A batch for every seed, or for every copy.
+
+        Returns
+        -------
+        Tensor, shape (K, B, o)
+            Differentiable.
+        """
+        units = first_units(self.first_layer(params, training=True), params["0.bias"], x)
+        return outputs_of(params, units if self.linear else units.relu())
+
+    def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
+        """Compute the mean loss on a batch, with what is penalized other than by (λ/2)‖w‖².
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            From :meth:`parameters`.
+        x : Tensor, shape (S, B, p) or (K, B, p)
+            A batch for every seed, to be left as it is, or for every copy.
+        y : Tensor, shape (K, B)
+            Targets.
+
+        Returns
+        -------
+        Tensor, shape (K,)
+            Differentiable.
+        """
+        outputs = self.forward(params, x)
+        if self.data[0].task == "regression":
+            return 0.5 * (outputs[..., 0] - y).square().mean(1)
+        each = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none")
+        return each.view(y.shape).mean(1)
+
+
+def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit]:
+    """Train T copies on each of S problems with a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the method changes, with data and budget.
+    starts : list of int, length K
+        Seeds of the initial weights.
+    batch_seeds : list of int, length S
+        Seeds of the minibatches.
+
+    Returns
+    -------
+    list of Fit, length S
+        T trained models for each problem.
+    """
+    data, budget, dtype = recipe.data, recipe.budget, recipe.lam.dtype
+    X = torch.stack([torch.tensor(one.X_train, dtype=dtype) for one in data])
+    y = torch.stack([torch.tensor(one.y_train) for one in data])
+    y = y.to(dtype) if data[0].task == "regression" else y
+    size = min(budget.batch_size, X.shape[1])
+    each = [minibatches(X.shape[1], size, budget.steps, seed) for seed in batch_seeds]
+    which = torch.arange(len(data))[:, None]
+    params = recipe.parameters(starts)
+    weights = [params[name] for name in ("0.weight", "2.weight") if name in params]
+    rate = schedule("cosine", budget.steps, warm_up=WARM_UP)
+    reach = float(recipe.lr[0]) / (1 - MOMENTUM if recipe.optimizer == "sgd" else 1)
+
+    def loss(leaves: Leaves, t: int) -> Tensor:
+        rows = torch.stack([batches[t] for batches in each])
+        return recipe.loss(leaves, X[which, rows], recipe.per_copy(y[which, rows]))
+
+    def after(leaves: Leaves, t: int) -> None:
+        recipe.after_step(weights, reach * rate(t))
+
+    descend(
+        params,
+        loss,
+        budget.steps,
+        lr=recipe.lr,
+        lam=recipe.decay(params),
+        optimizer=recipe.optimizer,
+        momentum=MOMENTUM,
+        rate=rate,
+        after=after if recipe.after_step else None,
+    )
+    T = len(recipe.strengths)
+    plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
+    plain |= {"0.weight": recipe.first_layer(params).detach()}
+    strengths = recipe.strengths.numpy().astype(float)
+    return [
+        _fit({name: value[s * T : (s + 1) * T] for name, value in plain.items()}, strengths)
+        for s in range(len(data))
+    ]
+
+
+def _fit(params: Leaves, strengths: np.ndarray) -> Fit:
+    weight, linear = params["0.weight"], "2.weight" not in params
+
+    def units(X: np.ndarray) -> Tensor:
+        found = first_units(weight, params["0.bias"], torch.tensor(X, dtype=weight.dtype)[None])
+        return found if linear else found.relu()
+
+    def outputs(X: np.ndarray, trials: list[int]) -> np.ndarray:
+        return outputs_of(params, units(X))[trials].numpy()
+
+    def unit_effects(X: np.ndarray, trial: int) -> np.ndarray:
+        # a unit that never changes, because it is always off or its weights are 0, is only a bias
+        return (units(X)[trial].std(1, correction=0) * params["2.weight"][trial].norm(dim=0)).numpy()
+
+    return Fit(strengths, weight.numpy(), outputs, None if linear else unit_effects)

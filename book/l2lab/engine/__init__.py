@@ -1,0 +1,26 @@
+"""Where everything is trained: many copies at once (`descend`, `sweep`), or one module (`fit`)."""
+
+from .descend import Descent, descend, on_weights, ramp, schedule
+from .fit import FitResult, fit
+from .networks import CNN, MLP
+from .result import Best, SweepResult
+from .shards import sweep_shards
+from .splits import minibatches
+from .sweep import sweep
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "Best",
+    "Descent",
+    "FitResult",
+    "SweepResult",
+    "descend",
+    "fit",
+    "minibatches",
+    "on_weights",
+    "ramp",
+    "schedule",
+    "sweep",
+    "sweep_shards",
+]

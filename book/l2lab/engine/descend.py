@@ -1,0 +1,340 @@
+"""The one place where parameters of a study or sweep are updated.
+
+K copies of a network are a dictionary of tensors (K, ...), its *leaves*. A loss gives one number per copy;
+since copies share nothing, the gradient of their sum is the gradient of each. λ and learning rate are one
+number per copy, so that a whole grid is trained at once. Every update is the one that ``torch.optim`` makes;
+a test compares both in float64.
+
+A network may bring its own gradient, as :class:`l2lab.engine.networks.MLPGradient` does; then autograd is not
+used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..budget import lrs_of
+
+__all__ = ["OPTIMIZERS", "Descent", "descend", "on_weights", "ramp", "schedule"]
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
+Leaves = dict[str, Tensor]
+Loss = Callable[[Leaves, int], Tensor]
+Gradient = Callable[[Leaves, int, Leaves, float], None]
+Share = Callable[[int], float]
+
+
+def always(t: int) -> float:
+    """Return 1: the factor of a constant learning rate or a constant λ.
+
+    Parameters
+    ----------
+    t : int
+        The step; not used.
+
+    Returns
+    -------
+    float
+        1.
+    """
+    return 1.0
+
+
+def schedule(
+    kind: str, steps: int, *, warm_up: float = 0.0, cool_down: float = 0.0
+) -> Callable[[int], float]:
+    """Make the factor on the learning rate.
+
+    Parameters
+    ----------
+    kind : {"constant", "cosine", "linear"}
+        1, (1 + cos(π·t/steps))/2 or 1 − t/steps in step t = 0 … steps − 1, see :func:`l2lab.budget.lrs_of`.
+    steps : int
+        Number of steps.
+    warm_up : float, default 0
+        In the first so many steps the factor is at most (t + 1)/warm_up times that.
+    cool_down : float, default 0
+        In the last so many steps it is at most (steps − t − 1)/cool_down times that.
+
+    Returns
+    -------
+    callable
+        ``factor(t)``; also right for ``torch.optim.lr_scheduler.LambdaLR``.
+
+    Examples
+    --------
+    >>> factor = schedule("cosine", 100, warm_up=20)
+    >>> factor(0), factor(50)
+    (0.05, 0.5)
+    """
+    t = np.arange(1, steps + 1)
+    limit = np.ones(steps)
+    if warm_up:
+        limit = np.minimum(limit, t / warm_up)
+    if cool_down:
+        limit = np.minimum(limit, (steps - t) / cool_down)
+    factors = (lrs_of(kind, 1.0, steps) * limit).tolist()  # type: ignore[arg-type]
+    # LambdaLR asks once more after the last step
+    return lambda t: factors[min(t, steps - 1)]
+
+
+def ramp(start: float, end: float) -> Callable[[int], float]:
+    """Make the factor on λ that is 0 until a step and 1 from a later one on, linear between them.
+
+    Parameters
+    ----------
+    start, end : float
+        The two steps, start ≤ end.
+
+    Returns
+    -------
+    callable
+        ``factor(t)``.
+    """
+    return lambda t: 1.0 if t >= end else 0.0 if t <= start else (t - start) / (end - start)
+
+
+def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
+    """Apply λ to all weights and to no bias.
+
+    Parameters
+    ----------
+    params : mapping with str keys
+        Parameters by the names of a module's ``state_dict``.
+    lam : Tensor, shape (K,)
+        λ of every copy.
+
+    Returns
+    -------
+    dict of str to Tensor
+        For the argument `lam` of :func:`descend`.
+    """
+    return {name: lam for name in params if name.endswith("weight")}
+
+
+class Descent:
+    """K copies of a network on the way down.
+
+    The objective of a copy is its loss + Σ (λ/2)‖w‖² over the parameters that `lam` names. Tensors in `lr`
+    and `lam` that have the type of the parameters are not copied: whoever changes them in place changes the
+    steps that follow.
+
+    Parameters
+    ----------
+    params : dict of str to Tensor, shape (K, ...)
+        Initial parameters, which are changed in place.
+    loss : callable, optional
+        ``loss(params, t)`` gives the loss of every copy in step t, a tensor (K,) that autograd can
+        differentiate.
+    lr : float, Tensor of shape (K,), or dict of these
+        Learning rate of every copy; a dict gives those of every parameter.
+    lam : dict of str to float or Tensor of shape (K,), optional
+        λ of the parameters that decay, see :func:`on_weights`.
+    optimizer : {"sgd", "adam", "adamw"}
+        ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights are multiplied by 1 − lr·λ apart
+        from the gradient [1]_.
+    momentum : float, default 0.9
+        Of SGD.
+    betas : (float, float), default (0.9, 0.999)
+        Of Adam and AdamW.
+    eps : float, default 1e-8
+        Of Adam and AdamW.
+    rate : callable, optional
+        ``rate(t)``: factor on all learning rates in step t, see :func:`schedule`.
+    share : callable, or dict of str to callable, optional
+        ``share(t)``: factor on all λ in step t, see :func:`ramp`; a dict has those of some parameters.
+    after : callable, optional
+        ``after(params, t)`` is called after every update, without gradients: a proximal step, for instance.
+    gradient : callable, optional
+        ``gradient(params, t, into, keep)`` computes ``into = keep * into + gradient`` of the loss in place.
+        It is used instead of autograd, and no `loss` is needed.
+
+    Attributes
+    ----------
+    params : dict of str to Tensor
+        The leaves, which the steps change in place.
+    first, second : dict of str to Tensor
+        Momentum of SGD, or the two moments of Adam (`second` is empty for SGD).
+    done : int
+        Number of steps done.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer is unknown, or a name or a length does not fit the parameters.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        params: Leaves,
+        loss: Loss | None = None,
+        *,
+        lr: float | Tensor | Mapping[str, float | Tensor],
+        lam: Mapping[str, float | Tensor] | None = None,
+        optimizer: str = "sgd",
+        momentum: float = 0.9,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        rate: Callable[[int], float] = always,
+        share: Share | Mapping[str, Share] = always,
+        after: Callable[[Leaves, int], Any] | None = None,
+        gradient: Gradient | None = None,
+    ) -> None:
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer={optimizer!r} is not known; use one of {', '.join(map(repr, OPTIMIZERS))}"
+            )
+        if loss is None and gradient is None:
+            raise ValueError("give a loss, or a gradient that does without it")
+        named = dict(lr) if isinstance(lr, Mapping) else dict.fromkeys(params, lr)
+        if set(named) != set(params) or not set(lam or {}) <= set(params):
+            raise ValueError(
+                f"lr must name every parameter and lam some of them; the parameters are {list(params)}, "
+                f"lr names {list(named)} and lam {list(lam or {})}"
+            )
+        self.params, self.loss, self.optimizer, self.after = params, loss, optimizer, after
+        self.momentum, self.betas, self.eps, self.rate = momentum, betas, eps, rate
+        shares = share if isinstance(share, Mapping) else dict.fromkeys(params, share)
+        self.share = {name: shares.get(name, always) for name in lam or {}}
+        self.gradient = gradient or self.by_autograd
+        self.lr = {name: _per_copy(f"lr of {name}", named[name], value) for name, value in params.items()}
+        self.lam = {name: _per_copy(f"lam of {name}", v, params[name]) for name, v in (lam or {}).items()}
+        mean, self.first = _zeros(params)
+        self.second: Leaves = {}
+        if optimizer != "sgd":
+            square, self.second = _zeros(params)
+            g, self.grads = _zeros(params)
+            work, self.work = _zeros(params)
+            # what is the same for all copies is done in one go for all leaves
+            self.flat = g, mean, square, work
+        self.done = 0
+
+    def by_autograd(self, params: Leaves, t: int, into: Leaves, keep: float) -> None:
+        """Compute ``into = keep * into + gradient`` of the loss.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            The leaves.
+        t : int
+            The step.
+        into : dict of str to Tensor
+            Receives the result.
+        keep : float
+            What to keep of the former content.
+        """
+        assert self.loss is not None
+        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+        with torch.enable_grad():
+            total = self.loss(leaves, t).sum()
+        for own, g in zip(into.values(), torch.autograd.grad(total, list(leaves.values())), strict=True):
+            own.mul_(keep).add_(g) if keep else own.copy_(g)
+
+    @torch.no_grad()
+    def run(self, stop: int) -> None:
+        """Go on until `stop` steps are done.
+
+        Parameters
+        ----------
+        stop : int
+            Number of steps, counted from the start.
+        """
+        step = self._sgd if self.optimizer == "sgd" else self._adam
+        while self.done < stop:
+            t = self.done
+            step(t, self.rate(t))
+            self.done += 1
+            if self.after is not None:
+                self.after(self.params, t)
+
+    def _sgd(self, t: int, rate: float) -> None:
+        self.gradient(self.params, t, self.first, self.momentum)
+        for name, value in self.params.items():
+            if name in self.lam:
+                self.first[name].addcmul_(value, self.lam[name], value=self.share[name](t))
+            value.addcmul_(self.first[name], self.lr[name], value=-rate)
+
+    def _adam(self, t: int, rate: float) -> None:
+        self.gradient(self.params, t, self.grads, 0.0)
+        (beta1, beta2), decoupled = self.betas, self.optimizer == "adamw"
+        for name, lam in self.lam.items():
+            value, share = self.params[name], self.share[name](t)
+            if decoupled:
+                value.addcmul_(value, lam * self.lr[name], value=-rate * share)
+            else:
+                self.grads[name].addcmul_(value, lam, value=share)
+        g, mean, square, work = self.flat
+        mean.lerp_(g, 1 - beta1)
+        square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        torch.sqrt(square, out=work).mul_((1 - beta2 ** (t + 1)) ** -0.5).add_(self.eps)
+        torch.div(mean, work, out=work)
+        for name, value in self.params.items():
+            value.addcmul_(self.work[name], self.lr[name], value=-rate / (1 - beta1 ** (t + 1)))
+
+
+def _zeros(like: Leaves) -> tuple[Tensor, Leaves]:
+    """One long vector of zeros, and the same memory cut into leaves."""
+    flat = torch.cat([value.flatten() for value in like.values()]).zero_()
+    parts = flat.split([value.numel() for value in like.values()])
+    return flat, {name: part.view(v.shape) for part, (name, v) in zip(parts, like.items(), strict=True)}
+
+
+def _per_copy(name: str, value: float | Tensor, like: Tensor) -> Tensor:
+    """View (K,) numbers so that they multiply a leaf (K, ...)."""
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if value.ndim > 1 or (value.ndim and len(value) not in (1, len(like))):
+        raise ValueError(
+            f"{name} must be one number or {len(like)}, one per copy, got shape {tuple(value.shape)}"
+        )
+    # a view: who changes the numbers that were given changes what the next step uses
+    return value.view(-1, *[1] * (like.ndim - 1))
+
+
+def descend(params: Leaves, loss: Loss | None, steps: int, **options: Any) -> Leaves:
+    """Train K copies of a network in place.
+
+    Parameters
+    ----------
+    params : dict of str to Tensor, shape (K, ...)
+        Initial parameters.
+    loss : callable or None
+        ``loss(params, t)`` gives the loss of every copy in step t, a tensor (K,).
+    steps : int
+        Number of updates.
+    **options : Any
+        Those of :class:`Descent`, at least ``lr``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        `params`, trained.
+
+    Raises
+    ------
+    ValueError
+        As :class:`Descent`.
+
+    Examples
+    --------
+    Ridge regression for two λ at once:
+
+    >>> X, y = torch.randn(50, 3), torch.randn(50)
+    >>> w, lam = {"weight": torch.zeros(2, 3)}, torch.tensor([0.1, 1.0])
+    >>> half_mse = lambda p, t: 0.5 * (p["weight"] @ X.T - y).square().mean(1)
+    >>> w = descend(w, half_mse, 500, lr=0.1, lam={"weight": lam})["weight"]
+    >>> exact = [torch.linalg.solve(X.T @ X + 50 * l * torch.eye(3), X.T @ y) for l in lam]
+    >>> torch.allclose(w, torch.stack(exact), atol=1e-4)
+    True
+    """
+    Descent(params, loss, **options).run(steps)
+    return params

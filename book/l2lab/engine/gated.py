@@ -1,0 +1,456 @@
+"""Networks whose inputs pass through gates, K at once: what :mod:`l2lab.select` trains.
+
+Weight decay on gates and first layer switches inputs off; the update is that of
+:class:`l2lab.engine.Descent`, the gradient that of :class:`l2lab.engine.networks.MLPGradient` with the chain
+rule of the gates around it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .descend import Descent, Leaves, on_weights, ramp, schedule
+from .networks import MLP, MLPGradient
+from .splits import minibatches
+from .sweep import CACHE_BYTES
+
+__all__ = ["GatedNetworks", "GatedRecipe", "Rows", "groups_of"]
+
+MOMENTUM = 0.9
+# The later layers decay a little. Without that they would grow while the gates shrink, and the product that
+# the network computes could escape the penalty (a ReLU network is homogeneous).
+OUTER_DECAY = 1e-3
+# λ grows linearly from 0 during this share of the run: features must form before they are put to the test.
+RAMP = 0.5
+# Steps over which the learning rate grows to its value.
+LR_RAMP = 20
+# Up to so many open inputs the learning rate needs no care.
+FEW = 100
+# Look for columns that are dead in all models after every so many steps.
+LOOK = 25
+# During this share of the run, before λ is in force, strengths are averaged over so many looks.
+EARLY, EARLY_LOOKS = 0.25, 10
+GPU_BYTES = 2**31
+# With more columns than this the rows of a batch, which are gathered and packed for all models at once, cost
+# more than the cache saves. Then so many models are trained together on a CPU, whatever they need.
+WIDE = 2000
+WIDE_GROUP = 5
+# Numbers that an evaluation works on at a time.
+EVALUATION_NUMBERS = 2**21
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Standardized rows on the device.
+
+    Parameters
+    ----------
+    X : Tensor, shape (n, p)
+        Inputs.
+    targets : Tensor, shape (outputs, n)
+        One-hot classes, or the standardized target.
+    weight : Tensor, shape (n,)
+        Weights of the rows, with mean 1.
+    classes : bool
+        What the targets are.
+    """
+
+    X: Tensor
+    targets: Tensor
+    weight: Tensor
+    classes: bool
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+
+class GatedRecipe(NamedTuple):
+    """How a network is trained.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Units of the hidden layers.
+    depth : int
+        Number of factors D of a first-layer column: the column and D − 1 gates.
+    steps, batch_size : int
+        Updates, and rows of each.
+    lr, gate_lr : float
+        Learning rate, and the factor on it for gates.
+    seed : int
+        Of the batches.
+    """
+
+    hidden: tuple[int, ...]
+    depth: int
+    steps: int
+    batch_size: int
+    lr: float
+    gate_lr: float
+    seed: int
+
+
+def _initial(network: MLP, seeds: list[int], fan_in: Tensor, like: Tensor) -> dict[str, Tensor]:
+    """He initialization, where model k has `fan_in[k]` inputs that count; biases are 0."""
+    drawn: dict[int, dict[str, Tensor]] = {}
+    for seed in seeds:
+        if seed not in drawn:
+            generator = torch.Generator().manual_seed(seed)
+            drawn[seed] = {
+                name: torch.randn(shape, generator=generator)
+                * (math.sqrt(2 / shape[1]) if len(shape) > 1 else 0)
+                for name, shape in network.shapes.items()
+            }
+    params = {name: torch.stack([drawn[seed][name] for seed in seeds]).to(like) for name in network.shapes}
+    params["0.weight"] *= (network.n_inputs / fan_in).sqrt()[:, None, None]
+    return params
+
+
+class GatedNetworks:
+    """K networks behind gates, trained by SGD with momentum on a shared stream of batches.
+
+    All D − 1 gates of a feature start equal and see the same gradient and the same decay, so they stay equal:
+    one number g per feature, used D − 1 times, is all that must be stored. With D = 1 and a mask the same
+    code trains ordinary networks on subsets of the features.
+
+    Parameters
+    ----------
+    rows : Rows
+        All rows.
+    recipe : GatedRecipe
+        How to train.
+    lams : Tensor, shape (K,)
+        λ of first layer and gates.
+    seeds : list of int, length K
+        Of the initial weights.
+    weights : Tensor, shape (K, n)
+        Weight of every row in every model, with mean 1.
+    mask : Tensor, shape (K, p), optional
+        Which features a network sees, instead of gates.
+    outer_decay : Tensor, shape (K,), optional
+        λ of all other weights; small by default.
+
+    Attributes
+    ----------
+    params : dict of str to Tensor
+        Leaves by the names of :class:`l2lab.engine.MLP`, and "gate" (K, p).
+    early : Tensor, shape (K, p)
+        See :meth:`run`.
+    """
+
+    # parameters whose λ grows from 0
+    ramped: tuple[str, ...] = ("0.weight", "gate")
+
+    def __init__(
+        self,
+        rows: Rows,
+        recipe: GatedRecipe,
+        lams: Tensor,
+        seeds: list[int],
+        weights: Tensor,
+        mask: Tensor | None = None,
+        outer_decay: Tensor | None = None,
+    ) -> None:
+        like = rows.X
+        n_models, p = len(seeds), like.shape[1]
+        self.rows, self.recipe, self.lams, self.weights = rows, recipe, lams, weights
+        self.network = MLP((p, *recipe.hidden, len(rows.targets)))
+        fan_in = torch.full((n_models,), float(p)).to(like) if mask is None else mask.sum(1).clamp_min(1)
+        self.params = _initial(self.network, seeds, fan_in, like)
+        self.outer_decay = like.new_full((n_models,), OUTER_DECAY) if outer_decay is None else outer_decay
+        self.mask = None if mask is None else mask.to(like)
+        if mask is None:
+            self.add_gates()
+        self.columns = torch.arange(p, device=like.device)
+        self.X = rows.X
+        size = min(recipe.batch_size, rows.n)
+        self.batches = [b.to(like.device) for b in minibatches(rows.n, size, recipe.steps, recipe.seed)]
+        self.level = float(self.strength().mean())
+        self.grads = {name: torch.empty_like(self.params[name]) for name in self.network.shapes}
+        self.plans: dict[int, MLPGradient] = {}
+        self.early = torch.zeros(n_models, p).to(like)
+        self.lr = {name: like.new_full((n_models,), recipe.lr) for name in self.params}
+        grows = ramp(0, RAMP * recipe.steps) if mask is None else ramp(0, 0)
+        self.descent = Descent(
+            self.params,
+            gradient=self.gradient,
+            lr=self.lr,
+            lam=self.decay(),
+            momentum=MOMENTUM,
+            rate=schedule("cosine", recipe.steps, warm_up=LR_RAMP),
+            share=dict.fromkeys(self.ramped, grows),
+            after=self.after,
+        )
+
+    def add_gates(self) -> None:
+        """Start with ‖W_j‖ = g on average, without changing the product.
+
+        That is where decay leads anyway, and with many inputs it keeps the first steps from being too long.
+        """
+        W, depth = self.params["0.weight"], self.recipe.depth
+        level = W.norm(dim=1).mean(1, keepdim=True) ** (1 / depth)
+        self.params["gate"] = level.expand(len(W), W.shape[2]).clone()
+        W /= level[:, :, None] ** (depth - 1)
+
+    def decay(self) -> Leaves:
+        """Say what is penalized.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (K,)
+            λ by parameter.
+        """
+        small = on_weights(self.params, self.outer_decay)
+        return small if self.mask is not None else small | {"0.weight": self.lams, "gate": self.lams}
+
+    def after(self, params: Leaves, t: int) -> None:
+        """Do nothing; rivals take their proximal step here.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            The leaves.
+        t : int
+            The step.
+        """
+
+    def product(self) -> Tensor:
+        """Compute the factor of each input.
+
+        Returns
+        -------
+        Tensor, shape (K, p)
+            Product of its gates, or the mask.
+        """
+        return self.params["gate"] ** (self.recipe.depth - 1) if self.mask is None else self.mask
+
+    def factor(self) -> Tensor:
+        """Compute the factor of each input in a training step, and set the learning rates.
+
+        The curvature grows with the number of inputs that pass the gates, Σ (∏ g)²; beyond `FEW` of them the
+        steps of first layer and gates become shorter in proportion.
+
+        Returns
+        -------
+        Tensor, shape (K, p)
+            As :meth:`product`.
+        """
+        product = self.product()
+        lr = self.lr["0.weight"]
+        lr.copy_(self.recipe.lr * FEW / product.square().sum(1).clamp_min(FEW))
+        if self.mask is None:
+            torch.mul(lr, self.recipe.gate_lr, out=self.lr["gate"])
+        return product
+
+    def gate_gradient(self, by_factor: Tensor) -> Tensor:
+        """Continue the chain rule from the factors to the gates.
+
+        Parameters
+        ----------
+        by_factor : Tensor, shape (K, p)
+            Gradient with respect to :meth:`factor`.
+
+        Returns
+        -------
+        Tensor, shape (K, p)
+            Gradient with respect to one of the equal gates.
+        """
+        return by_factor.mul_(self.params["gate"] ** (self.recipe.depth - 2))
+
+    def gradient(self, params: Leaves, t: int, into: Leaves, keep: float) -> None:
+        """Compute ``into = keep * into + gradient``, see :class:`l2lab.engine.Descent`.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor
+            The leaves.
+        t : int
+            The step.
+        into : dict of str to Tensor
+            Receives the result.
+        keep : float
+            What to keep of the former content.
+        """
+        rows, factor = self.batches[t], self.factor()
+        if len(rows) not in self.plans:
+            x = self.X
+            self.plans[len(rows)] = self.network.gradient(len(factor), len(rows), x.dtype, x.device)
+        plan, grads, seen = self.plans[len(rows)], self.grads, self.seen(factor)
+        outputs = plan.forward(seen, self.X.index_select(0, rows))
+        outputs = torch.softmax(outputs, 1) if self.rows.classes else outputs
+        share = (self.weights[:, rows] / len(rows))[:, None]
+        plan.backward(seen, (outputs - self.rows.targets.index_select(1, rows)) * share, grads)
+        inner = grads["0.weight"]  # with respect to W ∏ g
+        if "gate" in params:
+            into["gate"].mul_(keep).add_(self.gate_gradient((inner * params["0.weight"]).sum(1)))
+        inner.mul_(factor[:, None])
+        for name, g in grads.items():
+            into[name].mul_(keep).add_(g)
+
+    def seen(self, factor: Tensor) -> Leaves:
+        """Multiply the factors into the first layer.
+
+        Parameters
+        ----------
+        factor : Tensor, shape (K, p)
+            Of each input.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Parameters of ordinary networks.
+        """
+        plain = {name: self.params[name] for name in self.grads}
+        return plain | {"0.weight": plain["0.weight"] * factor[:, None]}
+
+    def run(self, lost: float = 0.0, watch: bool = False) -> None:
+        """Train; from time to time drop the columns whose strength is below `lost` in all models.
+
+        Parameters
+        ----------
+        lost : float, default 0
+            Share of the reference.
+        watch : bool, default False
+            Let `early` (K, p) become the mean relative strength during the first part of the run (a part of
+            it, the same for all, if there are too few steps for all looks).
+        """
+        steps = self.recipe.steps
+        looks = max(1, round(EARLY * steps / EARLY_LOOKS))
+        for t in range(steps):
+            self.descent.run(t + 1)
+            if watch and t / steps < EARLY and t % looks == looks - 1:
+                self.early += self.relative() / EARLY_LOOKS
+            if lost and t % LOOK == LOOK - 1:
+                self.forget(lost)
+
+    def forget(self, lost: float) -> None:
+        """Drop columns that are dead in all models.
+
+        Parameters
+        ----------
+        lost : float
+            As in :meth:`run`.
+        """
+        strength = self.strength()
+        keep = (strength > lost * self.reference(strength)).any(0)
+        # Moving memory costs as much as a few steps; and a network without inputs has no gradient.
+        if keep.sum() > 0.9 * len(keep):
+            return
+        keep[strength.amax(0).argmax()] = True
+        self.X, self.columns = self.X[:, keep].contiguous(), self.columns[keep]
+        for leaves in (self.params, self.descent.first):
+            for name in ("0.weight", "gate"):
+                leaves[name] = leaves[name][..., keep].contiguous()
+        self.grads["0.weight"] = torch.empty_like(self.params["0.weight"])
+        self.network = MLP((int(keep.sum()), *self.network.sizes[1:]))
+        self.plans.clear()
+
+    def strength(self) -> Tensor:
+        """Compute how strongly each input that is left acts.
+
+        Returns
+        -------
+        Tensor, shape (K, p)
+            ‖W_j‖·|∏ g|.
+        """
+        return self.params["0.weight"].norm(dim=1) * self.product().abs()
+
+    def reference(self, strength: Tensor) -> Tensor:
+        """Choose what a strength is compared with.
+
+        Parameters
+        ----------
+        strength : Tensor, shape (K, p)
+            From :meth:`strength`.
+
+        Returns
+        -------
+        Tensor, shape (K, 1)
+            The largest of its model, or the level at the start.
+        """
+        return strength.amax(1, keepdim=True).clamp_min(self.level)
+
+    def relative(self) -> Tensor:
+        """Compute the strength of all p features as a share of the reference.
+
+        Returns
+        -------
+        Tensor, shape (K, p)
+            0 for dropped columns.
+        """
+        strength = self.strength()
+        full = strength.new_zeros(len(strength), self.rows.X.shape[1])
+        full[:, self.columns] = strength / self.reference(strength)
+        return full
+
+    def outputs(self, X: Tensor) -> Tensor:
+        """Compute outputs for rows with the columns that are left.
+
+        Parameters
+        ----------
+        X : Tensor, shape (n, p)
+            Inputs.
+
+        Returns
+        -------
+        Tensor, shape (K, outputs, n)
+            Outputs.
+        """
+        seen = self.seen(self.product())
+        # So few rows at a time that memory stays bounded.
+        numbers = len(self.lams) * self.network.activations_per_sample
+        parts = X.split(max(16, EVALUATION_NUMBERS // numbers))
+        return torch.cat([self.network.forward(seen, x).transpose(1, 2) for x in parts], dim=2)
+
+    def losses(self, X: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss of every row.
+
+        Parameters
+        ----------
+        X : Tensor, shape (n, p)
+            Inputs.
+        targets : Tensor, shape (outputs, n)
+            As in :class:`Rows`.
+
+        Returns
+        -------
+        Tensor, shape (K, n)
+            Losses.
+        """
+        outputs = self.outputs(X)
+        if self.rows.classes:
+            return -(torch.log_softmax(outputs, 1) * targets).sum(1)
+        return 0.5 * (outputs - targets).square().sum(1)
+
+
+def groups_of(n_models: int, n_inputs: int, recipe: GatedRecipe, rows: Rows) -> list[np.ndarray]:
+    """Decide which models to train together; neighbours in λ share their dead columns.
+
+    Parameters
+    ----------
+    n_models, n_inputs : int
+        Of all.
+    recipe : GatedRecipe
+        How they are trained.
+    rows : Rows
+        On what.
+
+    Returns
+    -------
+    list of ndarray of int
+        Numbers of the models.
+    """
+    outputs, size = len(rows.targets), rows.X.element_size()
+    each = size * (4 * n_inputs * recipe.hidden[0] + 2 * recipe.batch_size * (sum(recipe.hidden) + outputs))
+    on_cpu = rows.X.device.type == "cpu"
+    least = WIDE_GROUP if on_cpu and n_inputs > WIDE else 1
+    limit = (CACHE_BYTES if on_cpu else GPU_BYTES) // each
+    return np.array_split(np.arange(n_models), math.ceil(n_models / max(least, limit)))

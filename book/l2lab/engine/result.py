@@ -1,0 +1,279 @@
+"""What a sweep gives back: metrics, histories and parameters along λ, seed and learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..measures import weight_histogram
+from .networks import CNN, MLP
+from .splits import check_inputs, outputs_in_parts
+
+__all__ = ["Best", "SweepResult"]
+
+
+class Best(NamedTuple):
+    """The best setting of a sweep, see :meth:`SweepResult.best`.
+
+    Parameters
+    ----------
+    l, r : int
+        Positions on the axes λ and learning rate.
+    lam, lr : float
+        Their values.
+    value : float
+        The metric, averaged over the seeds.
+    """
+
+    l: int  # noqa: E741 - the same letter as everywhere in this module
+    r: int
+    lam: float
+    lr: float
+    value: float
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What :func:`sweep` returns: arrays along λ (L), seed (S) and learning rate (R).
+
+    Parameters
+    ----------
+    network : MLP or CNN
+        What was trained.
+    lams, seeds, lrs : ndarray, shapes (L,), (S,), (R,)
+        The grid.
+    metrics : dict of str to ndarray, shape (L, S, R)
+        After the last step: ``"train_loss"``, ``"train_accuracy"`` and the same for every other split.
+        Losses are without the penalty; accuracies are there for the cross-entropy only. NaN marks models
+        that diverged.
+    history : dict of str to ndarray, shape (T, L, S, R)
+        The same metrics after ``history_steps`` steps.
+    history_steps : ndarray of int, shape (T,)
+        Always begins with 0 and ends with ``steps``.
+    params : dict of str to Tensor, shape (L, S, R, ...)
+        Final parameters on the CPU.
+    loss : {"cross_entropy", "squared"}
+        The loss.
+    steps : int
+        Steps that were done.
+    interrupted : bool
+        True if Ctrl-C ended training early; everything else then describes the state at that time.
+    seconds : float
+        Wall-clock time of training and evaluation.
+    device : torch.device
+        Where it was trained.
+    method : {"batched", "loop"}
+        How it was trained.
+    """
+
+    network: MLP | CNN
+    lams: np.ndarray
+    seeds: np.ndarray
+    lrs: np.ndarray
+    metrics: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]
+    history_steps: np.ndarray
+    params: dict[str, Tensor] = field(repr=False)
+    loss: str
+    steps: int
+    interrupted: bool
+    seconds: float
+    device: torch.device
+    method: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(L, S, R)."""
+        return len(self.lams), len(self.seeds), len(self.lrs)
+
+    def __repr__(self) -> str:
+        n_lams, n_seeds, n_lrs = self.shape
+        stopped = " (interrupted)" if self.interrupted else ""
+        return (
+            f"SweepResult({self.network}, {n_lams} λ × {n_seeds} seeds × {n_lrs} learning rates, "
+            f"{self.steps} steps{stopped}, {self.method} on {self.device}, {self.seconds:.1f} s)"
+        )
+
+    def _weight_names(self, layer: int | str | None) -> list[str]:
+        names = [name for name in self.params if name.endswith("weight")]
+        if layer is None:
+            return names
+        if isinstance(layer, str):
+            name = layer if layer.endswith(".weight") else f"{layer}.weight"
+            if name in names:
+                return [name]
+        elif not isinstance(layer, bool) and -len(names) <= layer < len(names):
+            return [names[layer]]
+        raise ValueError(f"layer={layer!r} does not exist; use None, 0 … {len(names) - 1} or one of {names}")
+
+    def weights(self, layer: int | str | None = None) -> np.ndarray:
+        """Return the entries of the weight matrices, without biases.
+
+        Parameters
+        ----------
+        layer : int or str, optional
+            One layer by position (negative numbers count from the end) or name; default all.
+
+        Returns
+        -------
+        ndarray, shape (L, S, R, n)
+            The n entries, layer after layer.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        return torch.cat([self.params[name].flatten(3) for name in self._weight_names(layer)], dim=3).numpy()
+
+    def norms(self, layer: int | str | None = None) -> np.ndarray:
+        """Return the Euclidean norm ‖w‖ of :meth:`weights`.
+
+        Parameters
+        ----------
+        layer : int or str, optional
+            As in :meth:`weights`.
+
+        Returns
+        -------
+        ndarray of float64, shape (L, S, R)
+            Norms.
+        """
+        return np.linalg.norm(self.weights(layer).astype(np.float64), axis=-1)
+
+    def histogram(
+        self, edges: np.ndarray | None = None, bins: int = 61, layer: int | str | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Count the weights in bins for every λ, seeds and learning rates together.
+
+        Parameters
+        ----------
+        edges : ndarray, shape (bins + 1,), optional
+            Bin edges; see :func:`l2lab.measures.weight_histogram` for the default.
+        bins : int, default 61
+            Number of bins if `edges` is not given.
+        layer : int or str, optional
+            As in :meth:`weights`.
+
+        Returns
+        -------
+        edges : ndarray, shape (bins + 1,)
+            Bin edges.
+        counts : ndarray of int, shape (L, bins)
+            Number of weights that are not zero.
+        zeros : ndarray of int, shape (L,)
+            Number of exact zeros.
+        """
+        return weight_histogram(self.weights(layer), edges=edges, bins=bins)
+
+    def module(self, l: int = 0, s: int = 0, r: int = 0) -> nn.Module:  # noqa: E741
+        """Return one trained model as an ordinary module.
+
+        Parameters
+        ----------
+        l, s, r : int
+            Position on the axes λ, seed and learning rate.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, with its own copy of the parameters.
+
+        Raises
+        ------
+        IndexError
+            If a position is outside of the grid.
+        """
+        module = self.network.module()
+        state = {name: value[l, s, r] for name, value in self.params.items()}
+        module.to(next(iter(state.values())).dtype).load_state_dict(state)
+        return module
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the outputs of all models (logits for the cross-entropy).
+
+        Parameters
+        ----------
+        X : array_like or Tensor, shape (n, ...)
+            Inputs; images may also be given as flat rows.
+
+        Returns
+        -------
+        ndarray, shape (L, S, R, n, n_outputs)
+            Outputs.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit the network, or a value is not finite.
+        """
+        dtype = next(iter(self.params.values())).dtype
+        inputs = check_inputs("X", X, self.network, dtype, torch.device("cpu"))
+        params = {name: value.flatten(0, 2) for name, value in self.params.items()}
+        with torch.inference_mode():
+            outputs = torch.cat(list(outputs_in_parts(self.network, params, inputs)), 1)
+        return outputs.reshape(*self.shape, len(inputs), -1).numpy()
+
+    def best(self, metric: str = "valid_loss", one_standard_error: bool = False) -> Best:
+        """Return the setting whose metric is best on average over the seeds.
+
+        Parameters
+        ----------
+        metric : str, default "valid_loss"
+            A key of ``metrics``. Losses are minimized, accuracies maximized.
+        one_standard_error : bool, default False
+            True takes, at the learning rate of the best setting, the largest λ whose mean is not worse than
+            the best mean by more than the standard error of the best mean over the seeds (sample standard
+            deviation divided by √S): the simplest model that cannot be told from the best one.
+
+        Returns
+        -------
+        Best
+            Named tuple ``(l, r, lam, lr, value)``: positions on the λ and learning-rate axes, their values
+            and the mean metric. Settings with a diverged seed are passed over; a tie goes to the larger λ.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, all settings diverged, or the rule of one standard error is asked
+            for with a single seed.
+
+        References
+        ----------
+        L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees", Wadsworth,
+        1984, section 3.4.3.
+
+        T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed., Springer,
+        2009, section 7.10.
+        """
+        if metric not in self.metrics:
+            raise ValueError(f"metric={metric!r} was not measured; there are {sorted(self.metrics)}")
+        values = self.metrics[metric]
+        n_seeds = values.shape[1]
+        if one_standard_error and n_seeds < 2:
+            raise ValueError(
+                "one_standard_error=True needs the spread over at least 2 seeds, and this sweep has one; "
+                "sweep with seeds=range(5)"
+            )
+        mean = values.mean(axis=1)
+        if np.isnan(mean).all():
+            raise ValueError(
+                f"every setting diverged, so none is best by {metric!r}; use smaller learning rates"
+            )
+        sign = -1 if metric.endswith("accuracy") else 1
+        candidates = [
+            (sign * mean[i, j], -self.lams[i], j, i)
+            for i, j in np.ndindex(*mean.shape)
+            if not np.isnan(mean[i, j])
+        ]
+        *_, r, i = min(candidates)
+        if one_standard_error:
+            limit = sign * mean[i, r] + values[i, :, r].std(ddof=1) / math.sqrt(n_seeds)
+            # the second entry of a candidate is −λ, so the smallest has the largest λ
+            *_, i = min((less, score, k) for score, less, j, k in candidates if j == r and score <= limit)
+        return Best(i, r, float(self.lams[i]), float(self.lrs[r]), float(mean[i, r]))

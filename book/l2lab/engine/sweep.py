@@ -1,0 +1,541 @@
+"""Train one network for every λ, seed and learning rate at once.
+
+All K = L·S·R models see the same minibatches, so they are one network with a leading K axis
+(:mod:`l2lab.engine.networks`) with one λ and one learning rate per copy. The objective of each is
+
+    mean loss + (λ/2)·‖w‖²,
+
+with w all weights but no bias. Each copy ends where a separately trained ``torch.optim`` model ends, up to
+rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import checks, runtime
+from ..layers import param_groups
+from ..progress import interruptible, progress_bar
+from .descend import OPTIMIZERS, Descent, on_weights
+from .descend import schedule as make_schedule
+from .networks import CNN, MLP, MLPGradient
+from .result import SweepResult
+from .splits import Split, check_data, minibatches, outputs_in_parts
+
+__all__ = ["Grid", "Trainer", "check_rule", "sweep", "trainers", "warn_of_divergence"]
+
+METHODS = ("auto", "batched", "loop")
+# Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache:
+# measured with `make bench`, see `_models_at_once`.
+CACHE_BYTES = 5 * 2**19
+# Between two looks at Ctrl-C and two updates of the progress bar.
+SEGMENT_SECONDS = 0.25
+
+
+def sweep(
+    network: MLP | CNN,
+    data: Any,
+    lams: float | Iterable[float],
+    *,
+    seeds: int | Iterable[int] = (0,),
+    lrs: float | Iterable[float] = (0.1,),
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    steps: int = 400,
+    batch_size: int | None = None,
+    schedule: str = "constant",
+    loss: str | None = None,
+    record_every: int | None = None,
+    method: str = "auto",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    batch_seed: int = 0,
+    progress: bool = True,
+) -> SweepResult:
+    """Train a network for every λ, seed and learning rate at once.
+
+    Parameters
+    ----------
+    network : MLP or CNN
+        Specification from :mod:`l2lab.engine`.
+    data : Problem or dict of str to (X, y)
+        Must have the split ``"train"``; metrics are computed for every split. `X` is (n, ...) and
+        finite; `y` holds class numbers 0, 1, … (integers) or targets (n,) or (n, n_outputs) (floats). NumPy
+        arrays or tensors.
+    lams : float or sequence of float, length L
+        Strengths λ ≥ 0 of the penalty (λ/2)·‖w‖². Biases are not penalized.
+    seeds : int or sequence of int, length S
+        Seeds of the initial weights.
+    lrs : float or sequence of float, length R
+        Learning rates > 0.
+    optimizer : {"sgd", "adam", "adamw"}
+        ``"sgd"``: with momentum. ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights
+        decay by the factor 1 − lr·λ per step apart from the gradient [1]_; this does not minimize the
+        objective above.
+    momentum : float, default 0.9
+        For SGD, in [0, 1).
+    betas : (float, float), default (0.9, 0.999)
+        For Adam and AdamW, in [0, 1).
+    eps : float, default 1e-8
+        For Adam and AdamW, > 0.
+    steps : int, default 400
+        Number of updates.
+    batch_size : int, optional
+        Rows per minibatch, see :func:`minibatches`; default all rows.
+    schedule : {"constant", "cosine"}
+        Factor on the learning rate: 1, or (1 + cos(π·t/steps))/2 for t = 0 … steps − 1.
+    loss : {"cross_entropy", "squared"}, optional
+        Default by the type of `y`: integers mean cross-entropy, floats ½‖f − y‖²; both averaged over rows.
+    record_every : int, optional
+        Measure all metrics after every so many steps; default only before the first and after the last step.
+    method : {"auto", "batched", "loop"}
+        ``"loop"`` trains separate modules with ``torch.optim``: the slow reference. ``"batched"`` trains
+        all at once; on a CPU in groups that fit into its cache, one by one if a network is large, so that it
+        was never slower than the loop in any benchmark. So ``"auto"`` is ``"batched"``.
+    device : str or torch.device, optional
+        Default :func:`l2lab.runtime.pick_device`.
+    dtype : torch.dtype, default torch.float32
+        ``torch.float64`` is exact enough to compare with other programs.
+    batch_seed : int, default 0
+        Seed of the minibatches, which all models share.
+    progress : bool, default True
+        Show a bar with the remaining time, if it takes longer than a second and somebody watches: in a
+        terminal or a live notebook. Notebooks executed by a program get none.
+
+    Returns
+    -------
+    SweepResult
+        Metrics, histories and parameters. Ctrl-C ends training early and returns what there is.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or data and network do not fit together.
+
+    Warns
+    -----
+    RuntimeWarning
+        If models diverged; their metrics are NaN. The others are not affected.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> result = sweep(MLP((64, 32, 10)), problem, np.logspace(-4, 0, 9), seeds=range(3), batch_size=32)
+    >>> result.metrics["valid_loss"].shape
+    (9, 3, 1)
+    """
+    if not isinstance(network, MLP | CNN):
+        raise ValueError(f"network must be an MLP or CNN of l2lab.engine, got {type(network).__name__}")
+    grid = Grid.check(lams, seeds, lrs)
+    rule = check_rule(optimizer, momentum, betas, eps, schedule, checks.whole("steps", steps, 1))
+    checks.one_of("method", method, METHODS)
+    if record_every is not None:
+        checks.whole("record_every", record_every, 1)
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    where = runtime.pick_device(device)
+    if where.type == "mps" and dtype == torch.float64:
+        warnings.warn("mps has no float64, so the sweep runs on the CPU", RuntimeWarning, stacklevel=2)
+        where = torch.device("cpu")
+    splits, loss = check_data(data, network, loss, dtype, where)
+    n_train = len(splits["train"].X)
+    start = time.perf_counter()
+    with interruptible() as interrupted:
+        batches = None
+        if batch_size is not None:
+            batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
+        groups = trainers(network, grid, splits["train"], batches, rule, loop=method == "loop")
+        recorder = _Recorder(network, splits, grid.shape, groups)
+        record_at = sorted({steps, *range(0, steps, record_every or steps)})
+        with progress_bar(steps, progress, "λ sweep", "step") as advance:
+            done = _train(groups, record_at, recorder, interrupted, advance)
+    params = {
+        name: torch.cat([group.params[name].detach().cpu() for group in groups]).reshape(*grid.shape, *shape)
+        for name, shape in network.shapes.items()
+    }
+    history = recorder.history()
+    result = SweepResult(
+        network=network,
+        lams=grid.lams,
+        seeds=grid.seeds,
+        lrs=grid.lrs,
+        metrics={name: values[-1].copy() for name, values in history.items()},
+        history=history,
+        history_steps=np.array(recorder.steps),
+        params=params,
+        loss=loss,
+        steps=done,
+        interrupted=done < steps,
+        seconds=time.perf_counter() - start,
+        device=where,
+        method="loop" if method == "loop" else "batched",
+    )
+    warn_of_divergence(result)
+    return result
+
+
+class Grid(NamedTuple):
+    """The three axes; model k = (l·S + s)·R + r, so that (K,) arrays reshape to (L, S, R).
+
+    Parameters
+    ----------
+    lams, seeds, lrs : ndarray, shapes (L,), (S,), (R,)
+        λ, seeds and learning rates.
+    """
+
+    lams: np.ndarray
+    seeds: np.ndarray
+    lrs: np.ndarray
+
+    @classmethod
+    def check(cls, lams: Any, seeds: Any, lrs: Any) -> Grid:
+        """Check the arguments of :func:`sweep`.
+
+        Parameters
+        ----------
+        lams, seeds, lrs : float or sequence of float
+            As given.
+
+        Returns
+        -------
+        Grid
+            Arrays.
+
+        Raises
+        ------
+        ValueError
+            If one is out of range.
+        """
+        lams = checks.axis("lams", lams, "np.logspace(-4, 0, 9)")
+        if (lams < 0).any():
+            raise ValueError(f"lams must not be negative, got {lams.min():g}; λ = 0 means no penalty")
+        seeds = checks.axis("seeds", seeds, "range(5)")
+        if (seeds != np.round(seeds)).any():
+            raise ValueError(f"seeds must be integers, got {seeds[seeds != np.round(seeds)][0]:g}")
+        lrs = checks.axis("lrs", lrs, "(0.03, 0.1)")
+        if (lrs <= 0).any():
+            raise ValueError(f"lrs must be positive, got {lrs.min():g}")
+        return cls(lams, seeds.astype(np.int64), lrs)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(L, S, R)."""
+        return len(self.lams), len(self.seeds), len(self.lrs)
+
+    def models(self) -> list[tuple[float, int, float]]:
+        """List (λ, seed, learning rate) of every model.
+
+        Returns
+        -------
+        list of (float, int, float)
+            K tuples.
+        """
+        return [(float(a), int(s), float(b)) for a in self.lams for s in self.seeds for b in self.lrs]
+
+
+def check_rule(
+    optimizer: str, momentum: float, betas: tuple[float, float], eps: float, schedule: str, steps: int
+) -> dict[str, Any]:
+    """Check optimizer and schedule.
+
+    Parameters
+    ----------
+    optimizer : {"sgd", "adam", "adamw"}
+        See :func:`sweep`, like the next four.
+    momentum : float
+        For SGD.
+    betas : (float, float)
+        For Adam and AdamW.
+    eps : float
+        For Adam and AdamW.
+    schedule : {"constant", "cosine"}
+        Factor on the learning rate.
+    steps : int
+        Number of updates.
+
+    Returns
+    -------
+    dict
+        By the names of :class:`~l2lab.engine.Descent`.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range.
+    """
+    if len(tuple(betas)) != 2:
+        raise ValueError(f"betas must be two numbers, for example (0.9, 0.999), got {betas!r}")
+    checks.one_of("schedule", schedule, ("constant", "cosine"))
+    return {
+        "optimizer": checks.one_of("optimizer", optimizer, OPTIMIZERS),
+        "momentum": checks.number("momentum", momentum, 0, 1),
+        "betas": tuple(checks.number("betas", beta, 0, 1) for beta in betas),
+        "eps": checks.number("eps", eps, 0, math.inf, open_low=True),
+        "rate": make_schedule(schedule, steps),
+    }
+
+
+# ---- training ----------------------------------------------------------------------------------------------
+
+
+class _Loop:
+    """One model, trained as a beginner would: ``nn.Module``, autograd and ``torch.optim``."""
+
+    def __init__(
+        self,
+        network: MLP | CNN,
+        model: tuple[float, int, float],
+        train: Split,
+        batches: list[Tensor] | None,
+        rule: dict[str, Any],
+    ) -> None:
+        lam, seed, lr = model
+        self.train, self.batches = train, batches
+        self.module = network.module().to(train.X)
+        initial = network.init([seed], train.X.dtype, train.X.device)
+        self.module.load_state_dict({name: value[0] for name, value in initial.items()})
+        groups = param_groups(self.module, lam)
+        if rule["optimizer"] == "sgd":
+            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr, momentum=rule["momentum"])
+        else:
+            kind = torch.optim.Adam if rule["optimizer"] == "adam" else torch.optim.AdamW
+            self.optimizer = kind(groups, lr, betas=rule["betas"], eps=rule["eps"])
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rule["rate"])
+        self.params = {name: p[None] for name, p in self.module.named_parameters()}
+        self.done = 0
+
+    def run(self, stop: int) -> None:
+        """Go on until `stop` steps are done."""
+        train = self.train
+        for t in range(self.done, stop):
+            rows = slice(None) if self.batches is None else self.batches[t]
+            outputs = self.module(train.X[rows])
+            if train.labels is not None:
+                loss = F.cross_entropy(outputs, train.labels[rows])
+            else:
+                loss = 0.5 * (outputs - train.targets.T[rows]).square().sum(1).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.scheduler.step()
+        self.done = stop
+
+
+Trainer = Descent | _Loop
+
+
+def trainers(
+    network: MLP | CNN,
+    grid: Grid,
+    train: Split,
+    batches: list[Tensor] | None,
+    rule: dict[str, Any],
+    *,
+    loop: bool = False,
+) -> list[Trainer]:
+    """Prepare the training of all models, in groups that are trained together.
+
+    Parameters
+    ----------
+    network : MLP or CNN
+        The specification.
+    grid : Grid
+        All models.
+    train : Split
+        Training rows on the device.
+    batches : list of Tensor of int64, or None
+        Rows of each step; None means all.
+    rule : dict
+        Optimizer and schedule, by the names of :class:`~l2lab.engine.Descent`.
+    loop : bool, default False
+        Use ``torch.optim``, model by model.
+
+    Returns
+    -------
+    list of Trainer
+        Each has ``params``, ``done`` and ``run(stop)``; the models are in the order of the grid.
+    """
+    models = grid.models()
+    if loop:
+        return [_Loop(network, model, train, batches, rule) for model in models]
+    largest = max(map(len, batches)) if batches else len(train.X)
+    n_groups = math.ceil(len(models) / _models_at_once(network, len(models), train.X, largest, rule))
+    return [
+        _descent(network, [models[k] for k in part], train, batches, rule)
+        for part in np.array_split(np.arange(len(models)), n_groups)
+    ]
+
+
+def _models_at_once(
+    network: MLP | CNN, n_models: int, X: Tensor, batch_size: int, rule: dict[str, Any]
+) -> int:
+    """How many models to train together.
+
+    On a GPU all. On a CPU so many that parameters, optimizer state and activations stay in the cache:
+    larger matrix products gain less than memory traffic loses.
+    """
+    if X.device.type != "cpu":
+        return n_models
+    n_params = sum(math.prod(shape) for shape in network.shapes.values())
+    vectors = 3 if rule["optimizer"] == "sgd" else 7
+    each = X.element_size() * (vectors * n_params + batch_size * network.activations_per_sample)
+    return min(n_models, max(1, CACHE_BYTES // each))
+
+
+def _descent(
+    network: MLP | CNN,
+    models: list[tuple[float, int, float]],
+    train: Split,
+    batches: list[Tensor] | None,
+    rule: dict[str, Any],
+) -> Descent:
+    """Prepare some models, to be trained together."""
+    lams, seeds, lrs = zip(*models, strict=True)
+    params = network.init(seeds, train.X.dtype, train.X.device)
+    lam, lr = (torch.tensor(values, dtype=torch.float64).to(train.X) for values in (lams, lrs))
+    options = rule | {"lr": lr, "lam": on_weights(params, lam)}
+
+    def batch(t: int) -> tuple[Tensor, Tensor]:
+        if batches is None:
+            return train.X, train.targets
+        return train.X.index_select(0, batches[t]), train.targets.index_select(1, batches[t])
+
+    def loss(own: dict[str, Tensor], t: int) -> Tensor:
+        x, targets = batch(t)
+        outputs = network.forward(own, x).transpose(1, 2)
+        if train.labels is None:
+            return 0.5 * (outputs - targets).square().sum((1, 2)) / len(x)
+        return -(F.log_softmax(outputs, 1) * targets).sum((1, 2)) / len(x)
+
+    plans: dict[int, MLPGradient] = {}
+
+    def gradient(own: dict[str, Tensor], t: int, into: dict[str, Tensor], keep: float) -> None:
+        x, targets = batch(t)
+        plan = plans.get(len(x))
+        if plan is None:
+            plan = plans[len(x)] = network.gradient(len(models), len(x), x.dtype, x.device)
+        outputs = plan.forward(own, x)
+        # Both losses have the derivative (prediction − target) / B.
+        delta = torch.softmax(outputs, 1) if train.labels is not None else outputs
+        plan.backward(own, delta.sub_(targets).div_(len(x)), into, keep)
+
+    if isinstance(network, MLP):
+        return Descent(params, gradient=gradient, **options)
+    return Descent(params, loss, **options)
+
+
+def _train(
+    groups: list[Trainer],
+    record_at: list[int],
+    recorder: _Recorder,
+    interrupted: Callable[[], bool],
+    advance: Callable[[int], Any],
+) -> int:
+    """Train and record at the given steps; return the number of steps done.
+
+    The groups take turns, so that all have done the same number of steps whenever training stops.
+    """
+    done, segment = 0, 1
+    recorder.record(done)
+    for target in record_at[1:]:
+        while done < target and not interrupted():
+            stop = min(done + segment, target)
+            started = time.perf_counter()
+            for group in groups:
+                group.run(stop)
+            per_step = (time.perf_counter() - started) / (stop - done)
+            segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
+            advance(stop - done)
+            done = stop
+        if recorder.steps[-1] != done:
+            recorder.record(done)
+    return done
+
+
+# ---- measuring ---------------------------------------------------------------------------------------------
+
+
+class _Recorder:
+    """Collect the metrics of all splits during training."""
+
+    def __init__(
+        self, network: MLP | CNN, splits: dict[str, Split], shape: tuple[int, ...], groups: list[Trainer]
+    ) -> None:
+        self.network, self.splits, self.shape, self.groups = network, splits, shape, groups
+        self.steps: list[int] = []
+        self.rows: list[dict[str, np.ndarray]] = []
+
+    def record(self, step: int) -> None:
+        """Measure all models now."""
+        with torch.inference_mode():
+            parts = [self._measure(group.params) for group in self.groups]
+        self.rows.append(
+            {key: np.concatenate([part[key] for part in parts]).reshape(self.shape) for key in parts[0]}
+        )
+        self.steps.append(step)
+
+    def _measure(self, params: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        n_models = len(next(iter(params.values())))
+        metrics: dict[str, np.ndarray] = {}
+        for key, split in self.splits.items():
+            loss, correct, row = np.zeros(n_models), np.zeros(n_models), 0
+            for outputs in outputs_in_parts(self.network, params, split.X):
+                rows = slice(row, row := row + outputs.shape[1])
+                if split.labels is None:
+                    each = 0.5 * (outputs - split.targets.T[rows]).square().sum(2)
+                else:
+                    labels = split.labels[rows].expand(n_models, -1)
+                    each = F.cross_entropy(outputs.transpose(1, 2), labels, reduction="none")
+                    correct += (outputs.argmax(2) == labels).sum(1).cpu().numpy()
+                loss += each.double().sum(1).cpu().numpy()
+            metrics[f"{key}_loss"] = loss / len(split.X)
+            if split.labels is not None:
+                metrics[f"{key}_accuracy"] = correct / len(split.X)
+        # A diverged model predicts nothing, although the largest of NaNs is a class.
+        finite = np.isfinite(metrics["train_loss"])
+        for value in params.values():
+            finite &= torch.isfinite(value).flatten(1).all(1).cpu().numpy()
+        return {key: np.where(finite & np.isfinite(value), value, np.nan) for key, value in metrics.items()}
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Metrics (T, L, S, R)."""
+        return {key: np.stack([row[key] for row in self.rows]) for key in self.rows[0]}
+
+
+def warn_of_divergence(result: SweepResult) -> None:
+    """Name the models that diverged.
+
+    Parameters
+    ----------
+    result : SweepResult
+        NaN marks them.
+    """
+    lost = np.isnan(result.metrics["train_loss"])
+    if not lost.any():
+        return
+    pairs = sorted(
+        {(float(result.lrs[r]), float(result.lams[i])) for i, _, r in zip(*np.nonzero(lost), strict=True)}
+    )
+    named = "; ".join(f"λ = {lam:g}, lr = {lr:g}" for lr, lam in pairs[:5]) + (
+        "; …" if len(pairs) > 5 else ""
+    )
+    warnings.warn(
+        f"{lost.sum()} of {lost.size} models diverged and have NaN metrics ({named}); "
+        "use a smaller learning rate there",
+        RuntimeWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,135 @@
+"""The one update against torch.optim in float64: what a copy learns is what a module alone would learn."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from l2lab.engine import Descent, descend, on_weights, ramp, schedule
+
+K, STEPS = 3, 25
+LAM = torch.tensor([0.0, 0.03, 0.5], dtype=torch.float64)
+LR = torch.tensor([0.05, 0.02, 0.01], dtype=torch.float64)
+OPTIMIZERS = {
+    "sgd": lambda groups: torch.optim.SGD(groups, 1.0, momentum=0.8),
+    "adam": lambda groups: torch.optim.Adam(groups, 1.0, betas=(0.8, 0.99), eps=1e-6),
+    "adamw": lambda groups: torch.optim.AdamW(groups, 1.0, betas=(0.8, 0.99), eps=1e-6),
+}
+
+
+def problem():
+    torch.manual_seed(0)
+    X, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(3, (20,))
+    nets = [
+        torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)) for _ in range(K)
+    ]
+    nets = [net.double() for net in nets]
+    params = {
+        n: torch.stack([dict(net.named_parameters())[n].detach() for net in nets])
+        for n in nets[0].state_dict()
+    }
+
+    def loss(p, t):
+        rows = torch.arange(t, t + 8) % 20
+        h = torch.tanh(X[rows] @ p["0.weight"].mT + p["0.bias"][:, None])
+        out = h @ p["2.weight"].mT + p["2.bias"][:, None]
+        each = F.cross_entropy(out.flatten(0, 1), y[rows].repeat(K), reduction="none")
+        return each.view(K, -1).mean(1)
+
+    return X, y, nets, params, loss
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_copy_is_trained_as_by_torch_optim(optimizer):
+    """λ, learning rates per copy and part, schedule and ramp at once, and a hook after the step."""
+    X, y, nets, params, loss = problem()
+    rate, share = schedule("cosine", STEPS, warm_up=4), ramp(5, 15)
+    lr = {name: LR * (3 if name == "2.weight" else 1) for name in params}
+
+    def shorten(p, t):  # a projection
+        p["0.weight"].clamp_(-0.3, 0.3)
+
+    descend(
+        params, loss, STEPS, lr=lr, lam=on_weights(params, LAM), optimizer=optimizer, momentum=0.8,
+        betas=(0.8, 0.99), eps=1e-6, rate=rate, share=share, after=shorten,
+    )  # fmt: skip
+    for k, net in enumerate(nets):
+        optim = OPTIMIZERS[optimizer]([{"params": [p], "name": n} for n, p in net.named_parameters()])
+        for t in range(STEPS):
+            for group in optim.param_groups:
+                name = group["name"]
+                group["lr"] = float(lr[name][k]) * rate(t)
+                group["weight_decay"] = float(LAM[k]) * share(t) if name.endswith("weight") else 0.0
+            rows = torch.arange(t, t + 8) % 20
+            optim.zero_grad()
+            F.cross_entropy(net(X[rows]), y[rows]).backward()
+            optim.step()
+            net[0].weight.data.clamp_(-0.3, 0.3)
+        for name, value in net.named_parameters():
+            torch.testing.assert_close(params[name][k], value.detach(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_gradient_of_its_own_and_a_pause_change_nothing(optimizer):
+    *_, params, loss = problem()
+    own, options = copy.deepcopy(params), {"lr": LR, "lam": on_weights(params, LAM), "optimizer": optimizer}
+    descend(params, loss, STEPS, **options)
+
+    def gradient(p, t, into, keep):
+        leaves = {n: v.clone().requires_grad_() for n, v in p.items()}
+        with torch.enable_grad():
+            grads = torch.autograd.grad(loss(leaves, t).sum(), list(leaves.values()))
+        for old, g in zip(into.values(), grads, strict=True):
+            old.copy_(keep * old + g)
+
+    descent = Descent(own, gradient=gradient, **options)
+    for stop in (1, 10, 10, STEPS):
+        descent.run(stop)
+        assert descent.done == stop
+    for name in params:
+        torch.testing.assert_close(own[name], params[name], rtol=0, atol=1e-12)
+
+
+def test_a_learning_rate_that_is_set_to_zero_stops_its_copy():
+    *_, params, loss = problem()
+    lr, at_ten = LR.clone(), {}
+
+    def after(p, t):
+        if t == 9:
+            at_ten.update({n: v[1].clone() for n, v in p.items()})
+            lr[1] = 0
+
+    before = copy.deepcopy(params)
+    descend(params, loss, STEPS, lr=lr, lam={"2.weight": 0.1}, after=after)
+    for name, value in params.items():
+        assert torch.equal(value[1], at_ten[name])
+        assert not torch.equal(value[0], before[name][0])
+
+
+def test_schedules():
+    assert [schedule("constant", 4)(t) for t in range(4)] == [1, 1, 1, 1]
+    both = schedule("constant", 100, warm_up=5, cool_down=25)
+    assert [both(t) for t in (0, 4, 50, 74, 86, 99)] == [0.2, 1, 1, 1, 0.52, 0]
+    share = ramp(10, 30)
+    assert [share(t) for t in (0, 10, 15, 30, 90)] == [0, 0, 0.25, 1, 1]
+    assert ramp(0, 0)(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "rmsprop"}, "'sgd', 'adam', 'adamw'"),
+        ({"lr": torch.ones(2)}, "lr of 0.weight must be one number or 3"),
+        ({"lr": {"0.weight": 0.1}}, "lr must name every parameter"),
+        ({"lam": {"gate": 0.1}}, "lam"),
+        ({"loss": None}, "give a loss"),
+    ],
+)
+def test_wrong_arguments(change, message):
+    *_, params, loss = problem()
+    options = {"loss": loss, "lr": 0.1, **change}
+    with pytest.raises(ValueError, match=message):
+        descend(params, options.pop("loss"), 1, **options)
