@@ -175,22 +175,28 @@ class TestFigures:
         self, project, browser, serve, scheme
     ):
         outputs = figure(1, alt="A line that rises", caption="The loss.", name="fig-a", dark=png(200))
-        outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}  # a browser fetches tiny ones at once
+        outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}  # tiny ones are fetched at once
         extensions = [*THEME["extensions"], "light_pages"]
         cell = new_code_cell("show(fig)", outputs=outputs)
-        page, _ = project.build([TITLE, cell], **THEME | {"extensions": extensions, "html_static_path": []})
+        page, _ = project.build(
+            [TITLE, cell],
+            **THEME
+            | {
+                "extensions": extensions,
+                "html_static_path": [str(ROOT / "book/_static")],
+                "html_css_files": ["book.css"],
+            },
+        )
         (found,) = page.find_all("figure")
         assert len(found.find_all(class_="caption-number")) == 1
         light, dark = found.find_all("img")
         assert light["alt"] == dark["alt"] == "A line that rises"
         assert (project.built / "html" / dark["src"]).read_bytes() == base64.b64decode(png(200))
-        (project.built / "html/book.css").write_text((ROOT / "book/_static/book.css").read_text("utf-8"))
 
         context = browser.new_context(color_scheme=scheme)
         tab, asked = context.new_page(), []
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(f"{serve(project.built / 'html')}/index.html", wait_until="load")
-        tab.add_style_tag(url="book.css")
         shown, hidden = (light, dark) if scheme == "light" else (dark, light)
         tab.locator("figure").scroll_into_view_if_needed()
         tab.wait_for_load_state("networkidle")
