@@ -187,6 +187,7 @@ def test_the_page_makes_more_of_it(build):
         ("first.ipynb#fig-a", "first.ipynb#fig-b", "target not found: 'fig-b'"),
         ("[Section](first.ipynb#sec-a)", "[f](api.md#l2lab.f)", "target not found: 'l2lab.f'"),
         ("[Ng (2004)](references.md#ng2004)", "[Ng (2004)](references.md#ng2005)", "ng2005"),
+        ("[Ng (2004)](references.md#ng2004)", "[his paper](references.md#ng2004)", "local id not found"),
         ("[(1.1)]", "[(1.2)]", "a link to eq-one, number 1.1, says '(1.2)'"),
         ("[Figure 1.1]", "[Figure 2]", "a link to fig-a, number 1.1, says 'Figure 2'"),
         ("[Exercise 1.1]", "[Exercise 1.2]", "a link to ex-a, number 1.1, says 'Exercise 1.2'"),
