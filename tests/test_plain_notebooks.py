@@ -157,6 +157,7 @@ def test_the_page_makes_more_of_it(build):
     first, second, said = build()
     assert said == ""
     assert first.find("div", class_="tip").find("p", class_="admonition-title").text == "Objectives"
+    assert first.find(id="eq-one").find_next(class_="math")["id"] == "equation-eq-one"
     exercise = first.find(id="ex-a")
     assert exercise.p.text == "Exercise 1.1 (easy) — Add"
     assert exercise.em.text == "one"

@@ -104,9 +104,10 @@ class Reader:
         return LINK.sub(self.link, text)
 
     def equation(self, found: re.Match[str]) -> str:
-        """Label an equation; the page numbers it."""
-        self.numbers[found["label"]] = found["number"]
-        return f"$${found['math']}\n$$ ({found['label']})"
+        """Label an equation; the page numbers it. The id is for links from elsewhere: Sphinx has another."""
+        label = found["label"]
+        self.numbers[label] = found["number"]
+        return f'<div id="{label}"></div>\n\n$${found["math"]}\n$$ ({label})'
 
     def exercise(self, found: re.Match[str]) -> str:
         """Put an exercise into a box."""
