@@ -157,6 +157,7 @@ def test_the_page_makes_more_of_it(build):
     first, second, said = build()
     assert said == ""
     assert first.find("div", class_="tip").find("p", class_="admonition-title").text == "Objectives"
+    assert first.find(id="eq-one").find_next(class_="math")["id"] == "equation-eq-one"
     exercise = first.find(id="ex-a")
     assert exercise.p.text == "Exercise 1.1 (easy) — Add"
     assert exercise.em.text == "one"
@@ -187,6 +188,7 @@ def test_the_page_makes_more_of_it(build):
         ("first.ipynb#fig-a", "first.ipynb#fig-b", "target not found: 'fig-b'"),
         ("[Section](first.ipynb#sec-a)", "[f](api.md#l2lab.f)", "target not found: 'l2lab.f'"),
         ("[Ng (2004)](references.md#ng2004)", "[Ng (2004)](references.md#ng2005)", "ng2005"),
+        ("[Ng (2004)](references.md#ng2004)", "[his paper](references.md#ng2004)", "local id not found"),
         ("[(1.1)]", "[(1.2)]", "a link to eq-one, number 1.1, says '(1.2)'"),
         ("[Figure 1.1]", "[Figure 2]", "a link to fig-a, number 1.1, says 'Figure 2'"),
         ("[Exercise 1.1]", "[Exercise 1.2]", "a link to ex-a, number 1.1, says 'Exercise 1.2'"),

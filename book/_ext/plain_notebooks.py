@@ -63,20 +63,12 @@ Json = dict[str, Any]
 
 
 class Reader:
-    """The plain marks of one page, read one after the other.
-
-    Attributes
-    ----------
-    links : list of tuple
-        Document, label and text of each reference.
-    numbers : dict
-        Label of an equation or exercise -> the number that the notebook gives it.
-    """
+    """The plain marks of one page: what MyST understands instead, its links and the numbers that it says."""
 
     def __init__(self, docname: str, address: str = "") -> None:
         self.docname, self.address = docname, address
-        self.links: list[tuple[str, str, str]] = []
-        self.numbers: dict[str, str] = {}
+        self.links: list[tuple[str, str, str]] = []  # document, label, text
+        self.numbers: dict[str, str] = {}  # label of an equation or exercise -> number
 
     def document(self, file: str) -> str | None:
         """The document that a link means; None if it leads out of the book."""
@@ -95,11 +87,11 @@ class Reader:
         document = None if text is None else self.document(found["file"])
         if document is None:
             return found[0]
-        if posixpath.basename(document) == "references" and label:
+        if posixpath.basename(document) == "references" and re.search(r" \(\d{4}\)$", text):
             return f"{{cite:t}}`{label}`"
-        if label is None:
-            return f"[{text}](/{document})" if ":" in found["file"] else found[0]
-        if not OURS.fullmatch(label):
+        if label is None and ":" in found["file"]:
+            return f"[{text}](/{document})"
+        if not OURS.fullmatch(label or ""):
             return found[0]
         label = label.removeprefix("module-")
         self.links.append((document, label, text))
@@ -112,9 +104,10 @@ class Reader:
         return LINK.sub(self.link, text)
 
     def equation(self, found: re.Match[str]) -> str:
-        """Give an equation its label; the page numbers it."""
-        self.numbers[found["label"]] = found["number"]
-        return f"$${found['math']}\n$$ ({found['label']})"
+        """Label an equation; the page numbers it. The id is for links from elsewhere: Sphinx has another."""
+        label = found["label"]
+        self.numbers[label] = found["number"]
+        return f'<div id="{label}"></div>\n\n$${found["math"]}\n$$ ({label})'
 
     def exercise(self, found: re.Match[str]) -> str:
         """Put an exercise into a box."""
@@ -123,18 +116,7 @@ class Reader:
         return f"{FENCE}{{admonition}} {found['title']}\n{options}\n\n{found['body'].strip()}\n{FENCE}\n\n"
 
     def markdown(self, text: str) -> str:
-        """Read a Markdown cell.
-
-        Parameters
-        ----------
-        text : str
-            Plain Markdown.
-
-        Returns
-        -------
-        str
-            What MyST understands.
-        """
+        """Read a Markdown cell."""
         text = self.references(text)
         text = EXERCISE.sub(self.exercise, EQUATION.sub(self.equation, text))
         text = TARGET.sub(lambda m: "" if m["label"].startswith("fig-") else f"({m['label']})=", text)
@@ -155,9 +137,9 @@ def typeset(found: re.Match[str]) -> str:
     return f'<code class="docutils literal notranslate">{escape(unescape(found["code"]))}</code>'
 
 
-def raw(text: str, neighbour: Json) -> Json:
-    """Make a cell of HTML beside another cell."""
-    name = {"id": f"{neighbour['id'][:56]}-fold"} if "id" in neighbour else {}
+def raw(text: str, beside: Json) -> Json:
+    """Make a cell of HTML."""
+    name = {"id": f"{beside['id'][:56]}-fold"} if "id" in beside else {}
     return {"cell_type": "markdown", "metadata": {}, "source": text, **name}
 
 
@@ -185,7 +167,7 @@ def fold_solutions(cells: list[Json]) -> Iterator[Json]:
             cell["source"] = re.sub(r"<details>(\s*)<summary>Solution", solution, cell["source"])
         yield cell
     if inside:
-        yield raw("</details>", {})
+        yield raw("</details>", cell)
 
 
 def read_page(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -212,12 +194,10 @@ def place_of(env: BuildEnvironment, label: str) -> tuple[str, str]:
     equations, std = env.get_domain("math").equations, env.get_domain("std")
     if label in equations:
         docname, kind, anchor = equations[label][0], "displaymath", make_id(f"equation-{label}")
-    elif label in std.anonlabels:
-        docname, anchor = std.anonlabels[label]
-        kind = "figure"
     else:
-        objects = env.get_domain("py").objects
-        return (objects[label].docname if label in objects else ""), ""
+        found = env.get_domain("py").objects.get(label)
+        docname, anchor = (found.docname, "") if found else std.anonlabels.get(label, ("", ""))
+        kind = "figure"
     number = env.toc_fignumbers.get(docname, {}).get(kind, {}).get(anchor, ())
     return docname, ".".join(map(str, number))
 
@@ -235,8 +215,7 @@ def check_pages(app: Sphinx, env: BuildEnvironment) -> None:
             if place and place != document:
                 logger.warning("%s stands in %s, not in %s", label, place, document, location=docname)
             shown = shown or said.get(label, "")
-            numbers = re.findall(r"\d+(?:\.\d+)*", text)
-            if shown and numbers != [shown]:
+            if shown and re.findall(r"\d+(?:\.\d+)*", text) not in ([shown], []):
                 logger.warning("a link to %s, number %s, says %r", label, shown, text, location=docname)
 
 
