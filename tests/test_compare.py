@@ -515,9 +515,9 @@ def test_seeds_have_their_own_problems_and_noise():
         ("early", 1),
     ]
     assert records[0]["valid_loss"] != records[1]["valid_loss"]
-    recipe = methods.Dropout().start(torch.tensor([0.5, 0.5]), [0, 1])
-    ones = torch.ones(4, 3, 50)
-    dropped = recipe.hidden(ones)
+    both = [LearningData(tiny().problem(seed)) for seed in (0, 1)]
+    recipe = methods.Dropout(torch.tensor([0.5, 0.5]), both, SMALL, [0, 1])
+    dropped = recipe.drop(torch.ones(4, 3, 50))
     assert len({tuple(row.flatten().tolist()) for row in dropped}) == 4
     assert recipe.per_copy(torch.tensor([7, 8])).tolist() == [7, 7, 8, 8]
     assert recipe.lam.flatten().tolist() == [0.5] * 4

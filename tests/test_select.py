@@ -24,10 +24,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from l2lab import select
 from l2lab.data import sparse_regression
-from l2lab.engine import minibatches
+from l2lab.engine import gated, minibatches
+from l2lab.engine.gated import GatedNetworks, GatedRecipe, Rows
 from l2lab.select import L2GateSelector
+from l2lab.studies import contests, tables
 from l2lab.studies import selection as study
-from l2lab.studies import tables
 from l2lab.studies.__main__ import main as studies_main
 
 TINY = {"steps": 20, "n_lams": 3, "n_folds": 2, "hidden": 4, "device": "cpu"}
@@ -60,7 +61,7 @@ def problem(classes, *, n=30, p=6, seed=0):
     else:
         targets = (X[:, :1] * X[:, 1:2]).T
     weight = torch.rand(n, generator=generator, dtype=torch.float64) + 0.5
-    return select._Data(X, targets.contiguous(), weight / weight.mean(), classes)
+    return Rows(X, targets.contiguous(), weight / weight.mean(), classes)
 
 
 class Reference(torch.nn.Module):
@@ -76,7 +77,7 @@ class Reference(torch.nn.Module):
         self.weights, self.biases = (
             torch.nn.ParameterList([torch.nn.Parameter(v.clone()) for v in values]) for values in layers
         )
-        self.gates = torch.nn.ParameterList([gates.gates[k].clone() for _ in range(depth - 1)])
+        self.gates = torch.nn.ParameterList([gates.params["gate"][k].clone() for _ in range(depth - 1)])
 
     def forward(self, x):
         for gate in self.gates:
@@ -90,10 +91,10 @@ class Reference(torch.nn.Module):
 def test_training_is_that_of_torch_optim_with_weight_decay(classes, depth, p):
     # would catch: a wrong power of the gate, λ on the wrong group or twice, momentum, a bias that decays
     data = problem(classes, p=p)
-    recipe = select._Recipe((5,), depth, steps=60, batch_size=8, lr=0.05, gate_lr=2.0, seed=4)
+    recipe = GatedRecipe((5,), depth, steps=60, batch_size=8, lr=0.05, gate_lr=2.0, seed=4)
     lams, seeds = [0.0, 0.05, 0.3], [0, 1, 1]
     weights = torch.stack([data.weight, data.weight, data.weight.flip(0)])
-    gates = select._Gates(data, recipe, torch.tensor(lams, dtype=torch.float64), seeds, weights)
+    gates = GatedNetworks(data, recipe, torch.tensor(lams, dtype=torch.float64), seeds, weights)
     models = [Reference(gates, k) for k in range(3)]
     gates.run()
     labels = data.targets.argmax(0)
@@ -105,14 +106,14 @@ def test_training_is_that_of_torch_optim_with_weight_decay(classes, depth, p):
             {"params": [model.weights[1]]},
             {"params": list(model.biases)},
         ]
-        optimizer = torch.optim.SGD(groups, lr=1.0, momentum=select.MOMENTUM)
+        optimizer = torch.optim.SGD(groups, lr=1.0, momentum=gated.MOMENTUM)
         for t, rows in enumerate(minibatches(data.n, 8, recipe.steps, 4)):
-            lr = 0.05 * (1 + math.cos(math.pi * t / 60)) / 2 * min(1, (t + 1) / select.LR_RAMP)
-            now = lam * min(1, t / 60 / select.RAMP)
+            lr = 0.05 * (1 + math.cos(math.pi * t / 60)) / 2 * min(1, (t + 1) / gated.LR_RAMP)
+            now = lam * min(1, t / 60 / gated.RAMP)
             passed = torch.stack(list(model.gates)).prod(0).square().sum().item()
-            first = lr * min(1, select.FEW / passed)
+            first = lr * min(1, gated.FEW / passed)
             shortened += first < lr
-            settings = (first, now), (first * 2, now), (lr, select.OUTER_DECAY), (lr, 0)
+            settings = (first, now), (first * 2, now), (lr, gated.OUTER_DECAY), (lr, 0)
             for group, (group_lr, decay) in zip(optimizer.param_groups, settings, strict=True):
                 group["lr"], group["weight_decay"] = group_lr, decay
             out = model(data.X[rows])
@@ -131,10 +132,12 @@ def test_training_is_that_of_torch_optim_with_weight_decay(classes, depth, p):
 
 def test_factors_start_balanced_and_the_product_as_usual():
     data = problem(True, p=50)
-    recipe = select._Recipe((400,), 3, 10, 8, 0.05, 1.0, 0)
-    gates = select._Gates(data, recipe, torch.zeros(2), [0, 1], data.weight.expand(2, -1))
+    recipe = GatedRecipe((400,), 3, 10, 8, 0.05, 1.0, 0)
+    gates = GatedNetworks(data, recipe, torch.zeros(2), [0, 1], data.weight.expand(2, -1))
     norm = gates.params["0.weight"].norm(dim=1)
-    torch.testing.assert_close(norm.mean(1, keepdim=True).expand(2, 50), gates.gates, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        norm.mean(1, keepdim=True).expand(2, 50), gates.params["gate"], rtol=1e-6, atol=0
+    )
     he = math.sqrt(2 * 400 / 50)  # norm of a column of He's initialization
     assert abs(gates.strength().mean() / he - 1) < 0.02
 
@@ -164,10 +167,10 @@ def test_correlated_columns_get_a_smaller_learning_rate():
 def test_forgetting_dead_columns_changes_nothing_that_is_alive():
     # would catch: columns that are mixed up, velocities that belong to others
     X, y = xor(300, 30)
-    data = select._Data(
+    data = Rows(
         torch.tensor(X), F.one_hot(torch.tensor(y)).T.double().contiguous(), torch.ones(300).double(), True
     )
-    recipe = select._Recipe((16,), 3, steps=400, batch_size=100, lr=0.1, gate_lr=3.0, seed=0)
+    recipe = GatedRecipe((16,), 3, steps=400, batch_size=100, lr=0.1, gate_lr=3.0, seed=0)
     args = data, recipe, np.array([0.03, 0.1]), [0, 1], torch.ones(2, 300).double()
     (whole, early), (thinned, same) = select._path(*args, lost=0.0), select._path(*args, lost=1e-5)
     assert (whole[1] < 1e-4).any()  # something was there to be forgotten
@@ -179,13 +182,14 @@ def test_forgetting_dead_columns_changes_nothing_that_is_alive():
 
 def test_early_strength_is_the_mean_over_the_first_quarter():
     data = problem(True)
-    recipe = select._Recipe((5,), 3, steps=40, batch_size=8, lr=0.05, gate_lr=2.0, seed=4)
+    recipe = GatedRecipe((5,), 3, steps=40, batch_size=8, lr=0.05, gate_lr=2.0, seed=4)
     args = data, recipe, torch.tensor([0.0, 0.3], dtype=torch.float64), [0, 1], data.weight.expand(2, -1)
-    watched, stepped = select._Gates(*args), select._Gates(*args)
+    watched, stepped = GatedNetworks(*args), GatedNetworks(*args)
     watched.run(watch=True)
-    seen, step = [], stepped.step
-    stepped.step = lambda *a: (step(*a), seen.append(stepped.relative()))
-    stepped.run()
+    seen = []
+    for t in range(40):
+        stepped.descent.run(t + 1)
+        seen.append(stepped.relative())
     torch.testing.assert_close(watched.early, torch.stack(seen[:10]).mean(0), rtol=0, atol=1e-14)
     torch.testing.assert_close(watched.relative(), stepped.relative(), rtol=0, atol=0)  # only watched
 
@@ -220,7 +224,7 @@ def test_where_no_lambda_is_sparse_the_sparsest_counts():
 
 def test_columns_that_die_early_are_ranked_by_what_they_did_before():
     """The table's 30 columns are nearly copies, of which few live long; the others must not equal noise."""
-    contest = study.with_extras("breast_cancer", "random", seed=0)
+    contest = contests.with_extras("breast_cancer", "random", seed=0)
     found = L2GateSelector(30, random_state=0, **SMALL).fit(contest.X, contest.y)
     assert found.support_path_[-4:].any(0).sum() < 15
     assert contest.truth[found.support_].mean() > 0.6  # noise would have 0.5; survival alone has
@@ -230,9 +234,9 @@ def test_the_pilot_of_wide_data_stops_when_so_many_live():
     """Smaller λ cannot change where the path begins, and cost most."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(20, 30, generator=generator)
-    data = select._Data(X, X[:, :1].T.contiguous(), torch.ones(20), False)
-    recipe = select._Recipe((32,), 3, steps=60, batch_size=20, lr=0.1, gate_lr=3.0, seed=0)
-    args = data, recipe, select.PILOT_LAMS, [0], torch.ones(1, 20), 0.0, select._Gates
+    data = Rows(X, X[:, :1].T.contiguous(), torch.ones(20), False)
+    recipe = GatedRecipe((32,), 3, steps=60, batch_size=20, lr=0.1, gate_lr=3.0, seed=0)
+    args = data, recipe, select.PILOT_LAMS, [0], torch.ones(1, 20), 0.0, GatedNetworks
     whole, _ = select._path(*args)
     asked = []
 
@@ -241,7 +245,7 @@ def test_the_pilot_of_wide_data_stops_when_so_many_live():
         return (strength > 0.01).sum(1).max() >= 20
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(select, "_groups", lambda n, *_: np.array_split(np.arange(n), 5))
+        patch.setattr(select, "groups_of", lambda n, *_: np.array_split(np.arange(n), 5))
         stopped, _ = select._path(*args, enough)
         patch.setattr(select, "_enough", lambda *_: 20.0)
         ranges = [select._lam_range(strength[:, 0] > 0.01, 20) for strength in (whole, stopped)]
@@ -255,8 +259,8 @@ def test_the_pilot_of_wide_data_stops_when_so_many_live():
 
 def test_groups_hold_all_models_once_and_fit_the_cache():
     data = problem(True)
-    recipe = select._Recipe((32,), 3, 10, 8, 0.1, 1.0, 0)
-    numbers = {p: select._groups(40, p, recipe, data) for p in (6, 100, 500, 2000, 2001, 10_000)}
+    recipe = GatedRecipe((32,), 3, 10, 8, 0.1, 1.0, 0)
+    numbers = {p: gated.groups_of(40, p, recipe, data) for p in (6, 100, 500, 2000, 2001, 10_000)}
     for groups in numbers.values():
         np.testing.assert_array_equal(np.concatenate(groups), np.arange(40))
     # Up to 2000 columns the stored studies hang on these numbers: rounding depends on the grouping.
@@ -350,12 +354,12 @@ def test_a_network_never_sees_the_rows_it_is_judged_on():
     data = problem(False, n=40)
     held_out = torch.as_tensor(np.arange(40) % 2 == np.arange(2)[:, None])
     order = np.tile(np.arange(6), (2, 1))
-    recipe = select._Recipe((5,), 3, 10, 8, 0.05, 1.0, 0)
+    recipe = GatedRecipe((5,), 3, 10, 8, 0.05, 1.0, 0)
     before = select._refit_losses(data, recipe, order, [1, 3, 6], [0, 1], held_out)
     targets = data.targets.clone()
     targets[0, 0] += 0.5  # row 0 is held out in fold 0, together with the other even rows
     after = select._refit_losses(
-        select._Data(data.X, targets, data.weight, False), recipe, order, [1, 3, 6], [0, 1], held_out
+        Rows(data.X, targets, data.weight, False), recipe, order, [1, 3, 6], [0, 1], held_out
     )
     np.testing.assert_array_equal(after[:, 2::2], before[:, 2::2])
     assert (after[:, 0] != before[:, 0]).all()
@@ -364,7 +368,7 @@ def test_a_network_never_sees_the_rows_it_is_judged_on():
 
 def test_folds_spread_every_class():
     y = np.repeat([0, 1, 2], [50, 25, 5])
-    folds = select._folds(y, 5, True, np.random.RandomState(0))
+    folds = select.folds_of(y, 5, True, np.random.RandomState(0))
     np.testing.assert_array_equal(
         [[np.sum(folds[y == c] == f) for f in range(5)] for c in range(3)], [[10] * 5, [5] * 5, [1] * 5]
     )
@@ -547,9 +551,9 @@ def test_it_helps_a_model_that_cannot_select():
 # ---- the study that compares it with rivals ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", study.PROBLEMS)
+@pytest.mark.parametrize("name", contests.PROBLEMS)
 def test_contests_are_standardized_and_reproducible(name):
-    one, again, other = study.PROBLEMS[name](0), study.PROBLEMS[name](0), study.PROBLEMS[name](1)
+    one, again, other = contests.PROBLEMS[name](0), contests.PROBLEMS[name](0), contests.PROBLEMS[name](1)
     varied = np.ptp(one.X, axis=0) > 0
     np.testing.assert_allclose(one.X.mean(0), 0, atol=1e-10)
     np.testing.assert_allclose(one.X[:, varied].std(0), 1)
@@ -564,7 +568,9 @@ def test_contests_are_standardized_and_reproducible(name):
 
 
 def test_extra_features_are_what_they_say():
-    plain, corrupted, products = (study.with_extras("breast_cancer", kind, seed=0).X for kind in study.EXTRAS)
+    plain, corrupted, products = (
+        contests.with_extras("breast_cancer", kind, seed=0).X for kind in study.EXTRAS
+    )
     for X, least, most in ((plain, 0.0, 0.25), (corrupted, 0.6, 0.8)):
         closest = np.abs(np.corrcoef(X.T)[30:, :30]).max(1)
         assert (closest >= least).all()
@@ -590,31 +596,27 @@ def stochastic_loss(W, mu, b, V, c, noise, x, labels, lam):
 
 def test_stg_takes_the_gradient_of_its_paper():
     data = problem(True)
-    recipe = select._Recipe((5,), 3, steps=10, batch_size=30, lr=0.1, gate_lr=1.0, seed=0)
+    recipe = GatedRecipe((5,), 3, steps=10, batch_size=30, lr=0.1, gate_lr=1.0, seed=0)
     gates = study._StochasticGates(
         data, recipe, torch.tensor([0.2], dtype=torch.float64), [0], torch.ones(1, 30, dtype=torch.float64)
     )
     noise = torch.randn(1, 6, generator=gates.noise.clone_state())
-    values = [
-        gates.params["0.weight"][0],
-        gates.gates[0],
-        *(gates.params[n][0] for n in ("0.bias", "2.weight")),
-    ]
-    leaves = [v.clone().requires_grad_() for v in (*values, gates.params["2.bias"][0])]
+    names = ("0.weight", "gate", "0.bias", "2.weight", "2.bias")
+    leaves = [gates.params[name][0].clone().requires_grad_() for name in names]
     loss = stochastic_loss(*leaves, noise[0].double(), data.X, data.targets.argmax(0), 0.2)
     W_grad, mu_grad, *_ = torch.autograd.grad(loss, leaves)
-    before = gates.gates.clone(), gates.params["0.weight"].clone()
-    gates.step(torch.arange(30), 0.1, 1.0)
-    torch.testing.assert_close((before[0] - gates.gates)[0] / 0.1, mu_grad, rtol=0, atol=1e-7)
-    expected = W_grad + select.OUTER_DECAY * leaves[0].detach()
-    torch.testing.assert_close((before[1] - gates.params["0.weight"])[0] / 0.1, expected, rtol=0, atol=1e-7)
+    gates.descent.run(1)
+    lr = 0.1 / gated.LR_RAMP
+    moved = [(old.detach() - gates.params[name][0]) / lr for name, old in zip(names, leaves, strict=True)]
+    torch.testing.assert_close(moved[1], mu_grad, rtol=0, atol=1e-7)
+    torch.testing.assert_close(moved[0], W_grad + gated.OUTER_DECAY * leaves[0].detach(), rtol=0, atol=1e-7)
 
 
 def test_the_proximal_rival_reaches_exact_zeros():
     X, y = xor(200, 10)
     rows = torch.tensor(X, dtype=torch.float32), F.one_hot(torch.tensor(y)).T.float().contiguous()
-    data = select._Data(*rows, torch.ones(200), True)
-    recipe = select._Recipe((8,), 3, 300, 100, 0.1, 1.0, 0)
+    data = Rows(*rows, torch.ones(200), True)
+    recipe = GatedRecipe((8,), 3, 300, 100, 0.1, 1.0, 0)
     strength, _ = select._path(
         data, recipe, np.array([1e-3, 1.0]), [0], torch.ones(1, 200), 0.0, study._ProximalGroups
     )
@@ -623,7 +625,7 @@ def test_the_proximal_rival_reaches_exact_zeros():
 
 
 def test_refits_score_good_features_well_and_bad_ones_badly():
-    contest = study.xor(0)
+    contest = contests.xor(0)
     masks = np.array([contest.truth, np.roll(contest.truth, 5)])
     good, bad = study.evaluate(contest, masks, seed=0, steps=300)
     assert good > 0.88
@@ -631,7 +633,7 @@ def test_refits_score_good_features_well_and_bad_ones_badly():
 
 
 def test_a_refit_that_diverges_is_repeated_with_a_smaller_learning_rate(monkeypatch):
-    contest = study.split_contest(
+    contest = contests.split_contest(
         *load_diabetes(return_X_y=True), np.ones(10, bool), np.arange(90), np.arange(90, 130), 2
     )
     rates, original = [], study._refit_outputs
@@ -658,11 +660,11 @@ def test_a_refit_that_diverges_is_repeated_with_a_smaller_learning_rate(monkeypa
 
 
 def test_networks_that_diverge_say_so():
-    contest = study.PROBLEMS["diabetes + corrupted"](0)
+    contest = contests.PROBLEMS["diabetes + corrupted"](0)
     X = torch.as_tensor(contest.X, dtype=torch.float32)
-    data = select._Data(X, torch.as_tensor(contest.y[None], dtype=torch.float32), torch.ones(len(X)), False)
+    data = Rows(X, torch.as_tensor(contest.y[None], dtype=torch.float32), torch.ones(len(X)), False)
     held_out = torch.as_tensor(np.arange(len(X)) % 5 == np.arange(5)[:, None])
-    recipe = select._Recipe((8,), 1, 60, 100, 1e4, 1.0, 0)
+    recipe = GatedRecipe((8,), 1, 60, 100, 1e4, 1.0, 0)
     with torch.inference_mode():
         out = study._refit_outputs(data, X[:7], np.ones((1, 20), bool), held_out, recipe)
     assert out.shape == (1, 1, 7)
@@ -670,7 +672,7 @@ def test_networks_that_diverge_say_so():
 
 
 def test_all_methods_of_the_study_run(monkeypatch):
-    contest = study.xor(0)
+    contest = contests.xor(0)
     cut = replace(
         contest,
         X=contest.X[:60, :6],
@@ -678,7 +680,7 @@ def test_all_methods_of_the_study_run(monkeypatch):
         X_test=contest.X_test[:, :6],
         truth=contest.truth[:6],
     )
-    monkeypatch.setitem(study.PROBLEMS, "tiny", lambda seed: cut)
+    monkeypatch.setitem(contests.PROBLEMS, "tiny", lambda seed: cut)
     methods = tuple(name for name in study.METHODS if name not in ("LassoNet", "random forest"))  # slow
     rows = study.run_one("tiny", 0, methods, steps=20)
     assert [row["method"] for row in rows] == list(methods)
@@ -705,7 +707,7 @@ def test_lassonet_without_refit_gets_the_columns_that_it_was_trained_on():
     X = rng.standard_normal((40, 3))
     X[:20, 0] = 0  # constant on the training rows alone
     y = (X[:, 1] > 0).astype(int)
-    contest = study.split_contest(X, y, np.ones(3, dtype=bool), np.arange(20), np.arange(20, 40), 1)
+    contest = contests.split_contest(X, y, np.ones(3, dtype=bool), np.arange(20), np.arange(20, 40), 1)
     rival = study.METHODS["LassoNet"]()
     step = lambda n: SimpleNamespace(selected=torch.arange(3) < n, state_dict=n)  # noqa: E731
     rival.model_, rival.history_ = Predictor(), [step(2), step(1), step(0)]

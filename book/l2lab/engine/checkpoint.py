@@ -53,7 +53,20 @@ def _set_generator_states(states: Mapping[str, Any], device: torch.device) -> No
 
 @contextmanager
 def own_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, and put them back afterwards."""
+    """Seed the global generators, and put them back afterwards.
+
+    Parameters
+    ----------
+    seed : int
+        Seed.
+    device : torch.device
+        Whose generators, besides those of the CPU.
+
+    Yields
+    ------
+    None
+        While they are seeded.
+    """
     before = _generator_states(device)
     runtime.seed_everything(seed)
     try:
@@ -63,7 +76,18 @@ def own_generators(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def tensor_hash(*tensors: Tensor) -> str:
-    """Short hash of types, shapes and bits."""
+    """Compute a short hash of types, shapes and bits.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Any.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for tensor in tensors:
         tensor = tensor.detach().cpu().contiguous()
@@ -88,7 +112,26 @@ def _describe(thing: Any) -> str:
 def fingerprint(
     loop: Any, criterion: Any, batch_size: int, patience: int | None, seed: int
 ) -> dict[str, str]:
-    """What must be the same for a run to go on, by the names of the arguments."""
+    """Describe what must be the same for a run to go on.
+
+    Parameters
+    ----------
+    loop : Any
+        The state of :func:`l2lab.engine.fit`.
+    criterion : Any
+        Loss.
+    batch_size : int
+        Rows of a batch.
+    patience : int or None
+        When to stop.
+    seed : int
+        Of rows and model.
+
+    Returns
+    -------
+    dict of str to str
+        By the names of the arguments of `fit`.
+    """
     groups = [
         {key: value for key, value in group.items() if key not in ("params", "initial_lr")}
         for group in loop.optimizer.param_groups
@@ -115,7 +158,15 @@ def fingerprint(
 
 
 class Checkpoint:
-    """The file from which a killed run goes on."""
+    """The file from which a killed run goes on.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    fingerprint : dict of str to str
+        From :func:`fingerprint`.
+    """
 
     def __init__(self, path: Path, fingerprint: dict[str, str]) -> None:
         self.path, self.fingerprint = path, fingerprint
@@ -123,7 +174,13 @@ class Checkpoint:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def save(self, loop: Any) -> None:
-        """Write a temporary file and rename it: at no time is there half a checkpoint."""
+        """Write a temporary file and rename it: at no time is there half a checkpoint.
+
+        Parameters
+        ----------
+        loop : Any
+            The state to store.
+        """
         state = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -147,7 +204,20 @@ class Checkpoint:
         part.replace(self.path)
 
     def load_into(self, loop: Any, epochs: int) -> None:
-        """Restore everything, if the file exists."""
+        """Restore everything, if the file exists.
+
+        Parameters
+        ----------
+        loop : Any
+            Gets the state.
+        epochs : int
+            How many are asked for; fewer than stored are an error.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or belongs to a call with other arguments.
+        """
         if not self.path.exists():
             return
         state = self._read(self.path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
-import pkgutil
 
 from .. import runtime
+
+STUDIES = ("comparison", "images", "selection", "tables")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,11 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     argv : list of str, optional
         Command line; ``--help`` explains it.
     """
-    package = __package__ or "l2lab.studies"
-    path = importlib.import_module(package).__path__
-    names = sorted(info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_"))
-    parser = argparse.ArgumentParser(prog=f"python -m {package}", description="Run a study at full scale.")
-    parser.add_argument("name", choices=names, help="which study")
+    parser = argparse.ArgumentParser(prog="python -m l2lab.studies", description="Run a study at full scale.")
+    parser.add_argument("name", choices=STUDIES, help="which study")
     parser.add_argument(
         "--profile",
         choices=runtime.PROFILES,
@@ -31,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--data-dir", help="folder with the data, for studies of data that others own")
     arguments = parser.parse_args(argv)
-    study = importlib.import_module(f"{package}.{arguments.name}")
+    study = importlib.import_module(f"l2lab.studies.{arguments.name}")
     options = {}
     if arguments.data_dir is not None:
         if "data_dir" not in inspect.signature(study.main).parameters:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from pathlib import Path
 from typing import Any
 
 from .. import runtime
 from ..compare import METHODS, TASKS, Budget, ComparisonResult, LassoNetMethod, compare
+from .record import RESULTS
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
 # A path of LassoNet at its authors' settings takes minutes: these two tasks have few inputs.
 LASSONET_TASKS = ("xor", "breast_cancer")
 # Strengths, learning rates and tasks were settled on seeds below this one.

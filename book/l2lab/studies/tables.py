@@ -36,7 +36,9 @@ import numpy as np
 import torch
 
 from .. import runtime
-from .selection import FIRST_SEED, RESULTS, Contest, evaluate, fit, provenance, split_contest, write
+from .contests import Contest, split_contest
+from .record import RESULTS, provenance, write
+from .selection import FIRST_SEED, evaluate, fit
 
 __all__ = ["TABLES", "Table", "held_out_rows", "load", "main", "run_split", "summary"]
 

@@ -1,0 +1,203 @@
+"""Ways to feed pictures of different sizes to one network, part of the study of images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import PictureSet, letterbox, pad_batch, size_buckets
+from ..layers import param_groups
+
+__all__ = ["epoch_of", "feeders", "run_sizes"]
+
+Batch = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class _Feeder:
+    """One way to make batches.
+
+    Parameters
+    ----------
+    order : callable
+        ``order(n, epoch)`` gives the rows of each batch.
+    batch : callable
+        ``batch(rows, split)`` gives pieces to run through the network one after the other: images, mask.
+    """
+
+    order: Callable[[int, int], list[np.ndarray]]
+    batch: Callable[[np.ndarray, str], list[Batch]]
+
+
+def _shuffled(n: int, epoch: int, size: int = 32) -> list[np.ndarray]:
+    rows = np.random.default_rng(epoch).permutation(n)
+    return [rows[i : i + size] for i in range(0, n, size)]
+
+
+def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
+    """Make batches in five ways: stretched, letterboxed, padded, padded in buckets, one by one.
+
+    Parameters
+    ----------
+    pictures : PictureSet
+        Pictures of different sizes.
+    image_size : int
+        Side of the squares.
+
+    Returns
+    -------
+    dict of str to _Feeder
+        The last three show the pictures in their own resolution.
+    """
+    boxed = {split: letterbox(pictures[split].pictures, image_size) for split in pictures.splits}
+    stretched = {
+        split: torch.cat(
+            [
+                F.interpolate(x, (image_size, image_size), mode="bilinear", antialias=True)
+                for x in _singles(pictures, split)
+            ]
+        )
+        for split in pictures.splits
+    }
+    mean, sd = float(boxed["train"].mean()), float(boxed["train"].std())
+    sizes = pictures.sizes("train")
+
+    def ink(x: Tensor) -> Tensor:
+        return (mean - x) / sd
+
+    def squares(source: dict[str, Tensor], rows: np.ndarray, split: str) -> list[Batch]:
+        return [(ink(source[split][torch.as_tensor(rows)]), None)]
+
+    def padded(rows: np.ndarray, split: str) -> list[Batch]:
+        x, mask = pad_batch([pictures[split].pictures[i] for i in rows])
+        return [(ink(x) * mask, mask)]
+
+    def singles(rows: np.ndarray, split: str) -> list[Batch]:
+        return [(ink(pad_batch([pictures[split].pictures[i]])[0]), None) for i in rows]
+
+    return {
+        "stretched": _Feeder(_shuffled, partial(squares, stretched)),
+        "letterboxed": _Feeder(_shuffled, partial(squares, boxed)),
+        "padded": _Feeder(_shuffled, padded),
+        "padded, buckets": _Feeder(lambda n, epoch: size_buckets(sizes, 32, epoch), padded),
+        "one by one": _Feeder(_shuffled, singles),
+    }
+
+
+def _singles(pictures: PictureSet, split: str) -> Iterator[Tensor]:
+    for picture in pictures[split].pictures:
+        yield pad_batch([picture])[0]
+
+
+def epoch_of(
+    model: nn.Module, feeder: _Feeder, labels: np.ndarray, epoch: int, update: Callable[[Tensor], None]
+) -> float:
+    """Go once through the training pictures.
+
+    Parameters
+    ----------
+    model : ImageClassifier
+        The network.
+    feeder : _Feeder
+        From :func:`feeders`.
+    labels : ndarray of int, shape (n,)
+        Classes of the training pictures.
+    epoch : int
+        Its number, which decides the order.
+    update : callable
+        Gets the mean loss of each batch and takes a step.
+
+    Returns
+    -------
+    float
+        Share of padding among the pixels.
+    """
+    seen = filled = 0.0
+    for rows in feeder.order(len(labels), epoch):
+        pieces = feeder.batch(rows, "train")
+        logits = torch.cat([model(x, mask) for x, mask in pieces])
+        update(F.cross_entropy(logits, torch.as_tensor(labels[rows])))
+        seen += sum(x[:, 0].numel() for x, _ in pieces)
+        filled += sum(float(mask.sum()) if mask is not None else x[:, 0].numel() for x, mask in pieces)
+    return 1 - filled / seen
+
+
+def run_sizes(
+    pictures: PictureSet,
+    start: Callable[[], nn.Module],
+    image_size: int,
+    epochs: int,
+    seed: int,
+    lam: float,
+    names: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Train the same network on pictures that are fed in different ways.
+
+    Parameters
+    ----------
+    pictures : PictureSet
+        Pictures of different sizes.
+    start : callable
+        Gives an untrained network, the same for every way.
+    image_size : int
+        Side of the squares.
+    epochs : int
+        Passes through the data.
+    seed : int
+        Stands in the rows.
+    lam : float
+        λ.
+    names : sequence of str, optional
+        Keys of :func:`feeders`; default all.
+
+    Returns
+    -------
+    list of dict
+        "method", seconds per epoch, share of padding, accuracy on validation and test pictures.
+    """
+    ways = feeders(pictures, image_size)
+    rows = []
+    for name in names or ways:
+        feeder, model = ways[name], start()
+        optimizer = torch.optim.SGD(param_groups(model, lam), lr=0.03, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 0.03, epochs * math.ceil(len(pictures["train"]) / 32), cycle_momentum=False
+        )
+
+        def update(loss: Tensor, optimizer=optimizer, schedule=schedule) -> None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+
+        started = time.process_time()
+        waste = [epoch_of(model, feeder, pictures["train"].labels, e, update) for e in range(epochs)]
+        seconds = (time.process_time() - started) / epochs
+        row = {
+            "method": name,
+            "seed": seed,
+            "seconds_per_epoch": round(seconds, 3),
+            "padding": round(float(np.mean(waste)), 3),
+        }
+        for split in ("valid", "test"):
+            with torch.no_grad():
+                logits = torch.cat(
+                    [
+                        model(x, mask)
+                        for chunk in np.array_split(np.arange(len(pictures[split])), 20)
+                        for x, mask in feeder.batch(chunk, split)
+                    ]
+                )
+            right = logits.argmax(1).numpy() == pictures[split].labels
+            row[f"{split}_accuracy"] = round(float(right.mean()), 4)
+        rows.append(row)
+    return rows
