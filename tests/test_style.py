@@ -90,7 +90,6 @@ FORBIDDEN = {
     "measures": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.sweep"),
     "convnets": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data", "l2lab.training"),
     "prune": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data", "l2lab.sweep", "l2lab.training"),
-    "classroom": ("torch", "matplotlib", "l2lab.sweep", "l2lab.data", "l2lab.networks", "l2lab.plots"),
     "plots": ("l2lab.explore", "l2lab.sweep", "l2lab.networks", "torch"),
     "runtime": ("matplotlib", "l2lab."),
 }
