@@ -65,9 +65,9 @@ def at(notebook: nbformat.NotebookNode, name: str) -> int:
 
 
 def first(code: str) -> nbformat.NotebookNode:
-    """The solution, with code of another kind at the head of the answer to question 2."""
+    """The solution, with code of another kind at the head of the answer to question 4."""
     notebook = solved()
-    notebook.cells[at(notebook, "q2")].source = code + "\n" + notebook.cells[at(notebook, "q2")].source
+    notebook.cells[at(notebook, "q4")].source = code + "\n" + notebook.cells[at(notebook, "q4")].source
     return notebook
 
 
