@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import dis
+import functools
 import html
 import importlib.util
 import io
@@ -27,6 +29,7 @@ REGION = r"### BEGIN ({})\n(.*?)### END \1"
 each = pytest.mark.parametrize("name", NAMES)
 
 
+@functools.cache
 def source_of(name: str) -> nbformat.NotebookNode:
     return nbformat.read(FOLDER / "source" / name / f"{name}.ipynb", 4)
 
@@ -47,7 +50,8 @@ def code_of(notebook: nbformat.NotebookNode) -> dict[str, str]:
     return {mark(c)["grade_id"]: c.source for c in notebook.cells if c.cell_type == "code"}
 
 
-def tests_of(name: str) -> set[str]:
+@functools.cache
+def checks_of(name: str) -> set[str]:
     return {mark(c)["grade_id"] for c in source_of(name).cells if is_test(c)}
 
 
@@ -75,15 +79,17 @@ def run(cells: dict[str, str], only: set[str] | None = None) -> tuple[set[str], 
 
 
 def names_in(text: str) -> tuple[set[str], set[str]]:
-    """What a cell binds, at any level, and what it reads."""
-    bound, read = set(), set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            bound.add(node.name)
-        elif isinstance(node, ast.alias):
-            bound.add((node.asname or node.name).partition(".")[0])
+    """The global names that a cell binds, and those that it reads."""
+    whole = compile(text, "cell", "exec")
+    bound, read, codes = set(), set(), [whole]
+    while codes:
+        code = codes.pop()
+        for step in dis.get_instructions(code):
+            if step.opname == "STORE_NAME" and code is whole:
+                bound.add(step.argval)
+            elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+                read.add(step.argval)
+        codes += [constant for constant in code.co_consts if hasattr(constant, "co_code")]
     return bound, read - set(dir(builtins))
 
 
@@ -106,7 +112,7 @@ def touched(cells: dict[str, str], changed: str, text: str) -> set[str]:
 
 @each
 def test_solution_passes_stub_fails_and_every_mutant_fails_exactly_its_tests(name):
-    cells, tests, mutants = code_of(source_of(name)), tests_of(name), mutants_of(name)
+    cells, tests, mutants = code_of(source_of(name)), checks_of(name), mutants_of(name)
     assert run(cells)[0] == set()
     stub = code_of(copy_of(name)) | {test: cells[test] for test in tests}
     assert run(stub)[0] & tests == tests
@@ -136,7 +142,7 @@ def test_another_student_has_other_data_the_solution_passes_and_copied_numbers_f
     assert failed == set()
     copied = "import numpy as np\n" + "\n".join(f"{v} = {plain(mine[v])!r}" for v in variables)
     failed, _ = run(other | {"student": 'STUDENT_ID = "anna"', cell: copied}, needed)
-    assert failed & tests_of(name) == {f"{cell}-hidden"}
+    assert failed & checks_of(name) == {f"{cell}-hidden"}
 
 
 def plain(value):
@@ -178,7 +184,7 @@ def test_every_assert_says_what_is_wrong_and_all_imports_are_on_colab(name):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert {n.partition(".")[0] for n in names} <= ON_COLAB | sys.stdlib_module_names, cell
-            if cell in tests_of(name) and isinstance(node, ast.Assert):
+            if cell in checks_of(name) and isinstance(node, ast.Assert):
                 assert node.msg is not None, f"{cell}:{node.lineno}"
 
 
@@ -187,13 +193,19 @@ def test_every_assert_says_what_is_wrong_and_all_imports_are_on_colab(name):
 
 def letters(text: str) -> str:
     """Letters and digits only: what survives JSON, HTML and the spans of a highlighter."""
-    text = re.sub(r"</?[A-Za-z!][^<>]*>|&(?:[a-z]+|#x?[0-9a-f]+);|\\[nt\"]", "", text)
-    return re.sub(r"[\W_]+", "", text)
+    for what in (r"</?[A-Za-z!][^<>]*>", r"&(?:[a-z]+|#x?[0-9a-f]+);", r"\\[nt\"]", r"[\W_]+"):
+        text = re.sub(what, "", text)
+    return text
+
+
+@functools.cache
+def public_of(name: str) -> str:
+    return letters("\n".join(cell.source for cell in copy_of(name).cells))
 
 
 def leaks(text: str, name: str) -> list[str]:
     """Lines of solutions and hidden tests that stand in a text and not in the students' cells."""
-    public = letters("\n".join(cell.source for cell in copy_of(name).cells))
+    public = public_of(name)
     flat, found = letters(text), re.findall("(?:BEGIN|END) (?:SOLUTION|HIDDEN)", text)
     for cell in source_of(name).cells:
         for _, region in re.findall(REGION.format("SOLUTION|HIDDEN TESTS"), cell.source, re.DOTALL):

@@ -1,11 +1,11 @@
-"""What nbgrader is told about this course: used by `make release`, `make grade`, and nbgrader itself in here."""
+"""What nbgrader is told about this course, by `make release`, `make grade`, and in this folder."""
 
 from nbgrader.preprocessors import ClearHiddenTests, GetGrades
 from nbgrader.utils import is_grade, is_solution
 
 
 def hide_tests(notebook, resources):
-    """Show students of a failed hidden test its message alone: neither its code nor the lines of the traceback."""
+    """Show of a failed hidden test its message alone: neither its code nor lines of the traceback."""
     notebook, resources = ClearHiddenTests().preprocess(notebook, resources)
     for cell in notebook.cells:
         if cell.cell_type == "code" and is_grade(cell) and not is_solution(cell):

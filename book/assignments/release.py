@@ -1,4 +1,4 @@
-"""Make the students' copies of the assignments: ``python book/assignments/release.py [NAME …]``, or ``make release``.
+"""Make the students' copies of the assignments: ``make release``, or ``python book/assignments/release.py``.
 
 nbgrader cuts solutions and hidden tests out of ``source/NAME/NAME.ipynb``; the copy goes to ``NAME.ipynb``, a
 page of the book.  It gets a link to Colab as soon as ``_config.yml`` names a repository on GitHub.
@@ -34,7 +34,9 @@ def colab_link(name: str, config: Path = COURSE.parents[1] / "_config.yml") -> s
     return f"[Open in Colab](https://colab.research.google.com/github/{place})"
 
 
-def nbgrader(step: str, root: Path, name: str, student: str = "*", **settings: dict[str, Any]) -> dict[str, Any]:
+def nbgrader(
+    step: str, root: Path, name: str, student: str = "*", **settings: dict[str, Any]
+) -> dict[str, Any]:
     """Run one of nbgrader's converters (``Autograde``, …) in a course folder; return what it said.
 
     Parameters

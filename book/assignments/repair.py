@@ -12,7 +12,7 @@ import nbformat
 DEFINED = re.compile(r"^(?:(?:async\s+)?def\s+|class\s+|(?=\w+[ \t]*(?::[^=\n]*)?=[^=]))(\w+)", re.MULTILINE)
 
 
-class Damaged(ValueError):
+class DamagedError(ValueError):
     """There is nothing to grade in a file; the message says why."""
 
     def __init__(self, status: str, reason: str) -> None:
@@ -21,29 +21,30 @@ class Damaged(ValueError):
 
 
 def cells_of(data: bytes) -> list[dict[str, Any]]:
-    """Return the cells of a notebook of any version, with what is needed of them, or raise :class:`Damaged`."""
+    """Return the cells of a notebook (version 4), with what is needed of them."""
     kind = "not a notebook"
     if not data.strip(b"\0\r\n\t "):
-        raise Damaged(kind, "empty, or unreadable in its archive")
+        raise DamagedError(kind, "empty, or unreadable in its archive")
     try:
-        notebook = json.loads(data.decode("utf-8-sig") if data[:2] not in (b"\xff\xfe", b"\xfe\xff") else data)
+        notebook = json.loads(data)  # UTF-8, 16 or 32, with or without a mark
     except (ValueError, RecursionError):
         page = b"<html" in data[:5000].lower()
-        raise Damaged(kind, "a web page: ask for the .ipynb" if page else "not JSON, as a notebook is") from None
-    sheets = notebook.get("worksheets", [{}]) if isinstance(notebook, dict) else [{}]
-    cells = notebook.get("cells", sheets[0].get("cells") if sheets else None) if isinstance(notebook, dict) else None
+        why = "a web page: ask for the .ipynb" if page else "not JSON, as a notebook is"
+        raise DamagedError(kind, why) from None
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
     if not isinstance(cells, list):
-        raise Damaged(kind, "JSON without a list of cells")
+        raise DamagedError(kind, "JSON without a list of cells")
     found = []
     for cell in cells:
         if isinstance(cell, dict):
-            text = cell.get("source", cell.get("input", ""))
+            text = cell.get("source", "")
             meta = cell.get("metadata")
             mark = meta.get("nbgrader") if isinstance(meta, dict) else None
             grade_id = mark.get("grade_id") if isinstance(mark, dict) else None
             text = "".join(map(str, text)) if isinstance(text, list) else str(text)
             code = cell.get("cell_type") == "code"
-            found.append({"source": text.replace("\r\n", "\n"), "code": code, "id": str(cell.get("id")), "mark": grade_id})
+            text = text.replace("\r\n", "\n")
+            found.append({"source": text, "code": code, "id": str(cell.get("id")), "mark": grade_id})
     return found
 
 
@@ -53,7 +54,7 @@ def flat(source: str) -> str:
 
 
 def identify(cells: list[dict[str, Any]], known: dict[str, Any]) -> list[str | None]:
-    """Name the cells: by their metadata, their id, their text, what they define, or by the gap that they fill."""
+    """Name cells by their metadata, their id, their text, what they define, or the gap that they fill."""
     answers = {name: set(DEFINED.findall(cell.source)) for name, cell in known.items() if is_answer(cell)}
     by_text = {flat(cell.source): name for name, cell in known.items() if name not in answers}
     by_id = {cell.get("id"): name for name, cell in known.items()}
@@ -101,10 +102,11 @@ def repair(cells: list[dict[str, Any]], released: Any) -> tuple[Any, list[str], 
     known = {cell.metadata["nbgrader"]["grade_id"]: cell for cell in released.cells}
     names = identify(cells, known)
     texts = {flat(c.source) for n, c in known.items() if not is_answer(c) and n not in ("student", "setup")}
-    mine = set(DEFINED.findall("\n".join(c["source"] for c in cells)))  # not metadata: all assignments have a "q1"
+    mine = set(DEFINED.findall("\n".join(c["source"] for c in cells)))
     asked = [set(DEFINED.findall(c.source)) for c in known.values() if is_answer(c)]
-    if not any(flat(c["source"]) in texts for c in cells) and sum(bool(a & mine) for a in asked) < len(asked) / 2:
-        raise Damaged("another notebook", "no cell of this assignment is in it")
+    few = sum(bool(names & mine) for names in asked) < len(asked) / 2
+    if few and not any(flat(c["source"]) in texts for c in cells):  # every assignment has cells called q1
+        raise DamagedError("another notebook", "no cell of this assignment is in it")
     status, notes, place = [], [], {}
     for k, name in enumerate(names):
         unanswered = name in place and flat(cells[k]["source"]) == flat(known[name].source)
@@ -118,11 +120,12 @@ def repair(cells: list[dict[str, Any]], released: Any) -> tuple[Any, list[str], 
         status.append("cell missing")
         notes.append(f"missing: {', '.join(lost)}")
     added: dict[str | None, list[Any]] = {}
+    stubs = {flat(cell.source) for cell in known.values()}
     last = None
     for k, (cell, name) in enumerate(zip(cells, names, strict=True)):
         if name and place[name] == k:
             last = name
-        elif cell["code"] and (name is None or (is_answer(known[name]) and flat(cell["source"]) != flat(known[name].source))):
+        elif cell["code"] and (name is None or is_answer(known[name])) and flat(cell["source"]) not in stubs:
             added.setdefault(last, []).append(nbformat.v4.new_code_cell(cell["source"]))
     laid = list(added.get(None, []))
     for name, cell in known.items():
