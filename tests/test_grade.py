@@ -114,6 +114,7 @@ def text(notebook: nbformat.NotebookNode) -> bytes:
 
 MAGIC = "from __future__ import annotations\nimport asyncio\nawait asyncio.sleep(0)\n%timeit -n1 -r1 pass"
 FORK = f"""
+import os
 for _ in range(20):
     if os.fork() == 0:
         os.setsid()
@@ -135,8 +136,8 @@ FILES: dict[str, tuple[Any, str, int | None]] = {
     f"{MOODLE}/{NAME}.ipynb": (solved(), "graded", 17),
     f"bergberta_12345_67890_{NAME}.ipynb": (RELEASED, "graded", 0),
     **{
-        f"wrong-{cell}/{NAME}.ipynb": (solved(**{cell.replace("-", "_"): code}), "graded", lost(*failed))
-        for cell, (code, failed) in WRONG.items()
+        f"wrong-{cell}/{NAME}.ipynb": (solved(**{cell.replace("-", "_"): code}), "graded", lost(*tests))
+        for cell, (code, tests) in WRONG.items()
         if cell in ("q1", "q4", "q5-own")
     },
     f"carl/Copy_of_{NAME} (2).ipynb": (solved(), "renamed", 17),
@@ -161,6 +162,9 @@ FILES: dict[str, tuple[Any, str, int | None]] = {
     "deep.ipynb": (b"[" * 100_000, "not a notebook", None),
     "sheets.ipynb": (b'{"worksheets": []}', "not a notebook", None),
     "page.html": (b"<!DOCTYPE html><html></html>", "not a notebook", None),
+    "README.md": (b"# Homework", "not a notebook", None),
+    "number.ipynb": (b"NaN", "not a notebook", None),
+    "picture/photo.PNG": (b"\x89PNG\r\n\x1a\n", "not a notebook", None),
     "report.pdf": (b"%PDF-1.7 \xff\xfe", "not a notebook", None),
     "photo.ipynb": (b"\x89PNG\r\n\x1a\n", "not a notebook", None),
     "broken.zip": (b"PK\x03\x04 broken", "not a notebook", None),
@@ -169,7 +173,7 @@ FILES: dict[str, tuple[Any, str, int | None]] = {
     f"dora/._{NAME}.ipynb": (b"\0\5\x16\7", "ignored", None),
     "dora/.ipynb_checkpoints/x-checkpoint.ipynb": (text(solved()), "ignored", None),
 }
-ZIPPED = [("emil/hand in.ipynb", "renamed"), (f"frida/{NAME}.ipynb", "graded"), (f"frida/{NAME}.ipynb", "graded")]
+ZIPPED = [("emil/hand in.ipynb", "renamed"), *[(f"frida/{NAME}.ipynb", "graded")] * 2]
 
 
 def run(folder: Path, out: Path, *more: str) -> str:

@@ -96,7 +96,7 @@ def students(places: list[str], assignment: str) -> list[str]:
     parts = [place.split("/") for place in places]
     heads = Counter(tuple(p[:1]) for p in {tuple(p[:2]) for p in parts if len(p) > 1})
     around = {p[0] for p in parts if p[0].lower().endswith(".zip") and heads[(p[0],)] > 1}
-    if len({p[0] for p in parts}) == 1 and heads.most_common(1)[0][1] > 1:
+    if len({p[0] for p in parts}) == 1 and max(heads.values(), default=0) > 1:
         around.add(parts[0][0])  # one folder around all
     names = []
     for part in parts:
@@ -114,7 +114,8 @@ def collect(folder: Path, assignment: str, released: nbformat.NotebookNode) -> l
     """Read a folder: what an LMS exports, a checkout of GitHub Classroom, or notebooks side by side."""
     found = list(files(folder))
     rows, taken = [], set()
-    for (place, data), name in zip(found, students([place for place, _ in found], assignment), strict=True):
+    names = students([place for place, _ in found], assignment)
+    for (place, data), name in zip(found, names, strict=True):
         rows.append(row := Row(place, name, data or b""))
         try:
             if data is None:
@@ -228,7 +229,8 @@ def read_result(database: Path, out: Path, name: str, student: str) -> dict[str,
             messages[grade_id] = f"{output.ename}: {output.evalue}"[:1000]
             late = late or output.ename == "CellTimeoutError"
     with Gradebook(f"sqlite:///{database}") as gradebook:
-        points = {g.name: g.auto_score for g in gradebook.find_submission_notebook(name, name, student).grades}
+        grades = gradebook.find_submission_notebook(name, name, student).grades
+        points = {grade.name: grade.auto_score for grade in grades}
     return {"status": "timeout" if late else "", "notes": [], "points": points, "messages": messages}
 
 
@@ -325,7 +327,7 @@ def write_tables(rows: list[Row], points: dict[str, Any], released: Any, given: 
             most = sum(mark["points"] for mark in marks)
             texts = [row.student, row.file, ", ".join(row.status), score, f"{most:g}", *cells, row.number]
             texts.append("; ".join(filter(None, row.notes)))
-            table.writerow([f"'{t}" if t.startswith(("=", "+", "-", "@")) else t for t in texts])  # no formula
+            table.writerow([f"'{t}" if t.startswith(("=", "+", "-", "@")) else t for t in texts])
     if given.gradescope:
         said = [f"{row.file}: {', '.join(row.status)}. {'; '.join(row.notes)}" for row in rows]
         graded = [row for row in rows if row.notebook and row.student in points]

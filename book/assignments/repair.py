@@ -101,7 +101,7 @@ def repair(cells: list[dict[str, Any]], released: Any) -> tuple[Any, list[str], 
     """
     known = {cell.metadata["nbgrader"]["grade_id"]: cell for cell in released.cells}
     names = identify(cells, known)
-    texts = {flat(c.source) for n, c in known.items() if not is_answer(c) and n not in ("student", "setup")}
+    texts = {flat(c.source) for c in known.values() if not is_answer(c) and len(c.source) > 120}
     mine = set(DEFINED.findall("\n".join(c["source"] for c in cells)))
     asked = [set(DEFINED.findall(c.source)) for c in known.values() if is_answer(c)]
     few = sum(bool(names & mine) for names in asked) < len(asked) / 2
