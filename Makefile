@@ -8,6 +8,9 @@ PROFILE ?= quick
 WORKERS ?= 2
 ADDRESS ?=
 COLAB_PYTHON ?= python3.12
+SUBMISSIONS ?=
+ASSIGNMENT ?=
+GRADE ?=
 
 RUN := $(VENV)/bin/python
 SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py accessibility.py content_security.py offline.py)
@@ -21,7 +24,7 @@ KERNELS ?= $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 sse4,arm)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist bench bench-select lint address linkcheck audit sbom lock clean distclean python env env-test env-audit
+.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist release grade bench bench-select lint address linkcheck audit sbom lock clean distclean python env env-test env-classroom env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -75,6 +78,12 @@ dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
 	@$(RUN) book/_tools/export.py zip
 	@$(RUN) book/_tools/export.py pdf
 
+release: env-classroom ## make the students' copies of the assignments from book/assignments/source (ASSIGNMENT=name: one)
+	@$(RUN) book/assignments/release.py $(ASSIGNMENT)
+
+grade: env-classroom ## grade a folder with nbgrader (SUBMISSIONS=folder ASSIGNMENT=name; GRADE='--jobs 8': options)
+	@$(RUN) book/assignments/grade.py "$(SUBMISSIONS)" "$(ASSIGNMENT)" $(GRADE)
+
 linkcheck: env ## follow the links that lead out of the book (needs the network)
 	@$(RUN) book/_tools/check_links.py
 
@@ -109,6 +118,9 @@ env: python
 
 env-test: python
 	@$(PYTHON) book/_tools/install.py test --venv $(VENV)
+
+env-classroom: python
+	@$(PYTHON) book/_tools/install.py classroom --venv $(VENV)
 
 env-audit: env
 	@$(PYTHON) book/_tools/install.py audit --venv .venv-audit

@@ -272,7 +272,8 @@ class TestInstall:
         assert calls == []
 
     def test_changed_requirements_install_again(self, calls, venv, monkeypatch, tmp_path):
-        for name in ("requirements.txt", "requirements-test.txt", "requirements.lock", "pyproject.toml"):
+        names = [*install.REQUIREMENTS["test"], "requirements.lock", "pyproject.toml"]
+        for name in names:
             shutil.copy(ROOT / name, tmp_path)
         monkeypatch.setattr(install, "ROOT", tmp_path)
         monkeypatch.setattr(

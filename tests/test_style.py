@@ -87,7 +87,6 @@ FORBIDDEN = {
     "conventions": ("torch", "matplotlib", "l2lab."),
     "measures": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.engine"),
     "prune": ("matplotlib", "l2lab.plots", "l2lab.explore", "l2lab.data"),
-    "classroom": ("torch", "matplotlib", "l2lab.engine", "l2lab.data", "l2lab.plots"),
     "plots": ("l2lab.explore", "l2lab.engine", "torch"),
     "runtime": ("matplotlib", "l2lab."),
 }

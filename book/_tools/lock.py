@@ -14,7 +14,7 @@ import subprocess
 from common import ROOT, say, stop
 
 LOCK = ROOT / "requirements.lock"
-SOURCES = ("requirements.txt", "requirements-test.txt")
+SOURCES = ("requirements.txt", "requirements-classroom.txt", "requirements-test.txt")
 FREE = re.compile(
     r"(torch|torchvision|triton|nvidia-.+|cuda-.+|sympy|mpmath|networkx|fsspec|filelock|setuptools|numpy|typing-extensions)"
 )
