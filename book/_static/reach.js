@@ -1,4 +1,4 @@
-// What the theme leaves out for readers who use the keyboard.
+// What the theme leaves out for readers who use the keyboard, and for those who open the pages as files.
 (() => {
   "use strict";
   // A side bar that has opened as a dialog gives the focus back to its button.
@@ -14,4 +14,7 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest(".toggle-button, .toggle > .admonition-title")) look();
   });
+
+  // A page opened as a file cannot read other files: the search shows titles without their summaries.
+  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 })();

@@ -22,6 +22,7 @@ PLACES = (
     "CONTRIBUTING.md",
     ".github/**/*.yml",
     "book/*.md",
+    "book/_offline/404.html",
     "book/*.ipynb",
     "book/assignments/**/*.ipynb",
 )
