@@ -35,7 +35,7 @@ lab: env ## open JupyterLab on the chapters
 execute: env ## run all notebooks top to bottom and store outputs and widget state (NB=book/x.ipynb: one)
 	@$(RUN) book/_tools/execute.py $(NB)
 
-test: env-test ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
+test: lint ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600 tests book $(PYTEST)
@@ -46,8 +46,9 @@ bench: env ## measure the sweep against a loop over λ, and the cost of the pena
 bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes book/results/selection-*.json
 	@$(RUN) -m l2lab.studies selection --profile $(PROFILE)
 
-lint: env-test ## check the style of the code
+lint: env-test ## check the style of the code, and who imports whom
 	@$(RUN) -m ruff check .
+	@PYTHONPATH=book $(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 
 test-colab: env ## run all notebooks as Colab would, with its versions (5 GB; COLAB_PYTHON=python3.12; NB=book/x.ipynb: one)
 	@$(RUN) book/_tools/colab.py --python $(COLAB_PYTHON) $(NB)
