@@ -44,7 +44,7 @@ def test_descriptions_differ(site):
 
 
 def test_the_sitemap_is_the_table_of_contents(site):
-    addresses = [loc.text for loc in ET.parse(site / "sitemap.xml").iter("{*}loc")]
+    addresses = [loc.text for loc in ET.parse(site / "sitemap.xml").findall(".//{*}loc")]
     assert sorted(addresses) == sorted(f"{BASE}{name}.html" for name in DOCUMENTS)
 
 

@@ -23,7 +23,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "_tools"))  # after al
 
 from set_repository import pages
 
-UNSPOKEN = (nodes.raw, nodes.image, nodes.footnote_reference)
+UNSPOKEN = (
+    nodes.raw,
+    nodes.image,
+    nodes.footnote_reference,
+    nodes.comment,
+)  # the last: words of the glossary
 START = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{book}</title>
 <meta http-equiv="refresh" content="0; url={first}">
