@@ -81,14 +81,6 @@ def difference(one: str, other: str, kind: str) -> float:
     )
 
 
-def test_the_simulation_knows_who_confuses_what():
-    red, green, blue = "#d00000", "#607000", "#0050d0"
-    assert difference(red, green, "normal") > 40
-    assert difference(red, green, "deuteranomaly") < 0.5 * difference(red, green, "normal")
-    assert difference(red, blue, "deuteranomaly") > 30
-    assert difference(blue, "#007060", "tritanomaly") < 0.5 * difference(blue, "#007060", "normal")
-
-
 @pytest.mark.parametrize("name", plots.COLORS)
 def test_a_curve_of_a_figure_stands_out_from_white(name):
     assert contrast(from_hex(plots.COLORS[name]), from_hex(WHITE)) >= LEAST_CONTRAST
