@@ -8,9 +8,16 @@ PROFILE ?= quick
 WORKERS ?= 2
 ADDRESS ?=
 COLAB_PYTHON ?= python3.12
+SUBMISSIONS ?=
+ASSIGNMENT ?=
+GRADE ?=
 
 RUN := $(VENV)/bin/python
-SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py accessibility.py content_security.py offline.py)
+# Not the script: its first line has the environment's path, which may have moved.
+JUPYTER_BOOK := $(RUN) -c "from jupyter_book.cli.main import main; main()"
+# What make lock leaves to the machine.
+FREE := torch|torchvision|triton|sympy|mpmath|networkx|fsspec|filelock|setuptools|numpy|typing-extensions
+SITE_TESTS := $(addprefix tests/test_,site.py site_frame.py frame.py glossary.py accessibility.py offline.py)
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600
 # Kernels of other processors, which round in their own way: of torch (ATen, oneDNN, MKL) and of NumPy (OpenBLAS).
 # On Arm the names of x86 mean nothing, and one run with the kernels that every Arm processor has remains.
@@ -21,7 +28,7 @@ KERNELS ?= $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 sse4,arm)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist bench bench-select lint address linkcheck audit sbom lock clean distclean python env env-test env-audit
+.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist release grade bench bench-select lint address linkcheck audit sbom lock clean distclean python env env-test env-classroom env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -31,7 +38,7 @@ book: env ## build the HTML from the stored outputs (strict), check it, say wher
 	@$(RUN) book/_tools/build.py
 
 serve: book ## build if needed, serve the site here and print its address (PORT=8000)
-	@$(RUN) book/_tools/serve.py --port $(PORT)
+	@$(RUN) -m http.server --bind localhost --directory _build/html $(PORT)
 
 lab: env ## open JupyterLab on the chapters
 	@$(RUN) -m jupyter lab book
@@ -39,7 +46,7 @@ lab: env ## open JupyterLab on the chapters
 execute: env ## run all notebooks top to bottom and store outputs and widget state (NB=book/x.ipynb: one)
 	@$(RUN) book/_tools/execute.py $(NB)
 
-test: env-test ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
+test: lint ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) tests book $(PYTEST)
@@ -55,8 +62,9 @@ bench: env ## measure the sweep against a loop over λ, and the cost of the pena
 bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes book/results/selection-*.json
 	@$(RUN) -m l2lab.studies selection --profile $(PROFILE)
 
-lint: env-test ## check the style of the code
+lint: env-test ## check the style of the code, and who imports whom
 	@$(RUN) -m ruff check .
+	@PYTHONPATH=book $(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 
 address: python ## write the address of the git remote origin (or ADDRESS=https://github.com/OWNER/NAME) wherever it has to stand
 	@$(PYTHON) book/_tools/set_repository.py $(ADDRESS)
@@ -65,37 +73,48 @@ test-colab: env ## run all notebooks as Colab would, with its versions (5 GB; CO
 	@$(RUN) book/_tools/colab.py --python $(COLAB_PYTHON) $(NB)
 
 site-report: env-test ## ask Lighthouse how fast and how accessible the pages are (needs Node.js and, once, the network)
-	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
-	@$(RUN) book/_tools/site_report.py
+	@export CHROME_PATH="$$($(RUN) book/_tools/chromium.py --path)"; \
+	for kind in desktop phone; do npx --yes @lhci/cli@0.15.1 autorun --config=lighthouserc.$$kind.json || failed=1; done; test -z "$$failed"
 
 dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
-	@$(RUN) book/_tools/export.py zip
-	@$(RUN) book/_tools/export.py pdf
+	@$(RUN) book/_tools/export.py
 
-linkcheck: env ## follow the links that lead out of the book (needs the network)
-	@$(RUN) book/_tools/check_links.py
+release: env-classroom ## make the students' copies of the assignments from book/assignments/source (ASSIGNMENT=name: one)
+	@$(RUN) book/assignments/release.py $(ASSIGNMENT)
+
+grade: env-classroom ## grade a folder with nbgrader (SUBMISSIONS=folder ASSIGNMENT=name; GRADE='--jobs 8': options)
+	@$(RUN) book/assignments/grade.py "$(SUBMISSIONS)" "$(ASSIGNMENT)" $(GRADE)
+
+linkcheck: env ## follow the links that lead out of the book, and ask for its DOIs (needs the network and curl)
+	@PYTHONUTF8=1 $(JUPYTER_BOOK) build . --path-output . --builder custom --custom-builder linkcheck --keep-going -q
+	@sed -n 's/.*doi={\([^}]*\)}.*/\1/p' book/references.bib | sort -u | (while read -r doi; do \
+	curl -fsSIg -o _build/doi "https://doi.org/$$doi" || { echo "DOI not found: $$doi"; failed=1; }; done; test -z "$$failed")
 
 audit: env-audit ## check the workflows, and look up known weaknesses of what .venv holds (needs the network)
 	@.venv-audit/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@.venv-audit/bin/zizmor --offline .github
-	@.venv-audit/bin/python book/_tools/supply_chain.py audit --venv $(VENV)
+	@.venv-audit/bin/pip-audit --progress-spinner off --desc on --path "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-sbom: env-audit ## list what the book is made of, in _build/sbom.cdx.json (CycloneDX)
-	@.venv-audit/bin/python book/_tools/supply_chain.py sbom --venv $(VENV)
+sbom: env-audit ## list the packages that the book is made with, in _build/sbom.cdx.json (CycloneDX)
+	@mkdir -p _build
+	@.venv-audit/bin/cyclonedx-py environment $(RUN) --output-reproducible --pyproject pyproject.toml --output-file _build/sbom.cdx.json
 
 test-site: env-test ## build the pages and run the tests that look at them in a browser
 	@$(RUN) book/_tools/chromium.py
 	@$(RUN) book/_tools/build.py
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(SITE_TESTS)
 
-lock: env ## resolve requirements anew and write requirements.lock (then: make test)
-	@$(RUN) book/_tools/lock.py
+lock: ## resolve requirements anew and write requirements.lock (needs uv; then: make test)
+	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-annotate --no-header --output-file _build/resolved.txt requirements.txt requirements-test.txt
+	@(echo '# Constraints for a reproducible environment, for Python 3.11 to 3.13. Written by `make lock`; not edited by'; \
+	echo '# hand. Left free on purpose: torch, torchvision, numpy and what torch brings with it.'; \
+	grep -E '^[A-Za-z0-9._-]+==' _build/resolved.txt | grep -vE '^(($(FREE))==|nvidia-|cuda-)') > requirements.lock
 
 clean: ## remove what was built, and caches
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build .lighthouseci .pytest_cache .ruff_cache .hypothesis
 	find book tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 distclean: clean ## also remove the environment
@@ -109,6 +128,9 @@ env: python
 
 env-test: python
 	@$(PYTHON) book/_tools/install.py test --venv $(VENV)
+
+env-classroom: python
+	@$(PYTHON) book/_tools/install.py classroom --venv $(VENV)
 
 env-audit: env
 	@$(PYTHON) book/_tools/install.py audit --venv .venv-audit

@@ -1,81 +1,126 @@
-"""The six assignments of the book: solved, unsolved, solved wrongly, released, and not given away.
-
-The grader itself is tested in ``test_classroom.py``; here it is used. All share one grader, which
-imports torch once and forks for each submission.
-"""
+"""The six assignments: solved, unsolved, solved wrongly, released, and not given away."""
 
 from __future__ import annotations
 
 import ast
+import builtins
+import contextlib
+import dis
+import functools
 import html
 import importlib.util
+import io
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
-from l2lab.classroom.check import Mutant, check, mutated
-from l2lab.classroom.format import Assignment, leaks, read_assignment, release, write_notebook
-from l2lab.classroom.grade import Grader, modules_of
-from l2lab.classroom.solutions import write_solutions
-
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "book" / "assignments"
-NAMES = (
-    "01_ridge_by_hand",
-    "02_four_ways",
-    "03_fair_comparison",
-    "04_l1_from_l2",
-    "05_layer_and_sweep",
-    "06_images",
-)
+NAMES = sorted(path.name for path in (FOLDER / "source").iterdir())
 # What Colab ships; scipy comes with scikit-learn.
 ON_COLAB = {"numpy", "torch", "matplotlib", "sklearn", "scipy"}
+REGION = r"### BEGIN ({})\n(.*?)### END \1"
 
 each = pytest.mark.parametrize("name", NAMES)
 
 
-def source_of(name: str) -> Path:
-    return FOLDER / "source" / name / f"{name}.ipynb"
+@functools.cache
+def source_of(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / "source" / name / f"{name}.ipynb", 4)
 
 
-def assignment_of(name: str) -> Assignment:
-    return read_assignment(source_of(name))
+def copy_of(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / f"{name}.ipynb", 4)
 
 
-def mutants_of(name: str) -> dict[str, Mutant]:
+def mark(cell: Any) -> Any:
+    return cell.metadata["nbgrader"]
+
+
+def is_test(cell: Any) -> bool:
+    return mark(cell)["grade"] and not mark(cell)["solution"]
+
+
+def code_of(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    return {mark(c)["grade_id"]: c.source for c in notebook.cells if c.cell_type == "code"}
+
+
+@functools.cache
+def checks_of(name: str) -> set[str]:
+    return {mark(c)["grade_id"] for c in source_of(name).cells if is_test(c)}
+
+
+def mutants_of(name: str) -> dict[str, tuple[str, str, set[str]]]:
     spec = importlib.util.spec_from_file_location(f"mutants_{name}", FOLDER / "mutants" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.MUTANTS
 
 
-@pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    """One grader for all: what the assignments import is imported once."""
-    with Grader(modules=modules_of(*(assignment_of(name) for name in NAMES))) as shared:
-        yield shared
-
-
 # ---- graded ------------------------------------------------------------------------------------------------
 
 
+def run(cells: dict[str, str], only: set[str] | None = None) -> tuple[set[str], dict[str, Any]]:
+    """Run cells one after the other; return which ended with an error, and the variables."""
+    failed, variables = set(), {"__name__": "__main__"}
+    for name, text in cells.items():
+        if only is None or name in only:
+            try:
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                    exec(compile(text, name, "exec"), variables)
+            except Exception:
+                failed.add(name)
+    return failed, variables
+
+
+def names_in(text: str) -> tuple[set[str], set[str]]:
+    """The global names that a cell binds, and those that it reads."""
+    whole = compile(text, "cell", "exec")
+    bound, read, codes = set(), set(), [whole]
+    while codes:
+        code = codes.pop()
+        for step in dis.get_instructions(code):
+            if step.opname == "STORE_NAME" and code is whole:
+                bound.add(step.argval)
+            elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+                read.add(step.argval)
+        codes += [constant for constant in code.co_consts if hasattr(constant, "co_code")]
+    return bound, read - set(dir(builtins))
+
+
+def touched(cells: dict[str, str], changed: str, text: str) -> set[str]:
+    """The cells that another answer can touch, and those that they need: the others need not run again."""
+    uses = {name: names_in(code) for name, code in cells.items()}
+    reached, names, after = {changed}, uses[changed][0] | names_in(text)[0], False
+    for name, (bound, read) in uses.items():
+        after = after or name == changed
+        if after and (name == changed or read & names):
+            reached.add(name)
+            names |= bound
+    while True:
+        needed = set().union(*(uses[name][1] for name in reached), names_in(text)[1])
+        more = {name for name, (bound, _) in uses.items() if bound & needed} - reached
+        if not more:
+            return reached
+        reached |= more
+
+
 @each
-def test_solution_passes_stub_fails_and_every_mutant_fails_exactly_its_tests(name, grader):
-    mutants = mutants_of(name)
+def test_solution_passes_stub_fails_and_every_mutant_fails_exactly_its_tests(name):
+    cells, tests, mutants = code_of(source_of(name)), checks_of(name), mutants_of(name)
+    assert run(cells)[0] == set()
+    stub = code_of(copy_of(name)) | {test: cells[test] for test in tests}
+    assert run(stub)[0] & tests == tests
     assert len(mutants) >= 6
-    assert check(source_of(name), mutants, grader) == []
-
-
-@each
-def test_the_solution_passes_for_another_student_too(name, grader):
-    other = mutated(source_of(name), {"student": 'STUDENT_ID = "4711"'})
-    (result,) = grader.grade(source_of(name), {"4711": other}, progress=False)
-    assert (result.status, result.failed()) == ("ok", set()), result.as_dict()
+    for wrong, (cell, text, failing) in mutants.items():
+        failed, _ = run(cells | {cell: text}, touched(cells, cell, text))
+        assert failed & tests == set(failing), f"mutant {wrong}"
+    assert set().union(*(failing for _, _, failing in mutants.values())) == tests, "no mutant fails a test"
 
 
 # Cell -> what a student could copy from another one.
@@ -89,19 +134,15 @@ COPIED = {
 
 
 @pytest.mark.parametrize("name", COPIED)
-def test_numbers_copied_from_another_student_are_wrong(name, grader):
-    assignment, (cell, variables) = assignment_of(name), COPIED[name]
-    other: dict = {}
-    for one in assignment.cells:
-        if one.cell_type == "code" and one.kind != "test":
-            text = 'STUDENT_ID = "berta"' if one.grade_id == "student" else one.source
-            exec(compile(text, one.grade_id, "exec"), other)
-        if one.grade_id == cell:
-            break
-    lines = ["import numpy as np", *(f"{name} = {plain(other[name])!r}" for name in variables)]
-    copied = mutated(assignment, {"student": 'STUDENT_ID = "anna"', cell: "\n".join(lines)})
-    (result,) = grader.grade(assignment, {"anna": copied}, progress=False)
-    assert result.failed() == {f"{cell}-hidden"}, result.as_dict()
+def test_another_student_has_other_data_the_solution_passes_and_copied_numbers_fail(name):
+    cells, (cell, variables) = code_of(source_of(name)), COPIED[name]
+    other = cells | {"student": 'STUDENT_ID = "4711"'}
+    needed = touched(cells, cell, cells[cell])
+    failed, mine = run(other, needed)
+    assert failed == set()
+    copied = "import numpy as np\n" + "\n".join(f"{v} = {plain(mine[v])!r}" for v in variables)
+    failed, _ = run(other | {"student": 'STUDENT_ID = "anna"', cell: copied}, needed)
+    assert failed & checks_of(name) == {f"{cell}-hidden"}
 
 
 def plain(value):
@@ -117,166 +158,132 @@ def plain(value):
 
 
 @each
-def test_three_to_six_questions_worth_twenty_points_and_one_of_them_written(name):
-    assignment = assignment_of(name)
-    tests, written = assignment.of_kind("test"), assignment.of_kind("manual")
-    assert 3 <= len(assignment.questions) <= 6
-    assert sum(cell.points for cell in (*tests, *written)) == 20
-    assert all(cell.points > 0 for cell in (*tests, *written))
-    (question,) = written
-    assert question.cell_type == "markdown"
-    solution, _, rubric = question.source.partition("**Rubric**")
-    assert len(solution.split()) > 50, "a model answer"
-    assert rubric.count("1 point") >= 1
-    assert "Rubric" not in question.released
+def test_questions_state_their_points_have_visible_and_hidden_tests_and_one_is_written(name):
+    graded: dict[str, list[Any]] = {}
+    for cell in source_of(name).cells:
+        if mark(cell)["grade"]:
+            graded.setdefault(mark(cell)["grade_id"].partition("-")[0], []).append(cell)
+    text = "\n".join(cell.source for cell in source_of(name).cells)
+    stated = {f"q{q}": int(p) for q, p in re.findall(r"(?m)^## Question (\d): .*\((\d+) points", text)}
+    assert {q: sum(mark(c)["points"] for c in cells) for q, cells in graded.items()} == stated
+    assert sum(stated.values()) == 20
+    written = [cells[0] for cells in graded.values() if cells[0].cell_type == "markdown"]
+    assert len(written) == 1
+    answer, _, rubric = written[0].source.partition("**Rubric**")
+    assert len(answer.split()) > 50
+    assert "1 point" in rubric
+    for question, cells in graded.items():
+        if all(is_test(c) for c in cells):
+            assert {"BEGIN HIDDEN" in c.source for c in cells} == {True, False}, f"{question}: partial credit"
 
 
 @each
-def test_every_question_states_its_points_and_has_visible_and_hidden_tests(name):
-    assignment = assignment_of(name)
-    headings = dict(
-        re.findall(
-            r"(?m)^## Question (\d): .*\((\d+) points",
-            "\n".join(cell["source"] for cell in assignment.notebook["cells"]),
-        )
-    )
-    for question in assignment.questions:
-        cells = [c for c in assignment.cells if c.question == question and c.points]
-        assert sum(cell.points for cell in cells) == int(headings[question[1:]]), question
-        if all(cell.kind == "test" for cell in cells):
-            assert {cell.hidden for cell in cells} == {True, False}, f"{question}: partial credit"
-
-
-@each
-def test_every_assert_says_what_is_wrong(name):
-    for cell in assignment_of(name).of_kind("test"):
-        for node in ast.walk(ast.parse(cell.source)):
-            assert not isinstance(node, ast.Assert) or node.msg is not None, f"{cell.grade_id}:{node.lineno}"
-
-
-@each
-def test_nothing_is_imported_that_colab_does_not_ship(name):
-    for cell in assignment_of(name).cells:
-        if cell.cell_type == "code":
-            for node in ast.walk(ast.parse(cell.source)):
-                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module] if isinstance(node, ast.ImportFrom) else []
-                roots = {module.partition(".")[0] for module in names}
-                assert roots <= ON_COLAB | sys.stdlib_module_names, cell.grade_id
-
-
-def test_there_are_no_other_assignments():
-    assert sorted(path.name for path in (FOLDER / "source").iterdir()) == sorted(NAMES)
-    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
-    assert sorted(path.stem for path in (FOLDER / "mutants").glob("*.py")) == sorted(NAMES)
+def test_every_assert_says_what_is_wrong_and_all_imports_are_on_colab(name):
+    for cell, text in code_of(source_of(name)).items():
+        for node in ast.walk(ast.parse(text)):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert {n.partition(".")[0] for n in names} <= ON_COLAB | sys.stdlib_module_names, cell
+            if cell in checks_of(name) and isinstance(node, ast.Assert):
+                assert node.msg is not None, f"{cell}:{node.lineno}"
 
 
 # ---- released ----------------------------------------------------------------------------------------------
 
 
+def letters(text: str) -> str:
+    """Letters and digits only: what survives JSON, HTML and the spans of a highlighter."""
+    for what in (r"</?[A-Za-z!][^<>]*>", r"&(?:[a-z]+|#x?[0-9a-f]+);", r"\\[nt\"]", r"[\W_]+"):
+        text = re.sub(what, "", text)
+    return text
+
+
+@functools.cache
+def public_of(name: str) -> str:
+    return letters("\n".join(cell.source for cell in copy_of(name).cells))
+
+
+def leaks(text: str, name: str) -> list[str]:
+    """Lines of solutions and hidden tests that stand in a text and not in the students' cells."""
+    public = public_of(name)
+    flat, found = letters(text), re.findall("(?:BEGIN|END) (?:SOLUTION|HIDDEN)", text)
+    for cell in source_of(name).cells:
+        for _, region in re.findall(REGION.format("SOLUTION|HIDDEN TESTS"), cell.source, re.DOTALL):
+            for line in region.split("\n"):
+                key = letters(line)
+                if len(key) >= 12 and key in flat and key not in public:
+                    found.append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course folder in which nbgrader has released all assignments."""
+    from release import course
+
+    root = tmp_path_factory.mktemp("course")
+    for name in NAMES:
+        course(FOLDER / "source" / name / f"{name}.ipynb", root)
+    return root / "release"
+
+
 @each
-def test_the_students_copy_is_the_source_without_its_secrets(name, tmp_path):
-    write_notebook(release(source_of(name)), tmp_path / "copy.ipynb")
+def test_the_committed_copy_is_what_nbgrader_makes_and_gives_nothing_away(name, released):
+    from release import colab_link, with_link
+
     committed = (FOLDER / f"{name}.ipynb").read_text("utf-8")
-    assert committed == (tmp_path / "copy.ipynb").read_text("utf-8"), (
-        f"run: python -m l2lab.classroom release book/assignments/source/{name}/{name}.ipynb "
-        f"book/assignments/{name}.ipynb"
-    )
-    assert leaks(committed, source_of(name)) == []
+    copies = [with_link(released / name / f"{name}.ipynb", link) for link in ("", colab_link(name))]
+    assert committed in [nbformat.writes(copy) + "\n" for copy in copies], "run: make release"
+    assert leaks(committed, name) == []
+    assert all(not cell.get("outputs") for cell in copies[0].cells)
+
+
+def test_the_link_to_colab_is_there_when_a_repository_is(tmp_path, released):
+    from release import colab_link, with_link
+
+    config = tmp_path / "_config.yml"
+    for text in ("title: x", "repository:\n  url:\n", 'repository: {url: "", branch: main}'):
+        config.write_text(text)
+        assert colab_link("a", config) == ""
+    config.write_text("repository: {url: 'https://github.com/me/my-book', branch: next}")
+    link = colab_link(NAMES[0], config)
+    assert f"/github/me/my-book/blob/next/book/assignments/{NAMES[0]}.ipynb" in link
+    first = with_link(released / NAMES[0] / f"{NAMES[0]}.ipynb", link).cells[0].source
+    assert first.split("\n\n")[1] == link
 
 
 @each
 def test_the_search_for_leaks_finds_every_solution_and_every_hidden_test(name):
     """Each secret, put back into the copy, must be found: in the notebook and on a highlighted page."""
-    assignment = assignment_of(name)
-    for cell in assignment.cells:
-        if cell.source != cell.released:
-            notebook = release(assignment)
-            secret = re.sub(r"### (BEGIN|END) [A-Z ]+", "", cell.source)
-            notebook["cells"][cell.index]["source"] = secret
+    for k, cell in enumerate(source_of(name).cells):
+        if "### BEGIN" in cell.source:
+            notebook = copy_of(name)
+            notebook.cells[k].source = secret = re.sub(r"### (BEGIN|END) [A-Z ]+", "", cell.source)
             page = re.sub(r"(\w+)", r'<span class="n">\1</span>', html.escape(secret))
-            for text in (json.dumps(notebook), page):
-                assert leaks(text, assignment), f"{cell.grade_id} could leak unseen"
+            assert leaks(json.dumps(notebook), name), mark(cell)["grade_id"]
+            assert leaks(page, name), mark(cell)["grade_id"]
 
 
 @each
 def test_the_page_of_the_site_gives_nothing_away(name, site):
     for place in (f"book/assignments/{name}.html", f"_sources/book/assignments/{name}.ipynb"):
         assert (site / place).exists(), f"add book/assignments/{name} to _toc.yml"
-        assert leaks((site / place).read_text("utf-8"), source_of(name)) == []
+        assert leaks((site / place).read_text("utf-8"), name) == []
     for folder in ("source", "mutants"):
         assert not list(site.rglob(f"assignments/{folder}"))
 
 
-@each
-def test_the_students_copy_is_a_valid_notebook_without_outputs(name):
-    raw = json.loads((FOLDER / f"{name}.ipynb").read_text("utf-8"))
-    nbformat.validate(nbformat.from_dict(raw))
-    assert (raw["nbformat"], raw["nbformat_minor"]) == (4, 5)
-    assert set(raw["metadata"]) == {"kernelspec", "language_info"}
-    for cell in raw["cells"]:
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == []
-            assert cell["execution_count"] is None
-            assert len(cell["source"]) <= 40
-
-
-def test_nbgrader_makes_the_same_copies(tmp_path):
-    """Its own converter, where it is installed; the book does not need it."""
-    pytest.importorskip("nbgrader")
-    from nbgrader.apps import NbGraderAPI
-    from traitlets.config import Config
-
-    from l2lab.classroom.format import CODE_STUB
-
-    config = Config()
-    config.CourseDirectory.root = str(tmp_path)
-    config.ClearSolutions.code_stub = {"python": CODE_STUB}
-    for name in NAMES:
-        target = tmp_path / "source" / name / f"{name}.ipynb"
-        target.parent.mkdir(parents=True)
-        target.write_bytes(source_of(name).read_bytes())
-        assert NbGraderAPI(config=config).generate_assignment(name)["success"]
-        theirs = nbformat.read(tmp_path / "release" / name / f"{name}.ipynb", 4)
-        ours = nbformat.read(FOLDER / f"{name}.ipynb", 4)
-        assert [(c.source, c.metadata.get("nbgrader")) for c in theirs.cells] == [
-            (c.source, c.metadata.get("nbgrader")) for c in ours.cells
-        ]
-
-
 # ---- for instructors ---------------------------------------------------------------------------------------
-
-
-def test_solutions_are_pages_with_all_that_students_do_not_see(tmp_path):
-    (path,) = write_solutions([source_of(NAMES[0])], tmp_path / "out")
-    page = path.read_text("utf-8")
-    assert "Not for students" in page
-    assert "hidden test, 2 points" in page
-    assert "Rubric" in page
-    assert len(leaks(page, source_of(NAMES[0]))) > 20
-
-
-def test_an_invalid_source_writes_no_page(tmp_path):
-    (tmp_path / "x.ipynb").write_text("{}")
-    with pytest.raises(ValueError, match=r"x\.ipynb"):
-        write_solutions([source_of(NAMES[0]), tmp_path / "x.ipynb"], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def chapter_text(path: Path) -> str:
-    return "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
 
 
 def test_the_course_plan_names_questions_and_explorers_that_exist():
     plan = (ROOT / "book" / "course_plan.md").read_text("utf-8")
     for name in NAMES:
         assert f"assignments/{name}" in plan, name
-        number = int(name[:2])
+        number, cells = int(name[:2]), source_of(name).cells
         named = {f"q{q}" for q in re.findall(rf"\b{number}\.(\d)\b", plan.partition("(sec-goals)=")[2])}
-        assert named == set(assignment_of(name).questions), (
-            f"assignment {number}: goals without question or the reverse"
-        )
+        graded = {mark(c)["grade_id"].partition("-")[0] for c in cells if mark(c)["grade"]}
+        assert named == graded, f"assignment {number}: goals without question or the reverse"
     for chapter, explorer in re.findall(r"(\w+)\.html#(\w+)", plan):
-        path = ROOT / "book" / f"{chapter}.ipynb"
-        assert path.exists(), chapter
-        assert f'name="{explorer}"' in chapter_text(path), f"{chapter} has no explorer {explorer}"
+        cells = nbformat.read(ROOT / "book" / f"{chapter}.ipynb", 4).cells
+        assert any(f'name="{explorer}"' in cell.source for cell in cells), f"{chapter}: {explorer}"

@@ -8,10 +8,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from l2lab.engine import convnets, minibatches
-from l2lab.engine.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
+from l2lab.engine.convnets import ImageClassifier, gate_parts, random_shift, train_all
 
 
 @pytest.fixture(autouse=True)
@@ -66,13 +65,6 @@ def test_features_choose_columns():
     )
     x = torch.randn(2, 1, 9, 9).double()
     assert torch.equal(part.pooled(x), whole.pooled(x)[:, [3, 0, 17]])
-
-
-def test_he_initialization():
-    torch.manual_seed(0)
-    model = ImageClassifier(3, 20, (64, 64, 64, 64))
-    assert float(model.conv2.weight.detach().std()) == pytest.approx(math.sqrt(2 / (9 * 64)), rel=0.02)
-    assert all(not layer.bias.any() for layer in model.children())
 
 
 @pytest.mark.parametrize(
@@ -185,13 +177,3 @@ def test_wrong_arguments(data, change, message):
     options = {"lams": [0.0, 0.1], **change}
     with pytest.raises(ValueError, match=message):
         train_all([network(), network()], X, y, options.pop("lams"), device="cpu", **options)
-
-
-def test_predict_in_parts(data, monkeypatch):
-    X, _ = data
-    model = network().train()
-    whole = model(X).detach()
-    monkeypatch.setattr(convnets, "EVALUATION_BATCH", 5)
-    assert torch.allclose(predict(model, X), whole)
-    assert isinstance(model, nn.Module)
-    assert not model.training

@@ -18,8 +18,6 @@ from pygments.token import Token
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-import lean_code
-import lean_styles
 import light_pages
 from conftest import ROOT
 
@@ -80,7 +78,7 @@ def state() -> dict:
 
 
 SETTINGS = {
-    "extensions": ["myst_nb", "notebook_outputs", "widget_pages", "no_remote_scripts", "accessible"],
+    "extensions": ["myst_nb", "notebook_outputs", "widget_pages", "accessible"],
     "nb_execution_mode": "off",
     "numfig": True,
     "nitpicky": True,
@@ -293,14 +291,6 @@ class TestWidgets:
         assert "widgets" not in json.loads((project.source / "index.ipynb").read_text())["metadata"]
 
 
-def test_thebe_is_taken_out(project):
-    cells = [new_markdown_cell("# T")]
-    extensions = [*SETTINGS["extensions"], "sphinx_thebe"]
-    without, _ = project.build(cells, extensions=extensions)
-    assert "thebe" not in str(without).lower()
-    extensions.remove("no_remote_scripts")
-    with_thebe, _ = project.build(cells, extensions=extensions)
-    assert "unpkg.com" in str(with_thebe), "sphinx_thebe no longer does what the extension is for: remove it"
 
 
 def test_the_bibliography_is_a_list_of_items(project):
@@ -323,22 +313,31 @@ def sources(page: BeautifulSoup) -> list[str]:
     return [script["src"].partition("?")[0] for script in page.find_all("script", src=True)]
 
 
+def light(*more: str) -> dict:
+    """The settings of a project with the theme, with `light_pages` and further extensions."""
+    return {**THEME, "extensions": [*THEME["extensions"], "light_pages", *more]}
+
+
 def test_scripts_that_a_page_does_not_use_go_and_the_others_wait(project):
     cells = [new_markdown_cell("# T\n\n$x$"), new_code_cell("e", outputs=[widget()])]
-    theme = {**THEME, "nb_ipywidgets_js": {"widgets-offline.js": {}}}
-    heavy, _ = project.build(cells, sidecar=state(), **theme)
-    unused = [src for src in sources(heavy) if light_pages.ICONS in src or src.endswith(light_pages.SEARCH)]
-    assert len(unused) == 4, "the theme no longer loads them: make the extension shorter"
-    light, _ = project.build(None, **{**theme, "extensions": [*theme["extensions"], "light_pages"]})
-    left = [src for src in sources(light) if "first-paint" not in src]
+    loader = {"nb_ipywidgets_js": {"widgets-offline.js": {}}}
+    heavy, _ = project.build(
+        cells, sidecar=state(), **{**THEME, **loader, "extensions": [*THEME["extensions"], "sphinx_thebe"]}
+    )
+    marks = (*light_pages.UNUSED, *light_pages.SEARCH)
+    unused = [src for src in sources(heavy) if any(mark in src for mark in marks)]
+    assert len(unused) == 5, "theme and extensions no longer load them: make the extension shorter"
+    assert "unpkg.com" in str(heavy), "thebe no longer asks another host"
+    page, _ = project.build(None, **light("sphinx_thebe"), **loader)
+    assert "thebe" not in str(page).lower()
+    left = [src for src in sources(page) if "first-paint" not in src]
     assert sorted(left) == sorted(src for src in sources(heavy) if src not in unused)
     assert left[-2:] == ["_static/mathjax.js", "_static/widgets-offline.js"]
-    others = [src for src in sources(heavy) if src in left[:-2]]
-    assert left[:-2] == others, "their order stays"
-    assert sources(light).index("_static/first-paint.js") < sources(light).index("_static/mathjax.js")
-    for script in light.find_all("script", src=True):
+    assert left[:-2] == [src for src in sources(heavy) if src in left[:-2]], "their order stays"
+    assert sources(page).index("_static/first-paint.js") < sources(page).index("_static/mathjax.js")
+    for script in page.find_all("script", src=True):
         assert script.has_attr("defer"), script
-    inline = "".join(script.string or "" for script in light.find_all("script", src=False))
+    inline = "".join(script.string or "" for script in page.find_all("script", src=False))
     assert "DOCUMENTATION_OPTIONS." not in inline
     assert not list((project.built / "html/_static/scripts").glob("fontawesome*"))
     search = BeautifulSoup((project.built / "html/search.html").read_text("utf-8"), "html.parser")
@@ -349,7 +348,7 @@ def test_pictures_have_their_size_and_only_the_first_is_fetched_at_once(project)
     cells = [TITLE, new_code_cell("a", outputs=figure(1, alt="A first picture", caption="One", name="fig-a"))]
     cells.append(new_code_cell("b", outputs=figure(2, alt="A second picture", caption="Two")))
     cells[-1].outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}
-    page, _ = project.build(cells, **{**THEME, "extensions": [*THEME["extensions"], "light_pages"]})
+    page, _ = project.build(cells, **light())
     first, second = page.find("article").find_all("img")
     assert (first["width"], first["height"]) == ("4", "4"), "as the file says"
     assert not first.has_attr("loading")
@@ -364,9 +363,7 @@ def test_pictures_have_their_size_and_only_the_first_is_fetched_at_once(project)
 
 
 def test_one_style_sheet_with_the_rules_that_can_match(project):
-    page, _ = project.build(
-        [new_markdown_cell("# T")], **{**THEME, "extensions": [*THEME["extensions"], "lean_styles"]}
-    )
+    page, _ = project.build([new_markdown_cell("# T")], **light())
     link = [e["href"] for e in page.find_all("link", rel="stylesheet")]
     assert len(link) == 1
     text = (project.built / "html" / link[0]).read_text("utf-8")
@@ -374,7 +371,7 @@ def test_one_style_sheet_with_the_rules_that_can_match(project):
     assert ".fa-bars" in text, "an icon of the page"
     assert ".fa-dragon" not in text
     assert "@import" not in text
-    for file in lean_styles.URL.findall(text):
+    for file in light_pages.URL.findall(text):
         assert (project.built / "html" / Path(link[0]).parent / file[1].partition("?")[0]).is_file(), file
     fonts = list((project.built / "html/_static").rglob("fa-solid*"))
     assert [font.suffix for font in fonts] == [".woff"]
@@ -389,6 +386,7 @@ def test_one_style_sheet_with_the_rules_that_can_match(project):
     [
         (".used { a: b }", ".used { a: b }"),
         (".used, .unused { a: b }", ".used { a: b }"),
+        ("p:is(.a, :not(.b, .c)), .unused { a: b }", "p:is(.a, :not(.b, .c)) { a: b }"),
         (".unused .used { a: b }", ""),
         ("#unused { a: b }", ""),
         ("p:not(.unused) { a: b }", "p:not(.unused) { a: b }"),
@@ -402,7 +400,7 @@ def test_one_style_sheet_with_the_rules_that_can_match(project):
 )
 def test_pruning_of_style_sheets(tmp_path, rule, kept):
     (tmp_path / "sheet.css").write_text(f'@charset "utf-8";\n/* said */ {rule}')
-    found = lean_styles.bundle([tmp_path / "sheet.css"], {"used"}, tmp_path / "styles")
+    found = light_pages.bundle([tmp_path / "sheet.css"], {"used"}, tmp_path / "styles")
     assert "".join(found.split()) == "".join(kept.split())
 
 
@@ -411,8 +409,7 @@ def test_a_style_sheet_for_paper_is_left_alone(project):
     static.mkdir()
     (static / "paper.css").write_text(".whole-book { a: b }")
     more = {"html_static_path": ["_static"], "html_css_files": [["paper.css", {"media": "print"}]]}
-    extensions = [*THEME["extensions"], "lean_styles"]
-    page, _ = project.build([new_markdown_cell("# T")], **{**THEME, **more, "extensions": extensions})
+    page, _ = project.build([new_markdown_cell("# T")], **light(), **more)
     screen, paper = sorted(page.find_all("link", rel="stylesheet"), key=lambda link: link.has_attr("media"))
     assert "pages-" in screen["href"]
     assert (paper["media"], paper["href"].partition("?")[0]) == ("print", "_static/paper.css")
@@ -420,31 +417,18 @@ def test_a_style_sheet_for_paper_is_left_alone(project):
     assert "whole-book" not in (project.built / "html" / screen["href"]).read_text()
 
 
-def test_names_are_found_in_pages_and_in_all_scripts(tmp_path):
-    (tmp_path / "a.js").write_text("e.className = 'in-file';")
-    page = '<p id="an-id" class="one two">words</p><script type="x">{"source": "inline-name"}</script>'
-    names = lean_styles.used_names(tmp_path, [page])
-    assert {"an-id", "one", "two", "in-file", "inline-name"} <= names
-    assert "words" not in names
-
-
 def test_code_is_marked_up_where_its_colours_differ(project):
     cells = [new_markdown_cell('# T\n\n```python\nx = [y for y in "ab"]  # said\n```')]
     names = ["a11y-high-contrast-light", "a11y-high-contrast-dark"]
-    pages = []
-    for more in ([], ["lean_code"]):
-        styles = dict(zip(("pygments_light_style", "pygments_dark_style"), names, strict=True))
-        settings = {**THEME, "extensions": [*THEME["extensions"], *more], "html_theme_options": styles}
-        pages.append(project.build(cells, **settings)[0])
-    before, after = (page.find("pre") for page in pages)
-    assert after.text == before.text
-    assert len(after.find_all("span")) < len(before.find_all("span"))
-    simpler = lean_code.simpler_tokens(names)
-    assert simpler[Token.Name] is simpler[Token.Punctuation] is Token.Text, "both look like plain text"
-    assert simpler[Token.Keyword] is not Token.Text
+    styles = dict(zip(("pygments_light_style", "pygments_dark_style"), names, strict=True))
+    page, _ = project.build(cells, **light(), html_theme_options=styles)
+    code = page.find("pre")
+    assert code.text.strip() == 'x = [y for y in "ab"]  # said'
+    marked = {span.text for span in code.find_all("span", class_=True)}
+    assert marked == {"=", "for", "in", '"ab"', "# said"}
+    plain = light_pages.plain_tokens(names)
     for look in (get_style_by_name(name).style_for_token for name in names):
-        for kind, other in simpler.items():
-            assert look(kind) == look(other), (kind, other)
+        assert all(look(kind) == look(Token.Text) for kind in plain)
 
 
 GLOSSARY = """---

@@ -148,11 +148,6 @@ def test_missing_weights_are_a_sentence_and_no_crash(few, monkeypatch, capsys):
     assert "could not be fetched" in capsys.readouterr().out
 
 
-def test_unknown_profile():
-    with pytest.raises(ValueError, match="quick"):
-        images.main("huge")
-
-
 # ---- the chapter on photographs ----------------------------------------------------------------------------
 
 SHORTER = {

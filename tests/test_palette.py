@@ -83,14 +83,6 @@ def difference(one: str, other: str, kind: str) -> float:
     )
 
 
-def test_the_simulation_knows_who_confuses_what():
-    red, green, blue = "#d00000", "#607000", "#0050d0"
-    assert difference(red, green, "normal") > 40
-    assert difference(red, green, "deuteranomaly") < 0.5 * difference(red, green, "normal")
-    assert difference(red, blue, "deuteranomaly") > 30
-    assert difference(blue, "#007060", "tritanomaly") < 0.5 * difference(blue, "#007060", "normal")
-
-
 def figure_colour(colour: str, theme: str) -> str:
     """A colour of a figure as a page of this theme shows it."""
     return colour if theme == "light" else to_hex(counterparts(colour)[0])

@@ -16,14 +16,9 @@ import torch.nn.functional as F
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from l2lab import select
-from l2lab.data import sparse_regression
 from l2lab.engine import gated, minibatches
 from l2lab.engine.gated import GatedNetworks, GatedRecipe, Rows
 from l2lab.select import L2GateSelector
@@ -215,13 +210,6 @@ def test_scores_by_hand():
     np.testing.assert_array_equal(order[:5], [0, 1, 2, 20, 21])
 
 
-def test_where_no_lambda_is_sparse_the_sparsest_counts():
-    alive = np.array([np.arange(40) < 40, np.arange(40) < 30])[:, None]
-    scores = L2GateSelector()._score(alive.astype(float), np.ones((2, 1, 40)))
-    assert scores[0, :30].min() > 1
-    assert scores[0, 30:].max() < 1
-
-
 def test_columns_that_die_early_are_ranked_by_what_they_did_before():
     """The table's 30 columns are nearly copies, of which few live long; the others must not equal noise."""
     contest = contests.with_extras("breast_cancer", "random", seed=0)
@@ -277,25 +265,6 @@ def test_finds_an_interaction_without_marginal_effects(seed):
     assert set(selector.get_support(indices=True)) == {1, 3}
     # Not by a hair: both outlive every noise feature on a good part of the path.
     assert selector.scores_[[1, 3]].min() > 1.2 * np.delete(selector.scores_, [1, 3]).max()
-
-
-def test_finds_the_coefficients_of_a_sparse_regression():
-    recalls, extra = [], []
-    for seed in range(2):
-        data = sparse_regression(n=200, p=40, n_true=6, snr=4.0, seed=seed)
-        top = L2GateSelector(6, random_state=seed, **SMALL).fit(data.X_train, data.y_train)
-        recalls.append(data.support[top.support_].mean())
-        auto = L2GateSelector(random_state=seed, **SMALL).fit(data.X_train, data.y_train)
-        assert auto.task_ == "regression"
-        extra.append((auto.support_ & ~data.support).sum())
-    assert np.mean(recalls) > 0.9
-    assert np.mean(extra) <= 1
-
-
-def test_deeper_networks_select_as_well():
-    X, y = xor(p=10)
-    selector = L2GateSelector(2, random_state=0, **(SMALL | {"hidden": (24, 12)})).fit(X, y)
-    assert set(selector.get_support(indices=True)) == {1, 3}
 
 
 def test_the_path_leads_from_many_features_to_none():
@@ -366,14 +335,6 @@ def test_a_network_never_sees_the_rows_it_is_judged_on():
     assert (after[:, 1::2] != before[:, 1::2]).all()
 
 
-def test_folds_spread_every_class():
-    y = np.repeat([0, 1, 2], [50, 25, 5])
-    folds = select.folds_of(y, 5, True, np.random.RandomState(0))
-    np.testing.assert_array_equal(
-        [[np.sum(folds[y == c] == f) for f in range(5)] for c in range(3)], [[10] * 5, [5] * 5, [1] * 5]
-    )
-
-
 # ---- weights, constants, names, pipelines ------------------------------------------------------------------
 
 
@@ -387,17 +348,6 @@ def test_weights_are_repetitions_and_zero_is_absence():
     np.testing.assert_array_equal(weighted.scores_, repeated.scores_)
     np.testing.assert_array_equal(weighted.cv_losses_, repeated.cv_losses_)
     assert not np.array_equal(weighted.scores_, plain.scores_)
-
-
-def test_weights_decide_which_rows_count():
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((300, 8))
-    first = np.arange(300) < 150
-    y = np.where(first, X[:, 0], X[:, 1]) > 0
-    for feature, heavy in ((0, first), (1, ~first)):
-        weight = np.where(heavy, 1.0, 0.02)
-        selector = L2GateSelector(1, random_state=0, **SMALL).fit(X, y, sample_weight=weight)
-        np.testing.assert_array_equal(selector.get_support(indices=True), [feature])
 
 
 def test_constant_columns_are_kept_out_with_a_warning():
@@ -418,47 +368,6 @@ def test_a_column_that_varies_only_where_the_weight_is_zero_is_constant():
     X[0, 2] = 1
     with pytest.warns(UserWarning, match="constant"):
         L2GateSelector(1, random_state=0, **TINY).fit(X, y, sample_weight=np.arange(60) > 0)
-
-
-def test_names_of_a_data_frame():
-    pandas = pytest.importorskip("pandas")
-    X, y = xor(80, 4)
-    X[:, 1] = 0
-    frame = pandas.DataFrame(X, columns=["age", "zero", "height", "dose"])
-    with pytest.warns(UserWarning, match=r"\(zero\)"):
-        selector = L2GateSelector(2, random_state=0, **TINY).fit(frame, y)
-    np.testing.assert_array_equal(selector.get_feature_names_out(), frame.columns[selector.support_])
-    kept = selector.set_output(transform="pandas").transform(frame)
-    assert list(kept.columns) == list(frame.columns[selector.support_])
-
-
-def test_pipeline_and_grid_search():
-    X, y = xor(200, 8, flips=0)
-    model = make_pipeline(
-        L2GateSelector(random_state=0, **(SMALL | {"steps": 300, "n_lams": 5})), KNeighborsClassifier(5)
-    )
-    search = GridSearchCV(model, {"l2gateselector__n_features_to_select": [1, 2, 8]}, cv=2).fit(X, y)
-    assert search.best_params_ == {"l2gateselector__n_features_to_select": 2}
-    assert search.best_score_ > 0.9
-
-
-def test_classes_may_have_any_names():
-    X, y = xor(80, 4)
-    numbers = L2GateSelector(2, random_state=0, **TINY).fit(X, y)
-    words = L2GateSelector(2, random_state=0, **TINY).fit(X, np.array(["no", "yes"])[y])
-    np.testing.assert_array_equal(words.scores_, numbers.scores_)
-    assert list(words.classes_) == ["no", "yes"]
-
-
-def test_random_state_decides_everything():
-    X, y = xor(80, 6)
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    one, again, other = (L2GateSelector(random_state=s, **TINY).fit(X, y).scores_ for s in (0, 0, 1))
-    np.testing.assert_array_equal(one, again)
-    assert not np.array_equal(one, other)
-    # and leaves the global generators alone
-    assert torch.equal(torch_state, torch.get_rng_state())
-    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
 
 
 # ---- errors ------------------------------------------------------------------------------------------------
@@ -536,18 +445,6 @@ def test_whole_numbers_are_classes_unless_told():
     assert not hasattr(selector, "cv_losses_")
 
 
-def test_it_helps_a_model_that_cannot_select():
-    # the point of the exercise: nearest neighbours drown in 18 noise features
-    X, y = xor(600, 20)
-    train, test = slice(0, 400), slice(400, None)
-    selector = L2GateSelector(random_state=0, **SMALL).fit(X[train], y[train])
-    plain = KNeighborsClassifier(15).fit(X[train], y[train]).score(X[test], y[test])
-    linear = LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
-    X = selector.transform(X)
-    better = KNeighborsClassifier(15).fit(X[train], y[train]).score(X[test], y[test])
-    assert better > max(plain, linear) + 0.15
-
-
 # ---- the study that compares it with rivals ----------------------------------------------------------------
 
 
@@ -569,7 +466,7 @@ def test_contests_are_standardized_and_reproducible(name):
 
 def test_extra_features_are_what_they_say():
     plain, corrupted, products = (
-        contests.with_extras("breast_cancer", kind, seed=0).X for kind in study.EXTRAS
+        contests.with_extras("breast_cancer", kind, seed=0).X for kind in contests.EXTRAS
     )
     for X, least, most in ((plain, 0.0, 0.25), (corrupted, 0.6, 0.8)):
         closest = np.abs(np.corrcoef(X.T)[30:, :30]).max(1)
@@ -657,18 +554,6 @@ def test_a_refit_that_diverges_is_repeated_with_a_smaller_learning_rate(monkeypa
         monkeypatch.setattr(study, "_refit_outputs", lambda *a: np.full((len(a[2]), 1, 40), np.nan))
         with pytest.raises(ValueError, match=r"features \[0, 1\] diverge even at the learning rate 0\.00625"):
             study.evaluate(contest, masks, seed=0, steps=20)
-
-
-def test_networks_that_diverge_say_so():
-    contest = contests.PROBLEMS["diabetes + corrupted"](0)
-    X = torch.as_tensor(contest.X, dtype=torch.float32)
-    data = Rows(X, torch.as_tensor(contest.y[None], dtype=torch.float32), torch.ones(len(X)), False)
-    held_out = torch.as_tensor(np.arange(len(X)) % 5 == np.arange(5)[:, None])
-    recipe = GatedRecipe((8,), 1, 60, 100, 1e4, 1.0, 0)
-    with torch.inference_mode():
-        out = study._refit_outputs(data, X[:7], np.ones((1, 20), bool), held_out, recipe)
-    assert out.shape == (1, 1, 7)
-    assert np.isnan(out).all()
 
 
 def test_all_methods_of_the_study_run(monkeypatch):
@@ -850,9 +735,3 @@ def test_summary_compares_seed_by_seed():
     assert rival["score_at_k_p"] < 1e-3  # paired: the spread over seeds is as large as the difference
     assert rival["f1_auto_p"] == 1
     assert "score_at_k_p" not in ours
-
-
-def test_the_command_names_the_studies(capsys):
-    with pytest.raises(SystemExit):
-        studies_main(["nothing"])
-    assert "selection" in capsys.readouterr().err

@@ -7,16 +7,13 @@ import os
 import signal
 import threading
 import time
-import warnings
-from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 import torch
 
-from l2lab import progress
-from l2lab.engine import CNN, MLP, shards, sweep, sweep_shards
+from l2lab.engine import MLP, shards, sweep, sweep_shards
 
 NETWORK = MLP((6, 7, 3))
 LAMS, SEEDS, LRS = (0.0, 0.02, 0.1, 0.3, 1.0), (0, 5, 7), (0.05, 0.01)
@@ -47,7 +44,7 @@ DATA = make_data()
 def assert_same(parts, whole, tol=1e-12):
     for name in ("lams", "seeds", "lrs", "history_steps"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
-    for name in ("network", "loss", "steps", "interrupted", "device", "method"):
+    for name in ("network", "loss", "steps", "interrupted", "device"):
         assert getattr(parts, name) == getattr(whole, name), name
     assert list(parts.params) == list(whole.params)
     for name, value in whole.params.items():
@@ -68,36 +65,6 @@ def test_any_number_of_shards_gives_the_undivided_sweep(n):
     assert min(n, 15) <= len(pieces) <= 15
     assert sum(len(p["lams"]) * len(p["seeds"]) for p in pieces) == 15
     assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=n, **OPTIONS), sweep(NETWORK, DATA, LAMS, **OPTIONS))
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-@pytest.mark.parametrize("network", [MLP((6, 3)), CNN(1, (2, 3), 3, 8)], ids=["linear", "cnn"])
-def test_other_networks_and_optimizers(network, optimizer):
-    data = make_data(network)
-    options = OPTIONS | {"optimizer": optimizer}
-    assert_same(sweep_shards(network, data, LAMS, shards=6, **options), sweep(network, data, LAMS, **options))
-
-
-def test_what_a_model_becomes_does_not_depend_on_its_neighbours():
-    """The reason why shards are possible: neither another λ nor another seed beside it matters."""
-    alone = sweep(NETWORK, DATA, 0.1, **(OPTIONS | {"seeds": 5}))
-    among = sweep(NETWORK, DATA, LAMS, **OPTIONS)
-    other = sweep(NETWORK, DATA, (0.1, 7.0), **(OPTIONS | {"seeds": (5, 99)}))
-    np.testing.assert_allclose(among.weights()[2, 1], alone.weights()[0, 0], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(other.weights()[0, 0], alone.weights()[0, 0], rtol=0, atol=1e-12)
-
-
-def test_a_problem_tensors_and_a_single_lambda_are_accepted():
-    from l2lab import data
-
-    options = {"steps": 5, "device": "cpu", "progress": False}
-    problem = data.diabetes()
-    assert_same(
-        sweep_shards(MLP((10, 1)), problem, 0.1, **options), sweep(MLP((10, 1)), problem, 0.1, **options), 0
-    )
-    tensors = {key: tuple(torch.tensor(part) for part in pair) for key, pair in DATA.items()}
-    parts = sweep_shards(NETWORK, tensors, torch.tensor([0.1, 0.2], dtype=torch.float64), **options)
-    assert_same(parts, sweep(NETWORK, DATA, [0.1, 0.2], **options), 1e-6)
 
 
 def test_diverged_models_are_named_once_and_are_nan():
@@ -240,7 +207,6 @@ CHANGES = {
     "batch_seed": {"batch_seed": 1},
     "record_every": {"record_every": 5},
     "dtype": {"dtype": torch.float32},
-    "method": {"method": "loop"},
 }
 
 
@@ -288,21 +254,6 @@ def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
 # ---- progress, errors --------------------------------------------------------------------------------------
 
 
-def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
-    options = OPTIONS | {"progress": True}
-    sweep_shards(NETWORK, DATA, LAMS, **options)
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
-    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
-    original = shards._work
-    monkeypatch.setattr(shards, "_work", lambda *args: time.sleep(0.15) or original(*args))
-    sweep_shards(NETWORK, DATA, LAMS, shards=5, **options)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "5/5" in err
-    assert "shard" in err
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -323,12 +274,3 @@ def test_bad_input_gets_a_clear_error(changes, error, message, tmp_path):
     with pytest.raises(error, match=message):
         sweep_shards(**arguments)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_good_input_of_the_error_test_is_good(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        result = sweep_shards(NETWORK, DATA, LAMS, folder=str(tmp_path), **OPTIONS)
-    assert result.shape == (5, 3, 2)
-    assert result.seconds > 0
-    assert all(path.name.startswith("shard-") for path in Path(tmp_path).iterdir())

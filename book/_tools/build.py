@@ -22,7 +22,7 @@ from common import BOOK, BUILD, ROOT, SITE, content_hash, say, stop
 STAMP = BUILD / "site.stamp"
 TOOLS = (
     "sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme",
-    "numpydoc", "pygments", "tinycss2", "fonttools", "pillow",
+    "numpydoc", "pygments", "tinycss2", "fonttools", "pillow", "sphinxext-opengraph", "sphinx-sitemap",
 )  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints", "l2lab.egg-info"}
 

@@ -81,8 +81,9 @@ def install() -> str:
 
 
 def main() -> None:
-    """Print which browser the tests will use."""
-    say(f"Browser for the tests: {install()}")
+    """Print which browser the tests will use, or with ``--path`` where it is."""
+    path = install()
+    say(path if "--path" in sys.argv else f"Browser for the tests: {path}")
 
 
 if __name__ == "__main__":

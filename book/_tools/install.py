@@ -1,4 +1,4 @@
-"""Install what the book needs into a virtual environment: ``python book/_tools/install.py book|test``.
+"""Install what the book needs into a virtual environment: ``python book/_tools/install.py GROUP``.
 
 Runs under the system's Python, with the standard library only.  The environment is made with uv where it is
 installed, else with venv and pip.  A stamp holds the hash of the contents of the requirement files: as long
@@ -18,7 +18,8 @@ from common import ROOT, content_hash, say, stop
 
 REQUIREMENTS = {
     "book": ["requirements.txt"],
-    "test": ["requirements.txt", "requirements-test.txt"],
+    "classroom": ["requirements.txt", "requirements-classroom.txt"],
+    "test": ["requirements.txt", "requirements-classroom.txt", "requirements-test.txt"],
     "audit": ["requirements-audit.txt"],  # not the book: these programs look at its environment from outside
 }
 LOCK = "requirements.lock"
@@ -91,9 +92,9 @@ def install(group: str, venv: Path) -> None:
 
     Parameters
     ----------
-    group : {"book", "test", "audit"}
-        ``book`` is what reading, running and building need; ``test`` adds what the tests need; ``audit`` is
-        for an environment of its own.
+    group : {"book", "classroom", "test", "audit"}
+        ``book`` is what reading, running and building need; ``classroom`` adds nbgrader, ``test`` that and
+        what the tests need; ``audit`` is for an environment of its own.
     venv : pathlib.Path
         Folder of the environment; made if it is missing or broken.
     """

@@ -28,6 +28,7 @@ PLACES = (
     (CONFIG, HOME, "{address}", '""'),
     ("CITATION.cff", r"(?m)()^(?:# )?repository-code:.*", "repository-code: {address}", "# repository-code:"),
     ("pyproject.toml", r"(\[project\.urls\]\n)(?:\w+ = .*\n)*", 'Repository = "{address}"\n', ""),
+    ("book/_offline/404.html", r'(<base href=")[^"]*', "{pages}", "/"),
     (
         "README.md",
         r"(?m)()^.*<!-- address -->$",

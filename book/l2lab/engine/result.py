@@ -67,8 +67,6 @@ class SweepResult:
         Wall-clock time of training and evaluation.
     device : torch.device
         Where it was trained.
-    method : {"batched", "loop"}
-        How it was trained.
     """
 
     network: MLP | CNN
@@ -84,7 +82,6 @@ class SweepResult:
     interrupted: bool
     seconds: float
     device: torch.device
-    method: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,7 +93,7 @@ class SweepResult:
         stopped = " (interrupted)" if self.interrupted else ""
         return (
             f"SweepResult({self.network}, {n_lams} λ × {n_seeds} seeds × {n_lrs} learning rates, "
-            f"{self.steps} steps{stopped}, {self.method} on {self.device}, {self.seconds:.1f} s)"
+            f"{self.steps} steps{stopped}, on {self.device}, {self.seconds:.1f} s)"
         )
 
     def _weight_names(self, layer: int | str | None) -> list[str]:

@@ -198,7 +198,6 @@ def _merge(arguments: dict[str, Any], parts: list[Arrays], seconds: float) -> Sw
         interrupted=False,
         seconds=seconds,
         device=torch.device(about["device"]),
-        method=about["method"],
     )
 
 
@@ -234,7 +233,6 @@ def _work(arguments: dict[str, Any], setting: _Setting, path: Path | None) -> Ar
         "loss": result.loss,
         "steps": result.steps,
         "device": str(result.device),
-        "method": result.method,
     }
     arrays = {
         "about": np.array(json.dumps(about)),

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import checks, runtime
-from ..layers import param_groups
 from ..progress import interruptible, progress_bar
 from .descend import OPTIMIZERS, Descent, on_weights
 from .descend import schedule as make_schedule
@@ -31,9 +30,8 @@ from .networks import CNN, MLP, MLPGradient
 from .result import SweepResult
 from .splits import Split, check_data, minibatches, outputs_in_parts
 
-__all__ = ["Grid", "Trainer", "check_rule", "sweep", "trainers", "warn_of_divergence"]
+__all__ = ["Grid", "check_rule", "descents", "sweep", "warn_of_divergence"]
 
-METHODS = ("auto", "batched", "loop")
 # Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache:
 # measured with `make bench`, see `_models_at_once`.
 CACHE_BYTES = 5 * 2**19
@@ -57,7 +55,6 @@ def sweep(
     schedule: str = "constant",
     loss: str | None = None,
     record_every: int | None = None,
-    method: str = "auto",
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     batch_seed: int = 0,
@@ -99,10 +96,6 @@ def sweep(
         Default by the type of `y`: integers mean cross-entropy, floats ½‖f − y‖²; both averaged over rows.
     record_every : int, optional
         Measure all metrics after every so many steps; default only before the first and after the last step.
-    method : {"auto", "batched", "loop"}
-        ``"loop"`` trains separate modules with ``torch.optim``: the slow reference. ``"batched"`` trains
-        all at once; on a CPU in groups that fit into its cache, one by one if a network is large, so that it
-        was never slower than the loop in any benchmark. So ``"auto"`` is ``"batched"``.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     dtype : torch.dtype, default torch.float32
@@ -142,7 +135,6 @@ def sweep(
         raise ValueError(f"network must be an MLP or CNN of l2lab.engine, got {type(network).__name__}")
     grid = Grid.check(lams, seeds, lrs)
     rule = check_rule(optimizer, momentum, betas, eps, schedule, checks.whole("steps", steps, 1))
-    checks.one_of("method", method, METHODS)
     if record_every is not None:
         checks.whole("record_every", record_every, 1)
     if dtype not in (torch.float32, torch.float64):
@@ -158,7 +150,7 @@ def sweep(
         batches = None
         if batch_size is not None:
             batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
-        groups = trainers(network, grid, splits["train"], batches, rule, loop=method == "loop")
+        groups = descents(network, grid, splits["train"], batches, rule)
         recorder = _Recorder(network, splits, grid.shape, groups)
         record_at = sorted({steps, *range(0, steps, record_every or steps)})
         with progress_bar(steps, progress, "λ sweep", "step") as advance:
@@ -182,7 +174,6 @@ def sweep(
         interrupted=done < steps,
         seconds=time.perf_counter() - start,
         device=where,
-        method="loop" if method == "loop" else "batched",
     )
     warn_of_divergence(result)
     return result
@@ -292,61 +283,13 @@ def check_rule(
 # ---- training ----------------------------------------------------------------------------------------------
 
 
-class _Loop:
-    """One model, trained as a beginner would: ``nn.Module``, autograd and ``torch.optim``."""
-
-    def __init__(
-        self,
-        network: MLP | CNN,
-        model: tuple[float, int, float],
-        train: Split,
-        batches: list[Tensor] | None,
-        rule: dict[str, Any],
-    ) -> None:
-        lam, seed, lr = model
-        self.train, self.batches = train, batches
-        self.module = network.module().to(train.X)
-        initial = network.init([seed], train.X.dtype, train.X.device)
-        self.module.load_state_dict({name: value[0] for name, value in initial.items()})
-        groups = param_groups(self.module, lam)
-        if rule["optimizer"] == "sgd":
-            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr, momentum=rule["momentum"])
-        else:
-            kind = torch.optim.Adam if rule["optimizer"] == "adam" else torch.optim.AdamW
-            self.optimizer = kind(groups, lr, betas=rule["betas"], eps=rule["eps"])
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rule["rate"])
-        self.params = {name: p[None] for name, p in self.module.named_parameters()}
-        self.done = 0
-
-    def run(self, stop: int) -> None:
-        """Go on until `stop` steps are done."""
-        train = self.train
-        for t in range(self.done, stop):
-            rows = slice(None) if self.batches is None else self.batches[t]
-            outputs = self.module(train.X[rows])
-            if train.labels is not None:
-                loss = F.cross_entropy(outputs, train.labels[rows])
-            else:
-                loss = 0.5 * (outputs - train.targets.T[rows]).square().sum(1).mean()
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.scheduler.step()
-        self.done = stop
-
-
-Trainer = Descent | _Loop
-
-
-def trainers(
+def descents(
     network: MLP | CNN,
     grid: Grid,
     train: Split,
     batches: list[Tensor] | None,
     rule: dict[str, Any],
-    *,
-    loop: bool = False,
-) -> list[Trainer]:
+) -> list[Descent]:
     """Prepare the training of all models, in groups that are trained together.
 
     Parameters
@@ -361,17 +304,13 @@ def trainers(
         Rows of each step; None means all.
     rule : dict
         Optimizer and schedule, by the names of :class:`~l2lab.engine.Descent`.
-    loop : bool, default False
-        Use ``torch.optim``, model by model.
 
     Returns
     -------
-    list of Trainer
-        Each has ``params``, ``done`` and ``run(stop)``; the models are in the order of the grid.
+    list of Descent
+        The models are in the order of the grid.
     """
     models = grid.models()
-    if loop:
-        return [_Loop(network, model, train, batches, rule) for model in models]
     largest = max(map(len, batches)) if batches else len(train.X)
     n_groups = math.ceil(len(models) / _models_at_once(network, len(models), train.X, largest, rule))
     return [
@@ -439,7 +378,7 @@ def _descent(
 
 
 def _train(
-    groups: list[Trainer],
+    groups: list[Descent],
     record_at: list[int],
     recorder: _Recorder,
     interrupted: Callable[[], bool],
@@ -473,7 +412,7 @@ class _Recorder:
     """Collect the metrics of all splits during training."""
 
     def __init__(
-        self, network: MLP | CNN, splits: dict[str, Split], shape: tuple[int, ...], groups: list[Trainer]
+        self, network: MLP | CNN, splits: dict[str, Split], shape: tuple[int, ...], groups: list[Descent]
     ) -> None:
         self.network, self.splits, self.shape, self.groups = network, splits, shape, groups
         self.steps: list[int] = []

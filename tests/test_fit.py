@@ -9,8 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -21,7 +19,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l2lab import progress
 from l2lab.engine import FitResult, fit
 from l2lab.layers import L2RegularizationLayer, param_groups
 
@@ -171,13 +168,6 @@ def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
     assert not torch.equal(first.model[0].weight, other.model[0].weight)
 
 
-def test_the_order_differs_between_epochs_and_seeds():
-    batches = training._batches("train", (TRAIN[0], np.arange(37)), make_model(), torch.device("cpu"), 8, 3)
-    orders = [torch.cat([y for _, y in batches.epoch(e)]).tolist() for e in (0, 1, 0)]
-    assert orders[0] == orders[2] != orders[1]
-    assert training._epoch_seed(3, 1) not in (training._epoch_seed(4, 0), training._epoch_seed(1, 3))
-
-
 # ---- early stopping ----------------------------------------------------------------------------------------
 
 
@@ -259,15 +249,6 @@ def test_divergence_stops_and_keeps_the_best(where, tmp_path):
     assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("diverged", 1, 2)
     np.testing.assert_array_equal(result.history["valid_loss"], [3, 2])
     assert len(torch.load(path, weights_only=True)["history"]["valid_loss"]) == 2
-
-
-def test_divergence_in_the_first_epoch_gives_the_first_weights_back():
-    model = make_model()
-    first = [p.detach().clone() for p in model.parameters()]
-    with pytest.warns(RuntimeWarning, match="weights of before the training"):
-        result = call(model, lr=1e30, valid=None)
-    assert result.best_epoch == -1
-    assert all(torch.equal(a, b) for a, b in zip(first, model.parameters(), strict=True))
 
 
 # ---- checkpoints -------------------------------------------------------------------------------------------
@@ -435,16 +416,6 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert_equal(call(checkpoint=path, epochs=2), call(epochs=2))
 
 
-def test_what_could_not_be_read_again_is_said_after_the_first_epoch(tmp_path):
-    class Strange(torch.optim.lr_scheduler.ConstantLR):
-        def state_dict(self):
-            return super().state_dict() | {"path": Path("x")}
-
-    with pytest.raises(ValueError, match="cannot be read again"):
-        call(checkpoint=tmp_path / "run.pt", scheduler=Strange)
-    assert not (tmp_path / "run.pt").exists()
-
-
 def test_a_loader_with_a_generator_of_its_own_resumes_exactly(tmp_path):
     """The state of that generator is in no checkpoint."""
     kind, path = "loader with generator", tmp_path / "run.pt"
@@ -476,14 +447,6 @@ def test_ctrl_c_returns_what_there_is(has_checkpoint, tmp_path):
     if has_checkpoint:
         again = call(make_model(dropout=0.3), valid=None, criterion=Pressed(), checkpoint=path)
         assert_equal(again, call(make_model(dropout=0.3), valid=None))
-
-
-def test_works_outside_of_the_main_thread():
-    results = []
-    thread = threading.Thread(target=lambda: results.append(call(epochs=1)))
-    thread.start()
-    thread.join()
-    assert results[0].stopped == "epochs"
 
 
 # ---- mixed precision ---------------------------------------------------------------------------------------
@@ -556,12 +519,6 @@ def test_arrays_and_batches_of_them_are_the_same():
     assert_equal(listed, arrays)
 
 
-def test_read_only_arrays_and_integer_types_are_accepted():
-    X, y = TRAIN[0].astype("f4"), TRAIN[1].astype("i2")
-    X.setflags(write=False)
-    assert_equal(call(train=(X, y), epochs=1), call(epochs=1))
-
-
 def test_penalty_of_both_kinds_and_warning_of_the_double_one():
     model = nn.Sequential(L2RegularizationLayer(nn.Linear(6, 8), 0.2), nn.Linear(8, 3))
     groups = lambda m: [  # noqa: E731
@@ -582,19 +539,6 @@ def test_penalty_of_both_kinds_and_warning_of_the_double_one():
     result = call(free, groups=lambda m: m.parameters(), epochs=1)
     assert result.history["norm"][0] == pytest.approx(free.module.weight.norm().item(), rel=1e-6)
     assert result.history["penalty"][0] == 0
-
-
-def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
-    call(progress=True, epochs=1)
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
-    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
-    call(progress=True, epochs=400)  # a bar is drawn every tenth of a second
-    out, err = capfd.readouterr()
-    assert out == ""
-    for text in ("training", "loss ", "penalty ", "‖w‖ ", "/2000"):
-        assert text in err
 
 
 def bad(**changes):
@@ -632,19 +576,3 @@ NAN = float("nan")
 def test_bad_input_gets_a_clear_error(run, message):
     with pytest.raises(ValueError, match=message):
         run()
-
-
-def test_good_input_of_the_error_test_is_good():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert bad()().stopped == "epochs"
-    with pytest.raises(ValueError, match="model must be a torch"):
-        fit(len, TRAIN, criterion=nn.MSELoss(), optimizer=None)
-    with pytest.raises(ValueError, match="optimizer must be a torch"):
-        fit(make_model(), TRAIN, criterion=nn.MSELoss(), optimizer="sgd", device="cpu")
-
-
-def test_seconds_are_measured():
-    started = time.perf_counter()
-    result = call(epochs=2)
-    assert 0 < result.history["seconds"].sum() <= result.seconds <= time.perf_counter() - started

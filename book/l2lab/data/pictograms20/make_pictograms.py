@@ -5,7 +5,8 @@ The book never needs this: it reads the committed files in book/l2lab/data/picto
 
     npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz
     pip install resvg-py==0.5.0
-    python book/_tools/make_pictograms.py --iconify package --out pictograms20
+    cd book/l2lab/data/pictograms20
+    PYTHONPATH=../../.. python make_pictograms.py --iconify PATH/TO/package --out .
 
 Another version of the npm package has other icons. What an icon shows is taken from its published name; the
 names of each class, and the icons that were found wrong by eye, are in make_pictograms_names.json.
@@ -30,7 +31,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from common import say
 from l2lab.data.images import VOC_CLASSES, hold_out_groups
 
 RULES = json.loads(Path(__file__).with_name("make_pictograms_names.json").read_text("utf-8"))
@@ -314,10 +314,10 @@ def make(iconify: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_zip(out / "pictograms20.zip", drawn)
     write_attribution(out / "ATTRIBUTION.csv", drawn, read_collections(iconify))
-    say(f"{len(icons)} candidates, {len(drawn)} pictures of {len({p.icon.set for p in drawn})} sets")
+    print(f"{len(icons)} candidates, {len(drawn)} pictures of {len({p.icon.set for p in drawn})} sets")
     for name in ("pictograms20.zip", "ATTRIBUTION.csv"):
         content = (out / name).read_bytes()
-        say(f"{name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+        print(f"{name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
