@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import signal
 import threading
 
@@ -396,15 +395,27 @@ def test_ctrl_c_returns_the_state_so_far(monkeypatch):
     network = MLP((6, 7, 3))
     data = make_data(network, "cross_entropy")
     before = signal.getsignal(signal.SIGINT)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     original = engine._train
-    monkeypatch.setattr(engine, "_train", lambda *args: (timer.start(), original(*args))[1])
-    result = sweep(network, data, LAMS, seeds=SEEDS, steps=100_000, batch_size=5, **DOUBLE)
-    timer.join()
+
+    def train_and_press(groups, *others):
+        """Press in the third segment of the first group, before the others have their turn."""
+        run, segments = groups[0].run, []
+
+        def run_and_press(stop):
+            segments.append(stop)
+            if len(segments) == 3:
+                signal.raise_signal(signal.SIGINT)
+            run(stop)
+
+        groups[0].run = run_and_press
+        return original(groups, *others)
+
+    monkeypatch.setattr(engine, "_train", train_and_press)
+    result = sweep(network, data, LAMS, seeds=SEEDS, steps=10_000, batch_size=5, **DOUBLE)
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGINT) is before
     assert result.interrupted
-    assert 0 < result.steps < 100_000
+    assert 0 < result.steps < 10_000
     assert result.history_steps.tolist() == [0, result.steps]
     again = sweep(network, data, LAMS[1], seeds=SEEDS[1], steps=result.steps, batch_size=5, **DOUBLE)
     np.testing.assert_allclose(result.weights()[1, 1], again.weights()[0, 0], rtol=0, atol=1e-8)
