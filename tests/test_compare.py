@@ -50,14 +50,16 @@ def linear():
 
 def fitted(recipe, learning, strengths, budget=EXACT, seed=0):
     """Train a recipe at these strengths; the first layer of a linear model, (K, p)."""
-    recipe = recipe(torch.tensor(strengths, dtype=budget.dtype), [learning], budget, [seed])
+    recipe = recipe().prepare(torch.tensor(strengths, dtype=budget.dtype), [learning], budget, [seed])
     (fit,) = train(recipe, [seed] * len(strengths), [seed])
     return fit.first_layer[:, 0] if not budget.hidden else fit
 
 
 def made(recipe, strengths, budget=EXACT):
     """A recipe on a small problem."""
-    return recipe(torch.tensor(strengths, dtype=budget.dtype), [LearningData(data.xor(40, 6))], budget, [0])
+    return recipe().prepare(
+        torch.tensor(strengths, dtype=budget.dtype), [LearningData(data.xor(40, 6))], budget, [0]
+    )
 
 
 def tiny(key="tiny", **settings):
@@ -511,7 +513,7 @@ def test_seeds_have_their_own_problems_and_noise():
     ]
     assert records[0]["valid_loss"] != records[1]["valid_loss"]
     both = [LearningData(tiny().problem(seed)) for seed in (0, 1)]
-    recipe = methods.Dropout(torch.tensor([0.5, 0.5]), both, SMALL, [0, 1])
+    recipe = methods.Dropout().prepare(torch.tensor([0.5, 0.5]), both, SMALL, [0, 1])
     dropped = recipe.drop(torch.ones(4, 3, 50))
     assert len({tuple(row.flatten().tolist()) for row in dropped}) == 4
     assert recipe.per_copy(torch.tensor([7, 8])).tolist() == [7, 7, 8, 8]

@@ -161,7 +161,7 @@ class NetworkMethod(Method):
     def fit_all(self, data: list[LearningData], budget: Budget, seeds: list[int]) -> list[Fit]:
         """Train all trials of all seeds at once; see :class:`Method`."""
         strengths = torch.as_tensor(self.grid(budget, data[0]), dtype=budget.dtype)
-        recipe = self.recipe(strengths, data, budget, seeds)
+        recipe = self.recipe().prepare(strengths, data, budget, seeds)
         # Trial 0 of a seed starts from the same weights with every method.
         apart = 10_000 if self.restarts else 0
         starts = [seed + apart * trial for seed in seeds for trial in range(len(strengths))]
@@ -441,14 +441,16 @@ class TopInputs(_FirstLayerOnly):
 
     score: Callable[[LearningData, int], np.ndarray] = staticmethod(univariate_scores)
 
-    def __init__(
+    def prepare(
         self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]
-    ) -> None:
-        super().__init__(strengths, data, budget, seeds)
+    ) -> Recipe:
+        """Rank the inputs of every problem."""
+        super().prepare(strengths, data, budget, seeds)
         scores = np.stack([self.score(one, seed) for one, seed in zip(data, seeds, strict=True)])
         ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)  # 0 is the best
         ranks = torch.as_tensor(ranks, dtype=self.lam.dtype)[:, None, :]
         self.mask = (self.per_copy(ranks) < _shaped(self.lam)).to(self.lam.dtype)
+        return self
 
     def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
         """Keep the best k inputs."""

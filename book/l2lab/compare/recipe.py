@@ -101,17 +101,6 @@ class Recipe:
     a constant gradient moves a weight per step (for SGD the learning rate divided by 1 − momentum), and works
     in place.
 
-    Parameters
-    ----------
-    strengths : Tensor, shape (T,)
-        What is tried.
-    data : list of LearningData, length S
-        Problems of equal size; training rows are all that is used.
-    budget : Budget
-        Steps, batch size, hidden units, learning rates.
-    seeds : list of int, length S
-        Of the method's own random numbers: the result of a seed must not depend on the other seeds.
-
     Attributes
     ----------
     optimizer : {"sgd", "adamw"}
@@ -130,13 +119,34 @@ class Recipe:
     lr_factor = 1.0
     after_step: Callable[[list[Tensor], float], None] | None = None
 
-    def __init__(self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
+    def prepare(
+        self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]
+    ) -> Recipe:
+        """Take what is to be trained.
+
+        Parameters
+        ----------
+        strengths : Tensor, shape (T,)
+            What is tried.
+        data : list of LearningData, length S
+            Problems of equal size; training rows are all that is used.
+        budget : Budget
+            Steps, batch size, hidden units, learning rates.
+        seeds : list of int, length S
+            Of the method's own random numbers: the result of a seed must not depend on the other seeds.
+
+        Returns
+        -------
+        Recipe
+            Itself.
+        """
         self.strengths, self.data, self.budget = strengths, data, budget
         self.lam = strengths.repeat(len(seeds))
         lr = self.lr_factor * (budget.lr if self.optimizer == "sgd" else budget.adam_lr)
         self.lr = torch.full_like(self.lam, lr)
         self.linear = budget.hidden == 0
         self.generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
+        return self
 
     def draw(self, kind: Callable[..., Tensor], *shape: int) -> Tensor:
         """Draw random numbers, every seed from its own generator.
