@@ -258,7 +258,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 import torch
 from torch import nn
-import test_training as t
+import test_fit as t
 
 torch.set_num_threads(1)
 batches = 0
