@@ -16,7 +16,7 @@ import torch
 
 from fake_voc import fake_devkit
 from l2lab.data import PictureSet, load_pictograms20
-from l2lab.studies import images
+from l2lab.studies import images, picture_sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = images.Scale(2, epochs=1, gate_epochs=2, size_epochs=1, size_seeds=1, image_size=16)
@@ -116,7 +116,7 @@ def test_wrong_labels_are_for_training_and_validation_only(few, monkeypatch):
 
 
 def test_all_ways_of_feeding_show_the_same_pictures(few):
-    ways = images.feeders(few, 16)
+    ways = picture_sizes.feeders(few, 16)
     n = len(few["train"])
     for name, way in ways.items():
         batches = way.order(n, 0)

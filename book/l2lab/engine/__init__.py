@@ -2,7 +2,7 @@
 
 from .descend import Descent, descend, on_weights, ramp, schedule
 from .fit import FitResult, fit
-from .networks import CNN, MLP
+from .networks import CNN, MLP, MLPGradient
 from .result import Best, SweepResult
 from .shards import sweep_shards
 from .splits import minibatches
@@ -11,6 +11,7 @@ from .sweep import sweep
 __all__ = [
     "CNN",
     "MLP",
+    "MLPGradient",
     "Best",
     "Descent",
     "FitResult",

@@ -5,7 +5,7 @@ since copies share nothing, the gradient of their sum is the gradient of each. Î
 number per copy, so that a whole grid is trained at once. Every update is the one that ``torch.optim`` makes;
 a test compares both in float64.
 
-A network may bring its own gradient, as :class:`l2lab.engine.networks.MLPGradient` does; then autograd is not
+A network may bring its own gradient, as :class:`l2lab.engine.MLPGradient` does; then autograd is not
 used.
 """
 

@@ -1,7 +1,7 @@
 """Networks whose inputs pass through gates, K at once: what :mod:`l2lab.select` trains.
 
 Weight decay on gates and first layer switches inputs off; the update is that of
-:class:`l2lab.engine.Descent`, the gradient that of :class:`l2lab.engine.networks.MLPGradient` with the chain
+:class:`l2lab.engine.Descent`, the gradient that of :class:`l2lab.engine.MLPGradient` with the chain
 rule of the gates around it.
 """
 

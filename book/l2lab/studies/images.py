@@ -38,7 +38,7 @@ from ..engine.convnets import ImageClassifier, gate_parts, predict, random_shift
 from ..layers import param_groups, penalized_parameters
 from ..measures import calibration, effective_rank, weight_histogram
 from ..prune import alive, part_strength, prune, random_parts, strongest
-from .picture_sizes import epoch_of, feeders, run_sizes
+from .picture_sizes import run_sizes
 from .record import RESULTS, provenance, write
 
 __all__ = [
@@ -46,12 +46,9 @@ __all__ = [
     "Scale",
     "Tensors",
     "choose_lam",
-    "epoch_of",
-    "feeders",
     "main",
     "run_gates",
     "run_learning_rates",
-    "run_sizes",
     "run_sweep",
     "tensors",
 ]
