@@ -11,10 +11,10 @@ from .sweep import sweep
 __all__ = [
     "CNN",
     "MLP",
-    "MLPGradient",
     "Best",
     "Descent",
     "FitResult",
+    "MLPGradient",
     "SweepResult",
     "descend",
     "fit",
