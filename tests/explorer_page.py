@@ -118,10 +118,11 @@ def make_explorers() -> list[LambdaExplorer]:
         [
             geometry_panel(HESSIAN, W_STAR, norms=["l2"]),
             geometry_panel(HESSIAN, W_STAR, norms=["l1"]),
-            geometry_panel(HESSIAN, W_STAR),
+            geometry_panel(HESSIAN, W_STAR, norms=["linf"]),
+            geometry_panel(HESSIAN, W_STAR, norms=["l2", "l1", "linf"]),
         ],
         name="c",
-        alt="Loss contours touching the ball and the diamond",
+        alt="Loss contours with the ball, the diamond and the box",
     )
     e = LambdaExplorer(
         LAMS,

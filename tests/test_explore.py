@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ipywidgets import IntSlider
 from ipywidgets.embed import dependency_state
 from PIL import Image
-from scipy.optimize import minimize
+from scipy.optimize import lsq_linear, minimize
 from sklearn.linear_model import Lasso
 from traitlets import TraitError
 
@@ -28,6 +28,7 @@ from l2lab.explore import (
     Control,
     LambdaExplorer,
     bars_panel,
+    box_2d,
     budget_panel,
     compact_state,
     curves_panel,
@@ -73,7 +74,7 @@ def every_panel() -> list[explore.Panel]:
         bars_panel(rng.normal(size=(L, 5)), labels=list("abcde")),
         fit_panel(x, x * np.ones((L, 1)), np.c_[x, x], np.sin(x)),
         field_panel(rng.random((L, 6, 8)), (-1, 1, -2, 2), [[0, 0, 1], [0.5, 1, 0]]),
-        geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5]),
+        geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5], norms=["l2", "l1", "linf"]),
         heatmap_panel(heat(), [0.01, 0.1, 1], title="Accuracy"),
         budget_panel(),
     ]
@@ -195,7 +196,7 @@ BAD_PANELS = [
     ("positive definite", lambda: geometry_panel([[1, 2], [2, 1]], [1, 1])),
     ("symmetric", lambda: geometry_panel([[1, 0.5], [0, 1]], [1, 1])),
     ("two entries", lambda: geometry_panel(np.eye(2), [1])),
-    ("norms", lambda: geometry_panel(np.eye(2), [1, 1], norms=["l3"])),
+    *(("norms", lambda n=n: geometry_panel(np.eye(2), [1, 1], norms=n)) for n in (["l3"], [], ["l1", "l1"])),
     ("extent", lambda: geometry_panel(np.eye(2), [1, 1], extent=0.5)),
     ("one column per entry", lambda: heatmap_panel(TWO, [1, 2, 3], title="t")),
     ("positive", lambda: heatmap_panel(TWO, [0, 1], title="t")),
@@ -408,6 +409,19 @@ class TestGeometry:
 
         found = minimize(loss, [0, 0], tol=1e-12).x
         np.testing.assert_allclose(ridge_2d(self.H, w_star, lam), found, atol=1e-6)
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_box_agrees_with_scipy(self, seed) -> None:
+        draw = np.random.default_rng(seed)
+        for lam in np.exp(draw.uniform(-2, 2, size=25)):
+            root = draw.normal(size=(2, 2)) + 0.3 * np.eye(2)
+            w_star = 2 * draw.normal(size=2)
+            w = box_2d(root.T @ root, w_star, lam)
+            reference = lsq_linear(root, root @ w_star, (-1 / lam, 1 / lam), method="bvls").x
+            loss = [np.sum((root @ (v - w_star)) ** 2) for v in (w, reference)]
+            assert loss[0] <= loss[1] + 1e-10
+            assert np.abs(w).max() <= 1 / lam
+        assert np.array_equal(box_2d(root.T @ root, w_star, 0.0), w_star)
 
 
 class TestState:

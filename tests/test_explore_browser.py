@@ -35,7 +35,7 @@ from explorer_page import (
     url,
 )
 from l2lab.budget import decay_budget, decay_limits, lam_needed, remaining_share
-from l2lab.explore import lasso_2d, ridge_2d
+from l2lab.explore import box_2d, lasso_2d, ridge_2d
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -214,15 +214,19 @@ class TestNumbers:
         assert paths == told.replace(", ", groups, 1) + f" Note {i}."
         assert numbers(accuracy) == pytest.approx([100 * np.linspace(0.5, 0.97, L + 1)[i]], rel=6e-3)
 
-    @pytest.mark.parametrize("i", [0, 5, 20, 30])
+    @pytest.mark.parametrize("i", [0, 5, 20, 24, 30])
     def test_geometry(self, standing: Page, i: int) -> None:
         put_at(standing, "c", i)
-        ridge, lasso, both = notes(standing, "c")
+        ridge, lasso, box, all_three = notes(standing, "c")
         r = ridge_2d(HESSIAN, W_STAR, GEOMETRY_LAMS[i])
         s = lasso_2d(HESSIAN, W_STAR, GEOMETRY_LAMS[i])
         assert numbers(ridge)[:2] == pytest.approx(r, rel=6e-3)
         assert numbers(lasso)[:2] == pytest.approx(s, rel=6e-3)
-        assert both == f"{ridge} {lasso}"
+        w = box_2d(HESSIAN, W_STAR, GEOMETRY_LAMS[i])
+        assert numbers(box)[:2] == pytest.approx(w, rel=6e-3)
+        walls = int((np.abs(w) * GEOMETRY_LAMS[i] > 1 - 1e-12).sum())
+        assert ("no box" if i == 0 else ("inside its box", "w₁ at a wall", "a corner")[walls]) in box
+        assert all_three == f"{ridge} {lasso} {box}"
         zeros = {0: "no weight is 0", 1: "is exactly 0", 2: "w₁ and w₂ are exactly 0"}[int((s == 0).sum())]
         assert zeros in lasso
         assert "no weight is 0" in ridge
@@ -325,6 +329,7 @@ class TestBudget:
         {"lr": 0.5, "steps": 2000, "momentum": 0.5, "schedule": "linear", "optimizer": "sgd"},
         {"lr": 0.01, "steps": 20000, "momentum": 0.9, "schedule": "cosine", "optimizer": "adamw"},
     )
+
     def choose(self, page: Page, run: dict) -> None:
         form = part(page, "f").locator(".lx-form")
         form.get_by_label("Schedule").select_option(run["schedule"])
@@ -457,6 +462,9 @@ class TestGeometry:
         assert numbers(notes(page, "c")[1])[:2] == pytest.approx(
             lasso_2d(HESSIAN, w, GEOMETRY_LAMS[i]), abs=0.02
         )
+        assert numbers(notes(page, "c")[2])[:2] == pytest.approx(
+            box_2d(HESSIAN, w, GEOMETRY_LAMS[i]), abs=0.02
+        )
 
     def test_keys_move_it_and_home_puts_it_back(self, alone: Callable) -> None:
         page = alone("c")
@@ -488,3 +496,17 @@ class TestGeometry:
         left, cy, radius = (float(v) for v in re.match(r"M([\d.]+) ([\d.]+)a([\d.]+)", d).groups())
         px, py = (float(v) for v in re.findall(r"[\d.]+", place))
         assert math.hypot(px - left - radius, py - cy) == pytest.approx(radius, abs=0.3)
+
+    def test_drawn_box_has_the_half_width_that_lambda_gives(self, standing: Page) -> None:
+        sizes = {}
+        for i in (22, 26):
+            put_at(standing, "c", i)
+            panel = part(standing, "c").locator(".lx-panel").nth(2)
+            left, right = re.match(
+                r"M([-\d.]+) [-\d.]+H([-\d.]+)", panel.locator(".ball").get_attribute("d")
+            ).groups()
+            sizes[i] = (float(right) - float(left)) / 2
+        assert sizes[22] / sizes[26] == pytest.approx(GEOMETRY_LAMS[26] / GEOMETRY_LAMS[22], rel=0.01)
+        place = panel.locator("path.dot").get_attribute("transform")
+        x, _ = (float(v) for v in re.findall(r"[\d.]+", place))
+        assert x == pytest.approx(float(right), abs=0.2)  # in the corner

@@ -6,7 +6,7 @@ browser only draws; `geometry_panel` and `budget_panel` are so small that the br
 """
 
 from .explorer import Control, LambdaExplorer, compact_state
-from .geometry import lasso_2d, ridge_2d
+from .geometry import box_2d, lasso_2d, ridge_2d
 from .panels import (
     PALETTE,
     Panel,
@@ -27,6 +27,7 @@ __all__ = [
     "LambdaExplorer",
     "Panel",
     "bars_panel",
+    "box_2d",
     "budget_panel",
     "compact_state",
     "curves_panel",

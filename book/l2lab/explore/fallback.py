@@ -23,7 +23,7 @@ from matplotlib.patches import Polygon, Rectangle
 from PIL import Image
 
 from ..budget import decay_budget, decay_limits, remaining_share
-from .geometry import lasso_2d, ridge_2d
+from .geometry import box_2d, lasso_2d, ridge_2d
 from .panels import PALETTE, Panel
 
 __all__ = ["draw"]
@@ -328,6 +328,13 @@ def _field(ax: Axes, p: Panel, i: int, _lams: np.ndarray) -> None:
     ax.set_ylabel(p.spec["ylabel"])
 
 
+_BODIES = {
+    "l2": (ridge_2d, "o", _COLORS[0]),
+    "l1": (lasso_2d, "D", _COLORS[1]),
+    "linf": (box_2d, "^", _COLORS[2]),
+}
+
+
 def _geometry(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
     hessian, w_star, reach = np.array(p.spec["hessian"]), np.array(p.spec["w_star"]), p.spec["extent"]
     values, vectors = np.linalg.eigh(hessian)
@@ -340,19 +347,22 @@ def _geometry(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
     top = np.sqrt(w_star @ hessian @ w_star) or 1.0
     for r in (0.25, 0.5, 0.75, 1.0, 1.25):
         ax.plot(*ellipse(r * top), color="#c9ced4", lw=0.7)
-    for norm, solve, color in (("l2", ridge_2d, _COLORS[0]), ("l1", lasso_2d, _COLORS[1])):
-        if norm not in p.spec["norms"]:
-            continue
+    for norm in p.spec["norms"]:
+        solve, marker, color = _BODIES[norm]
         w = solve(hessian, w_star, float(lams[i]))
-        size = np.linalg.norm(w, 2 if norm == "l2" else 1)
-        shape = size * circle if norm == "l2" else size * np.array([[1, 0, -1, 0], [0, 1, 0, -1]])
+        if norm == "l2":
+            shape = np.linalg.norm(w) * circle
+        elif norm == "l1":
+            shape = np.abs(w).sum() * np.array([[1, 0, -1, 0], [0, 1, 0, -1]])
+        else:  # at λ = 0 the box is larger than any picture
+            shape = np.array([[1, 1, -1, -1], [-1, 1, 1, -1]]) / max(lams[i], 1e-3 / reach)
         ax.add_patch(Polygon(shape.T, closed=True, fc=color + "22", ec=color, lw=1.1))
         d = w - w_star
         ax.plot(*ellipse(np.sqrt(d @ hessian @ d)), color=color, lw=0.9, ls=_DASHES[1])
         ax.plot(
             *np.array([solve(hessian, w_star, float(lam)) for lam in lams]).T, color=color, lw=1.2, alpha=0.6
         )
-        ax.plot(*w, "o" if norm == "l2" else "D", ms=4.5, color=color, mec="white", mew=0.6, zorder=4)
+        ax.plot(*w, marker, ms=4.5, color=color, mec="white", mew=0.6, zorder=4)
     ax.plot(*w_star, "+", ms=8, mew=1.8, color=_INK)
     ax.axhline(0, color=_MUTED, lw=0.6)
     ax.axvline(0, color=_MUTED, lw=0.6)

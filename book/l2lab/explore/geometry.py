@@ -1,10 +1,10 @@
-"""Ridge and lasso with two weights, solved exactly: what `geometry_panel` draws."""
+"""Ridge, lasso and the box of AdamW with two weights, solved exactly: what `geometry_panel` draws."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["lasso_2d", "ridge_2d"]
+__all__ = ["box_2d", "lasso_2d", "ridge_2d"]
 
 
 def ridge_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
@@ -57,4 +57,42 @@ def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
         if np.all(w * s > 0):
             found.append(w)
     loss = [0.5 * (w - w_star) @ hessian @ (w - w_star) + lam * np.abs(w).sum() for w in found]
+    return found[int(np.argmin(loss))]
+
+
+def box_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
+    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) with ‖w‖∞ ≤ 1/λ.
+
+    This is where AdamW on full batches comes to rest. A minimum outside the box lies on a wall: one weight is
+    fixed there, and the other, at its best given the first, is clipped. The best of the four walls is taken.
+
+    Parameters
+    ----------
+    hessian : ndarray of shape (2, 2)
+        Symmetric positive definite matrix H.
+    w_star : ndarray of shape (2,)
+        Minimum without constraint.
+    lam : float
+        λ, at least 0; at 0 there is no box.
+
+    Returns
+    -------
+    ndarray of shape (2,)
+        The solution; a weight at its wall is exactly ±1/λ.
+
+    References
+    ----------
+    Xie and Li, *Implicit bias of AdamW: ℓ∞-norm constrained optimization*, ICML 2024.
+    """
+    half = np.inf if lam == 0 else 1 / lam
+    if np.abs(w_star).max() <= half:
+        return np.array(w_star, dtype=float)
+    found = []
+    for j in (0, 1):
+        for wall in (-half, half):
+            w = np.full(2, wall)
+            pull = hessian[0, 1] * (wall - w_star[j]) / hessian[1 - j, 1 - j]
+            w[1 - j] = np.clip(w_star[1 - j] - pull, -half, half)
+            found.append(w)
+    loss = [(w - w_star) @ hessian @ (w - w_star) for w in found]
     return found[int(np.argmin(loss))]

@@ -59,6 +59,9 @@ _KNOWN = {
 
 _MAX_STEPS = 1_000_000
 
+# What `geometry_panel` draws: whose solution, and on which body.
+_BODIES = {"l2": ("ridge", "the L2 ball"), "l1": ("lasso", "the L1 diamond"), "linf": ("AdamW", "the box")}
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:
@@ -416,15 +419,16 @@ def geometry_panel(
     hessian: ArrayLike,
     w_star: ArrayLike,
     *,
-    norms: Sequence[Literal["l2", "l1"]] = ("l2", "l1"),
+    norms: Sequence[Literal["l2", "l1", "linf"]] = ("l2", "l1"),
     extent: float | None = None,
     title: str | None = None,
 ) -> Panel:
-    """Solve for two weights in the browser: loss contours, the penalty's ball, and where they touch.
+    """Solve for two weights in the browser: loss contours, ball, diamond or box, and where they touch.
 
     The loss is ½ (w − w*)ᵀ H (w − w*). With ½ λ ‖w‖₂² added its minimum is (H + λI)⁻¹ H w*; with λ ‖w‖₁ added
-    it is found exactly by comparing the stationary points of all sign patterns. The reader can drag w*; all
-    geometry panels of one explorer share it.
+    it is found exactly by comparing the stationary points of all sign patterns. "linf" adds nothing but keeps
+    ‖w‖∞ ≤ 1/λ, as full-batch AdamW does. The reader can drag w*; all geometry panels of one explorer share it,
+    and one λ moves all bodies.
 
     Parameters
     ----------
@@ -432,12 +436,12 @@ def geometry_panel(
         Symmetric positive definite matrix H.
     w_star : array-like of shape (2,)
         Minimum of the loss without penalty, at the start.
-    norms : sequence of {"l2", "l1"}
-        Which penalties are drawn.
+    norms : sequence of {"l2", "l1", "linf"}
+        Which bodies are drawn: ridge's ball, the lasso's diamond, AdamW's box.
     extent : float, optional
         Both axes run from −extent to extent. By default 1.4 times the larger entry of ``w_star``.
     title : str, optional
-        Heading. By default it names the penalties.
+        Heading. By default it names the bodies.
 
     Returns
     -------
@@ -446,6 +450,7 @@ def geometry_panel(
     References
     ----------
     Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 2nd ed., 2009, figure 3.11.
+    Xie and Li, *Implicit bias of AdamW: ℓ∞-norm constrained optimization*, ICML 2024.
     """
     h, w = _numbers(hessian, "hessian", 2), _numbers(w_star, "w_star", 1)
     if h.shape != (2, 2) or not np.allclose(h, h.T) or np.linalg.eigvalsh(h).min() <= 0:
@@ -453,15 +458,15 @@ def geometry_panel(
     if w.shape != (2,):
         raise ValueError(f"w_star must have two entries, got {w.size}.")
     chosen = list(norms)
-    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= {"l2", "l1"}:
-        raise ValueError(f"norms must be one or both of 'l2' and 'l1', got {norms!r}.")
+    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(_BODIES):
+        raise ValueError(f"norms must name each of {', '.join(_BODIES)} at most once, got {norms!r}.")
     reach = float(extent) if extent is not None else 1.4 * float(np.abs(w).max()) or 1.0
     if not np.isfinite(reach) or np.abs(w).max() > reach:
         raise ValueError(f"extent must be a number of at least {np.abs(w).max():g}, got {extent!r}.")
-    names = {"l2": "Ridge: the L2 ball", "l1": "Lasso: the L1 diamond"}
-    heading = title or ("Ridge and lasso in two weights" if len(chosen) == 2 else names[chosen[0]])
+    owners, shapes = zip(*(_BODIES[norm] for norm in chosen), strict=True)
+    heading = title or f"{', '.join(owners)}{' in two weights' if len(chosen) > 1 else ': ' + shapes[0]}"
     spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": chosen, "extent": reach}
-    return Panel("geometry", _title(heading), spec)
+    return Panel("geometry", _title(heading[:1].upper() + heading[1:]), spec)
 
 
 def heatmap_panel(

@@ -1,4 +1,4 @@
-// Two weights: loss contours, the penalty's ball, and where they touch. The reader can drag w*.
+// Two weights: loss contours, ball, diamond or box, and where they touch. The reader can drag w*.
 PANELS.geometry = (spec, arrays, ctx, frame) => {
   const R = spec.extent;
   const marks = ticks(-R, R, 4);
@@ -19,8 +19,8 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
     return polyline(73, (n) => x(u(n)), (n) => y(v(n))) + "Z";
   };
   const rings = path(area, "contour");
-  const penalties = spec.norms.map((norm) => {
-    const p = PENALTIES[norm];
+  const bodies = spec.norms.map((norm) => {
+    const p = BODIES[norm];
     const hue = color(p.color);
     return {
       ...p,
@@ -34,7 +34,7 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
   const name = text(frame.svg, 0, 0, "w*", "strong halo", "start");
   frame.legend([
     ["line", color(6), "loss contours"],
-    ...penalties.map((p) => [p.mark, color(p.color), p.key]),
+    ...bodies.map((p) => [p.keyMark || p.mark, color(p.color), p.key]),
     ["plus", "currentColor", "w*, drag it"],
   ]);
   const handle = knob(spec, ctx, frame, (left, top) => [
@@ -55,7 +55,7 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
     const top = bowl.level([0, 0], w) || 1;
     const levels = [0.25, 0.5, 0.75, 1, 1.25, 1.5];
     shape(rings, levels.map((share) => ellipse(w, share * top)).join(""));
-    for (const p of penalties) {
+    for (const p of bodies) {
       const found = ctx.lams.map((lam) => p.solve(spec.hessian, w, lam));
       const line = polyline(found.length, (n) => x(found[n][0]), (n) => y(found[n][1]));
       shape(p.path, line);
@@ -66,12 +66,13 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
     const w = ctx.w();
     if (seen !== String(w)) moveStar(w);
     seen = String(w);
-    const said = penalties.map((p) => {
-      const found = p.solve(spec.hessian, w, ctx.lams[i]);
-      shape(p.set, p.ball(found, unit, x(0), y(0)));
+    const lam = ctx.lams[i];
+    const said = bodies.map((p) => {
+      const found = p.solve(spec.hessian, w, lam);
+      shape(p.set, p.body(found, unit, x(0), y(0), lam));
       shape(p.touch, ellipse(w, bowl.level(found, w)));
       moveTo(p.dot, x(found[0]), y(found[1]));
-      return `${p.name}: ŵ = (${number(found[0])}, ${number(found[1])}), ${zerosText(found)}`;
+      return `${p.name}: ŵ = (${number(found[0])}, ${number(found[1])}), ${p.tell(found, lam)}`;
     });
     return said.join(" ");
   };
@@ -88,6 +89,14 @@ function zerosText(w) {
   const zeros = ["w₁", "w₂"].filter((_, j) => w[j] === 0);
   if (!zeros.length) return "no weight is 0.";
   return `${list(zeros)} ${zeros.length > 1 ? "are" : "is"} exactly 0.`;
+}
+
+function wallText(w, lam) {
+  if (!lam) return "there is no box at λ = 0.";
+  const at = ["w₁", "w₂"].filter((_, j) => Math.abs(w[j]) === 1 / lam);
+  const half = number(1 / lam);
+  if (!at.length) return `inside its box, whose walls are at ±${half}.`;
+  return `${list(at)} at ${at.length > 1 ? "the walls, a corner" : "a wall"}: ±${half}.`;
 }
 
 // The loss √((u − w)ᵀ H (u − w)) and its ellipses, from the eigenvalues and axes of H.
@@ -141,7 +150,23 @@ function lasso([[a, b], [, c]], w, lam) {
   return [u || 0, v || 0]; // no −0
 }
 
-const PENALTIES = {
+// The minimum with |w₁|, |w₂| ≤ 1/λ. Outside the box it lies on a wall: the best of the four.
+function boxed([[a, b], [, c]], w, lam) {
+  const half = 1 / lam; // no box at λ = 0
+  if (Math.max(Math.abs(w[0]), Math.abs(w[1])) <= half) return [...w];
+  const points = [];
+  for (const wall of [-half, half]) {
+    points.push([wall, clamp(w[1] - (b * (wall - w[0])) / c, -half, half)]);
+    points.push([clamp(w[0] - (b * (wall - w[1])) / a, -half, half), wall]);
+  }
+  const loss = (u) => {
+    const [p, q] = [u[0] - w[0], u[1] - w[1]];
+    return a * p * p + 2 * b * p * q + c * q * q;
+  };
+  return points.reduce((best, point) => (loss(point) < loss(best) ? point : best));
+}
+
+const BODIES = {
   l2: {
     name: "Ridge",
     color: 1,
@@ -149,7 +174,8 @@ const PENALTIES = {
     key: "ridge ŵ on its ball",
     mark: "circle",
     markSize: { r: 5.5 },
-    ball: (w, unit, x, y) => disc(x, y, +(Math.hypot(...w) * unit).toFixed(2)),
+    tell: zerosText,
+    body: (w, unit, x, y) => disc(x, y, +(Math.hypot(...w) * unit).toFixed(2)),
   },
   l1: {
     name: "Lasso",
@@ -158,10 +184,27 @@ const PENALTIES = {
     key: "lasso ŵ on its diamond",
     mark: "rect",
     markSize: { x: -5, y: -5, width: 10, height: 10 },
-    ball: (w, unit, x, y) => {
+    tell: zerosText,
+    body: (w, unit, x, y) => {
       const t = (Math.abs(w[0]) + Math.abs(w[1])) * unit;
       const [left, right, top, bottom] = [x - t, x + t, y - t, y + t].map(px);
       return `M${left} ${px(y)}L${px(x)} ${top}L${right} ${px(y)}L${px(x)} ${bottom}Z`;
+    },
+  },
+  linf: {
+    name: "AdamW",
+    color: 3,
+    solve: boxed,
+    key: "AdamW ŵ in its box",
+    keyMark: "triangle",
+    mark: "path",
+    markSize: { d: "M0 -6.5L6 5H-6Z" },
+    tell: wallText,
+    // Its size does not depend on the data; a box larger than the picture fills it.
+    body: (w, unit, x, y, lam) => {
+      const t = Math.min(unit / lam, 1e4);
+      const [left, right, top, bottom] = [x - t, x + t, y - t, y + t].map(px);
+      return `M${left} ${top}H${right}V${bottom}H${left}Z`;
     },
   },
 };

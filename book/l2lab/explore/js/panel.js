@@ -16,6 +16,7 @@ const KEYS = {
   hair: "M0 2H20M0 5H20M0 8H20",
   circle: disc(10, 5, 4),
   rect: "M6 1h8v8h-8z",
+  triangle: "M10 0L15 9H5Z",
   plus: "M4 5h12M10 -1v12",
   star: starShape(10, 5, 6.5),
   ring: disc(10, 5, 5),
