@@ -61,7 +61,7 @@ def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
 
 
 def box_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
-    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) with ‖w‖∞ ≤ 1/λ.
+    """Return the minimum of ½ (w − w*)ᵀ H (w − w*) with ``|w₁|, |w₂| ≤ 1/λ``.
 
     This is where AdamW on full batches comes to rest. A minimum outside the box lies on a wall: one weight is
     fixed there, and the other, at its best given the first, is clipped. The best of the four walls is taken.
