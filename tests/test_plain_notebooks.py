@@ -243,7 +243,10 @@ def read_again(path: Path, notebook: dict) -> dict:
     """What the page gets of a notebook."""
     noted: list[str] = []
     env = SimpleNamespace(
-        doc2path=lambda name: str(path), metadata={"book/x": {}}, note_dependency=noted.append
+        doc2path=lambda name: str(path),
+        metadata={"book/x": {}},
+        temp_data={},
+        note_dependency=noted.append,
     )
     app, source = SimpleNamespace(env=env, config=SimpleNamespace(html_baseurl="")), [json.dumps(notebook)]
     plain_notebooks.read_page(app, "book/x", source)
