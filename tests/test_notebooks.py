@@ -6,6 +6,7 @@ That their cells still give these outputs is tested by nbval, which ``make test`
 from __future__ import annotations
 
 import base64
+import dis
 import io
 import itertools
 import json
@@ -14,6 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import CodeType
 
 import nbformat
 import pytest
@@ -256,6 +258,46 @@ def test_chapters_use_the_package_and_not_its_inside(path):
         assert not re.search(
             r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _", cell.source
         ), number
+
+
+def functions_in(code: CodeType) -> list[CodeType]:
+    return [part for part in code.co_consts if isinstance(part, CodeType)]
+
+
+def names_in(code: CodeType, opname: str) -> set[str]:
+    return {step.argval for step in dis.get_instructions(code) if step.opname == opname}
+
+
+def globals_read(code: CodeType) -> set[str]:
+    return names_in(code, "LOAD_GLOBAL").union(*map(globals_read, functions_in(code)))
+
+
+def taken_names(cells: list[tuple[int, str]]) -> tuple[int, list[str]]:
+    """How many explorers compute, and which names that they compute with a later cell binds anew."""
+    last, reads, explorers = {}, {}, []
+    for number, source in cells:
+        code = compile(re.sub(r"(?m)^ *%.*$", "", source), f"cell {number}", "exec")
+        last |= dict.fromkeys(names_in(code, "STORE_NAME"), number)
+        reads |= {function.co_name: globals_read(function) for function in functions_in(code)}
+        explorers += [(name, number) for name in re.findall(r"\bcompute=(\w+)", source)]
+    taken = []
+    for name, number in explorers:
+        used, todo = set(), [name]
+        while todo:
+            used.add(each := todo.pop())
+            todo += reads.get(each, set()) - used
+        taken += [f"{name} uses {each}" for each in sorted(used) if last.get(each, 0) > number]
+    return len(explorers), taken
+
+
+def test_controls_still_work_after_the_last_cell():
+    """A control calls its function when all cells have run: what it needs must still be there."""
+    broken = [(1, "k = 2\ndef f(x): return x * k"), (2, "show(compute=f)"), (3, "for k in 'ab': pass")]
+    assert taken_names(broken) == (1, ["f uses k"])
+    assert taken_names(broken[:2]) == (1, [])
+    found = {path.stem: taken_names([(k, cell.source) for k, cell in code_cells(path)]) for path in NOTEBOOKS}
+    assert sum(explorers for explorers, _ in found.values()) >= 3
+    assert not {name: taken for name, (_, taken) in found.items() if taken}
 
 
 # ---- the frame of a chapter --------------------------------------------------------------------------------
