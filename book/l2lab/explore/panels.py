@@ -427,8 +427,8 @@ def geometry_panel(
 
     The loss is ½ (w − w*)ᵀ H (w − w*). With ½ λ ‖w‖₂² added its minimum is (H + λI)⁻¹ H w*; with λ ‖w‖₁ added
     it is found exactly by comparing the stationary points of all sign patterns. "linf" adds nothing but keeps
-    ``|w₁|`` and ``|w₂|`` below 1/λ, as full-batch AdamW does. The reader can drag w*; all geometry panels of one
-    explorer share it, so that one λ moves all bodies.
+    ``|w₁|`` and ``|w₂|`` below 1/λ, as full-batch AdamW does. The reader can drag w*; all geometry panels of
+    one explorer share it, and one λ moves all bodies.
 
     Parameters
     ----------
