@@ -190,9 +190,15 @@ def test_every_assert_says_what_is_wrong_and_all_imports_are_on_colab(name):
 # ---- released ----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One course folder for all: nbgrader sets up its database once."""
+    return tmp_path_factory.mktemp("course")
+
+
 @each
-def test_the_committed_copy_is_what_nbgrader_makes_and_gives_nothing_away(name, tmp_path):
-    made = release(FOLDER / "source" / name / f"{name}.ipynb", tmp_path).read_text("utf-8")
+def test_the_committed_copy_is_what_nbgrader_makes_and_gives_nothing_away(name, root):
+    made = release(FOLDER / "source" / name / f"{name}.ipynb", root).read_text("utf-8")
     assert (FOLDER / f"{name}.ipynb").read_text("utf-8") == made, "run: make release"
     assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN)|Rubric", made)
     assert all(not cell.get("outputs") for cell in copy_of(name).cells)

@@ -225,7 +225,8 @@ def load(row: Row, out: Path) -> bool:
 
 def grade_all(todo: list[Row], name: str, given: argparse.Namespace) -> None:
     """Grade several at a time, and leave the results in the rows."""
-    count, begun, bubblewrap = len(todo), time.monotonic(), find_bubblewrap()
+    count, bubblewrap = len(todo), find_bubblewrap()
+    begun, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     running: dict[Any, tuple[Row, float]] = {}
     fork = multiprocessing.get_context("fork")  # nbgrader is imported once
     with tqdm(total=count, unit="student") as bar:
@@ -250,8 +251,8 @@ def grade_all(todo: list[Row], name: str, given: argparse.Namespace) -> None:
                     keep(row, given.out, {"status": "timeout" if late else "died", "note": why})
                     load(row, given.out)
                 bar.update()
-    used, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - begun
-    each = f"{seconds / count:.1f} s each, {(used.ru_utime + used.ru_stime) / count:.1f} s of CPU"
+    seconds, used = time.monotonic() - begun, sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - used
+    each = f"{seconds / count:.1f} s each, {used / count:.1f} s of CPU"
     print(f"{count} graded by nbgrader in {seconds:.0f} s, {given.jobs} at a time: {each}")
 
 
