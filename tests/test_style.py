@@ -75,7 +75,7 @@ def public_objects() -> dict[str, object]:
     """All public functions, classes and methods of the package, by full name."""
     found: dict[str, object] = {}
     for info in pkgutil.walk_packages([str(PACKAGE)], "l2lab."):
-        if info.name.rpartition(".")[2].startswith("__"):
+        if info.name.rpartition(".")[2].startswith(("__", "make_")):  # programs
             continue
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
