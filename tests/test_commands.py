@@ -161,8 +161,10 @@ def test_every_file_of_the_package_is_installed_with_it():
     ]
     assert files
     for path in files:
-        assert any(path.match(pattern) for pattern in patterns), f"{path.name}: not in package-data"
-        assert (path.parent / "__init__.py").exists(), f"{path.parent.name}/ is no package"
+        pattern = next((pattern for pattern in patterns if path.match(pattern)), None)
+        assert pattern, f"{path.name}: not in package-data"
+        folder = path.parents[pattern.count("/")]  # setuptools reads the pattern from a package on
+        assert (folder / "__init__.py").exists(), f"{folder.name}/ is no package"
 
 
 def test_the_lock_leaves_torch_to_the_machine_and_names_no_index():
