@@ -9,9 +9,8 @@ from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
 import export
-from set_repository import home, pages
 
-BASE = pages(home())
+BASE = "https://some-one.github.io/their.book/"
 NAMES = ["book/intro", "book/notation"]
 
 
