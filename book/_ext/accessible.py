@@ -2,6 +2,7 @@
 
 - Entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that
   has no items: they become list items.
+- The button of folded code has a label that hides what it says ("Show code cell source"): the label goes.
 - An empty heading of a table (the corner of one that has headings on two sides) becomes an ordinary cell.
 - ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls.
 
@@ -18,15 +19,17 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+FOLD_LABEL = ' aria-label="Toggle hidden content"'
 EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 
 
 def mend_body(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give the entries of a bibliography a role that fits their list, and empty headings none."""
+    """Give the entries of a bibliography a role that fits their list, empty headings none, folds their words."""
     if doctree is not None:
-        context["body"] = EMPTY_HEADING.sub("<td></td>", context["body"].replace(OLD_ROLE, ROLE))
+        body = context["body"].replace(OLD_ROLE, ROLE).replace(FOLD_LABEL, "")
+        context["body"] = EMPTY_HEADING.sub("<td></td>", body)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
