@@ -26,7 +26,7 @@ EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 def mend_body(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give the entries of a bibliography a role that fits their list, empty headings none, folds their words."""
+    """Give bibliography entries a role that fits their list, empty headings none, and folds their words."""
     if doctree is not None:
         body = context["body"].replace(OLD_ROLE, ROLE).replace(FOLD_LABEL, "")
         context["body"] = EMPTY_HEADING.sub("<td></td>", body)
