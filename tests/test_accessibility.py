@@ -67,7 +67,9 @@ LOOK = """() => {
 
 # The outline of each stop when it has the focus, with the colour of what lies below.
 OUTLINES = """theme => { document.documentElement.dataset.theme = theme;
-  return [...document.querySelectorAll('[data-stop]')].map(e => {
+  // the picture for the other theme is not there
+  const shown = e => !e.matches('.only-light, .only-dark') || e.offsetParent !== null;
+  return [...document.querySelectorAll('[data-stop]')].filter(shown).map(e => {
     e.focus({preventScroll: true});
     const style = getComputedStyle(e);
     const clear = x => getComputedStyle(x).backgroundColor.startsWith('rgba');
