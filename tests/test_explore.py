@@ -336,7 +336,7 @@ class TestPicture:
         used = {color for _, color in image.convert("RGB").getcolors(1 << 16)}
         for name in ("blue", "vermillion"):
             wanted = np.array([int(PALETTE[name][k : k + 2], 16) for k in (1, 3, 5)])
-            assert min(np.abs(np.array(color) - wanted).max() for color in used) < 20  # a lost one: > 40
+            assert min(np.abs(np.array(color) - wanted).max() for color in used) < 12
 
     @pytest.mark.parametrize("lams", [[0, 1], [0.5, 0.6, 0.7], np.r_[0, np.logspace(-12, 5, 40)]])
     def test_unusual_grids(self, lams) -> None:
