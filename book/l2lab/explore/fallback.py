@@ -120,7 +120,7 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
         rgb = np.asarray(canvas.buffer_rgba())[..., :3]
     # few flat colours: a palette makes the picture two to three times smaller without visible loss; one that
     # spans all colours keeps those of small marks
-    size = _PALETTE_SIZE + (144 if any(p.kind == "heatmap" for p in panels) else 0)  # its ramp crowds others out
+    size = _PALETTE_SIZE + (144 if any(p.kind == "heatmap" for p in panels) else 0)  # for its ramp
     image = Image.fromarray(np.ascontiguousarray(rgb))
     image = image.quantize(size, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
