@@ -403,6 +403,8 @@ def test_the_contrast_of_our_own_elements_is_known_and_sufficient(open_page, nam
 
     page = open_page(name, color_scheme=theme)
     open_all(page)
+    # Formulas have the colour of their text, but axe takes what MathJax draws for something in front of it.
+    page.evaluate("() => document.querySelectorAll('.math').forEach(e => e.remove())")
     page.evaluate(Axe().axe_script)
     assert page.evaluate(CONTRAST, OWN) == []
 
