@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[1]
-for folder in ("book", "book/_tools", "book/_ext", "book/l2lab/data/pictograms20"):
+for folder in ("book", "book/_site", "book/_site/ext", "book/l2lab/data/pictograms20"):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 

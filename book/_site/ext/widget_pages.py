@@ -4,7 +4,7 @@ myst-nb renders one MIME type of an output bundle.  For a widget that is a bare 
 JavaScript, or whose script fails, would see nothing.  So
 
 1. the picture of the bundle is put in front of the widget, in ``<div class="widget-fallback">``; the loader
-   (``vendor/widgets-offline.js``) hides it once the widget stands;
+   (``widgets-offline.js``) hides it once the widget stands;
 2. the state, often more than 100 kB of JSON, moves from ``<head>`` to the end of the body, so that the
    text is painted before it is parsed.
 

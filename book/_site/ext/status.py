@@ -108,7 +108,7 @@ def add_to_footer(
 def read_version(app: Sphinx, config: Any) -> None:
     """Take the version from the package, unless the configuration names one."""
     if not config.book_version:
-        config.book_version = version(Path(__file__).resolve().parents[1])
+        config.book_version = version(Path(__file__).resolve().parents[2])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Install what the book needs into a virtual environment: ``python book/_tools/install.py GROUP``.
+"""Install what the book needs into a virtual environment: ``python book/_site/install.py GROUP``.
 
 Runs under the system's Python, with the standard library only.  The environment is made with uv where it is
 installed, else with venv and pip.  A stamp holds the hash of the contents of the requirement files: as long

@@ -1,4 +1,4 @@
-"""Build the book: ``python book/_tools/build.py`` (that is ``make book``).
+"""Build the book: ``python book/_site/build.py`` (that is ``make book``).
 
 The HTML is made from the stored outputs of the notebooks; nothing is executed.  Every build starts cold,
 since an incremental one does not repeat the warnings of pages that did not change; when nothing at all has
@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-import check_site
+import check
 from common import BOOK, BUILD, ROOT, SITE, content_hash, say, stop
 
 STAMP = BUILD / "site.stamp"
@@ -81,7 +81,7 @@ def build_site(*, force: bool = False) -> Path:
     if code:
         stop(f"\nThe book was not built: code {code} from jupyter-book; each warning above is an error here.")
     (SITE / ".nojekyll").touch()  # GitHub Pages would drop _static/ and _images/
-    report = check_site.check(SITE)
+    report = check.check(SITE)
     say(report.text())
     if report.problems:
         stop(f"\nThe site has {len(report.problems)} problems (listed above).")

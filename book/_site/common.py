@@ -26,8 +26,8 @@ def stop(text: str, code: int = 1) -> NoReturn:
 
 
 def sidecar_of(notebook: Path) -> Path:
-    """Where the widget state of a notebook is kept: ``chapter.ipynb`` -> ``chapter.widgets.json``."""
-    return notebook.with_suffix(".widgets.json")
+    """Where the widget state of a notebook is kept: ``results/widgets/`` beside it."""
+    return notebook.parent / "results" / "widgets" / f"{notebook.stem}.json"
 
 
 def chapters(root: Path = ROOT) -> list[Path]:

@@ -225,7 +225,7 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     out = Path(app.outdir).resolve()
     place = out / PLACE
     place.mkdir(parents=True, exist_ok=True)
-    files = [p for p in out.rglob("*.html") if p.relative_to(out).parts[0] not in ("_static", "vendor")]
+    files = [p for p in out.rglob("*.html") if p.relative_to(out).parts[0] not in ("_static", "mathjax")]
     pages = {file: sort_scripts(file.read_text("utf-8"), searches=file.stem == "search") for file in files}
     names = used_names(out, pages.values())
     bundles: dict[tuple[Path, ...], str] = {}

@@ -1,4 +1,4 @@
-"""Check a built site without a browser: ``python book/_tools/check_site.py [SITE]``.
+"""Check a built site without a browser: ``python book/_site/check.py [SITE]``.
 
 A page must not load anything from another host; a widget must have its state and a picture; an image must
 have alternative text that a person wrote; links inside the site must lead somewhere; no path of the building
@@ -112,7 +112,7 @@ def loaded(soup: BeautifulSoup) -> Iterator[tuple[Tag, str]]:
 def pages_of(site: Path) -> list[Path]:
     """Return the pages of a site, without the HTML files that libraries bring."""
     return [
-        p for p in sorted(site.rglob("*.html")) if p.relative_to(site).parts[0] not in ("_static", "vendor")
+        p for p in sorted(site.rglob("*.html")) if p.relative_to(site).parts[0] not in ("_static", "mathjax")
     ]
 
 
@@ -244,7 +244,7 @@ class SiteCheck:
             model = json.loads(view.string or "{}").get("model_id")
             if model not in state:
                 self.problem(
-                    page, f"a widget without state ({model}): run `make execute`, commit the .widgets.json"
+                    page, f"a widget without state ({model}): run `make execute`, commit results/widgets/"
                 )
             before = view.find_previous_sibling()
             if not (

@@ -4,7 +4,7 @@ For each notebook, in a fresh kernel with ``book/`` as working directory:
 
 - the notebook itself, with outputs, execution counts 1 … n and nothing that changes from run to run: no
   times, no interpreter version, no widget state;
-- beside it ``<notebook>.widgets.json`` with the state of the widgets that are displayed (or that those refer
+- ``results/widgets/<notebook>.json`` with the state of the widgets that are displayed (or that those refer
   to).  Inside the notebook the state would make GitHub show nothing; the Sphinx extension
   ``notebook_outputs`` puts it back.
 
@@ -199,6 +199,7 @@ def write(path: Path, notebook: nbformat.NotebookNode, state: dict[str, Any] | N
         sidecar.unlink(missing_ok=True)
     else:
         text = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        sidecar.parent.mkdir(parents=True, exist_ok=True)
         sidecar.write_text(text + "\n", "utf-8")
 
 

@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup, Tag
 
 import chromium
 from common import BUILD, ROOT, SITE, say, stop
-from set_repository import home, pages
+from repository import home, pages
 
 sys.path.insert(0, str(ROOT / "book"))
 

@@ -21,9 +21,9 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "_tools"))  # after all others: it shadows nothing
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # after all others: it shadows nothing
 
-from set_repository import ADDRESS, pages
+from repository import ADDRESS, pages
 
 REPOSITORY_BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
 UNSPOKEN = (

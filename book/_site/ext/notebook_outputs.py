@@ -2,8 +2,8 @@
 
 A committed notebook carries what JupyterLab and GitHub show well.  The page can show more:
 
-1. the state of the widgets, kept beside the notebook in ``<notebook>.widgets.json`` (inside the file it
-   would make GitHub show nothing), goes back into ``metadata.widgets``;
+1. the state of the widgets, kept in ``results/widgets/`` (inside the file it would make GitHub show
+   nothing), goes back into ``metadata.widgets``;
 2. an output whose metadata says ``{"l2lab": {"alt": …, "caption": …, "name": …}}`` becomes a numbered figure
    with that caption, that label and that alternative text (myst-nb reads these from the *cell* only);
 3. a picture whose metadata holds a second one, for a dark page (``{"l2lab": {"dark": …}}``, base64), becomes
@@ -11,7 +11,7 @@ A committed notebook carries what JupyterLab and GitHub show well.  The page can
 4. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption below the picture for readers of the
    notebook; the page has the figure's own caption, so it goes.
 
-The paragraph that leads readers of the notebook to Colab and to the page (``set_repository``) goes too.
+The paragraph that leads readers of the notebook to Colab and to the page (``repository``) goes too.
 
 The notebook file itself is never changed.
 """
@@ -47,8 +47,8 @@ Json = dict[str, Any]
 
 
 def sidecar_of(notebook: Path) -> Path:
-    """Where the widget state of a notebook is kept: ``chapter.ipynb`` -> ``chapter.widgets.json``."""
-    return notebook.with_suffix(".widgets.json")
+    """Where the widget state of a notebook is kept: ``results/widgets/`` beside it."""
+    return notebook.parent / "results" / "widgets" / f"{notebook.stem}.json"
 
 
 def label(output: Json) -> Json:

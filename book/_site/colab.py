@@ -1,4 +1,4 @@
-"""Run notebooks as Google Colab would: ``python book/_tools/colab.py`` (that is ``make test-colab``).
+"""Run notebooks as Google Colab would: ``python book/_site/colab.py`` (that is ``make test-colab``).
 
 The real service cannot be asked. What is imitated:
 

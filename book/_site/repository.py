@@ -28,7 +28,7 @@ PLACES = (
     (CONFIG, HOME, "{address}", '""'),
     ("CITATION.cff", r"(?m)()^(?:# )?repository-code:.*", "repository-code: {address}", "# repository-code:"),
     ("pyproject.toml", r"(\[project\.urls\]\n)(?:\w+ = .*\n)*", 'Repository = "{address}"\n', ""),
-    ("book/_offline/404.html", r'(<base href=")[^"]*', "{pages}", "/"),
+    ("book/_site/404.html", r'(<base href=")[^"]*', "{pages}", "/"),
     (
         "README.md",
         r"(?m)()^.*<!-- address -->$",
@@ -90,7 +90,7 @@ def write_notebook(text: str, words: dict[str, str]) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
-def set_repository(address: str, root: Path = ROOT) -> list[Path]:
+def set_address(address: str, root: Path = ROOT) -> list[Path]:
     """Write an address, or none if it is empty, into all places, and return the files that changed."""
     words = {"address": address and clean(address)}
     words["pages"] = pages(words["address"]) if address else ""
@@ -131,7 +131,7 @@ def main() -> None:
                 f"Run `make address ADDRESS={new}` in a checkout, commit what it changes, and push."
             )
         return
-    changed = set_repository(new)
+    changed = set_address(new)
     for path in changed:
         say(f"changed {path.relative_to(ROOT).as_posix()}")
     say(f"The repository is {home() or 'none'}. " + ("Commit the changes." if changed else "It was before."))
