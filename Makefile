@@ -124,13 +124,13 @@ python:
 	@$(PYTHON) -c '$(NEW_ENOUGH)'
 
 env: python
-	@$(PYTHON) book/_site/install.py book --venv $(VENV)
+	@$(PYTHON) book/_site/install.py book $(VENV)
 
 env-test: python
-	@$(PYTHON) book/_site/install.py test --venv $(VENV)
+	@$(PYTHON) book/_site/install.py test $(VENV)
 
 env-classroom: python
-	@$(PYTHON) book/_site/install.py classroom --venv $(VENV)
+	@$(PYTHON) book/_site/install.py classroom $(VENV)
 
 env-audit: env
-	@$(PYTHON) book/_site/install.py audit --venv .venv-audit
+	@$(PYTHON) book/_site/install.py audit .venv-audit

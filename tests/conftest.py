@@ -110,9 +110,10 @@ def site() -> Path:
     (ROOT / "_build").mkdir(exist_ok=True)
     try:
         with FileLock(ROOT / "_build" / ".building"):  # of several workers one builds
-            return build.build_site()
+            build.build_site()
     except SystemExit as error:  # pytest would end the whole session
         pytest.fail(f"the book does not build: {error}", pytrace=False)
+    return build.SITE
 
 
 @pytest.fixture(scope="session")

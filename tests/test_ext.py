@@ -558,8 +558,8 @@ class TestStatus:
         (results / "execution.json").write_text(json.dumps({"index.ipynb": self.RUN}))
         (results / "s.json").write_text(json.dumps(self.STUDY))
         text = "# T\n\n```{execution-status}\n```\n\n```{stored-studies}\n```\n"
-        settings = {"extensions": [*SETTINGS["extensions"], "status"], "book_version": "1.2.3"}
-        page, _ = project.build([new_markdown_cell(text)], book_status_page="index", **settings)
+        settings = {"extensions": [*SETTINGS["extensions"], "status"]}
+        page, _ = project.build([new_markdown_cell(text)], **settings)
         return page
 
     def test_tables_show_the_records_and_what_is_not_known(self, page):

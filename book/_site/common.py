@@ -1,4 +1,4 @@
-"""What the tools of the book share: where things are, and how a message looks."""
+"""What the programs behind ``make`` share: where things are, and how a message looks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def stop(text: str, code: int = 1) -> NoReturn:
-    """End the tool with a message on standard error."""
+def stop(text: str) -> NoReturn:
+    """End the program with a message on standard error."""
     print(text, file=sys.stderr, flush=True)
-    raise SystemExit(code)
+    raise SystemExit(1)
 
 
 def sidecar_of(notebook: Path) -> Path:
@@ -30,20 +30,16 @@ def sidecar_of(notebook: Path) -> Path:
     return notebook.parent / "results" / "widgets" / f"{notebook.stem}.json"
 
 
-def chapters(root: Path = ROOT) -> list[Path]:
+def chapters() -> list[Path]:
     """Return the notebooks of the book, in the order of their names."""
-    return sorted(p for p in (root / "book").glob("*.ipynb"))
+    return sorted(BOOK.glob("*.ipynb"))
 
 
-def content_hash(paths: Iterable[Path], *extra: str, root: Path = ROOT) -> str:
-    """Hash the names and contents of files, and any further strings.
-
-    Contents, not times: a fresh checkout of the same files has the same hash.
-    """
+def content_hash(paths: Iterable[Path], *extra: str) -> str:
+    """Hash the contents of files, not their times, and any further strings."""
     digest = hashlib.sha256()
     for text in extra:
         digest.update(text.encode() + b"\0")
     for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(str(path).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 import shutil
-import sys
 from pathlib import Path
 from string import Template
 from urllib.parse import unquote, urljoin, urlsplit
@@ -19,11 +18,8 @@ from bs4 import BeautifulSoup, Tag
 
 import chromium
 from common import BUILD, ROOT, SITE, say, stop
-from repository import home, pages
-
-sys.path.insert(0, str(ROOT / "book"))
-
 from l2lab import __version__
+from repository import home, pages
 
 NOWHERE = "https://localhost/"  # as long as the book is not published
 NAME = f"l2-book-{__version__}"
@@ -61,31 +57,33 @@ def link(name: str, address: str, ids: dict[str, set[str]], published: str) -> s
     return target
 
 
-def prepare(article: Tag, name: str, ids: dict[str, set[str]], published: str) -> Tag:
+def prepare(article: Tag, name: str, ids: dict[str, set[str]], published: str) -> str:
     """Let an article stand beside others, on paper."""
     for extra in article.select(ON_SCREEN):
         extra.decompose()
-    for element in article.find_all(True):
-        if element.get("id"):
-            element["id"] = key(name, element["id"])
-        if element.name == "a" and element.get("href"):
-            element["href"] = link(name, element["href"], ids, published)
-            if element["href"].startswith(NOWHERE):
-                del element["href"]  # its words stay
-        if element.name == "img":
-            element["src"] = urljoin(f"{name}.html", element["src"])
-            del element["loading"]
-        if element.name == "details":
-            element["open"] = ""
+    for element in article.find_all(id=True):
+        element["id"] = key(name, element["id"])
+    for element in article.find_all("a", href=True):
+        element["href"] = link(name, element["href"], ids, published)
+        if element["href"].startswith(NOWHERE):
+            del element["href"]  # its words stay
+    for element in article.find_all("img"):
+        element["src"] = urljoin(f"{name}.html", element["src"])
+        del element["loading"]
+    for element in article.find_all("details"):
+        element["open"] = ""
     article["id"] = key(name)
-    return article
+    return str(article)
 
 
-def document(site: Path, names: list[str], config: dict, published: str) -> str:
+def document(site: Path, names: list[str]) -> str:
     """Put pages of a site (their names without ``.html``) one after the other into one HTML document."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    published = pages(home()) if home() else NOWHERE
     read = {name: BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser") for name in names}
     articles = {name: page.select_one("article.bd-article") for name, page in read.items()}
     ids = {name: {element["id"] for element in a.find_all(id=True)} for name, a in articles.items()}
+    titles = {name: html.escape(article.h1.get_text().rstrip("#")) for name, article in articles.items()}
     name, first = next(pair for pair in read.items() if pair[1].select('script[src*="mathjax"]'))
     head = first.find_all("script", string=re.compile(r"window\.MathJax\s*="))
     for element in first.select("link[rel~=stylesheet], script[src*=mathjax], script[src*=first-paint]"):
@@ -93,21 +91,19 @@ def document(site: Path, names: list[str], config: dict, published: str) -> str:
         element[where] = urljoin(f"{name}.html", element[where])
         head.append(element)
     pages_at = f'<p>The pages, with sliders that move: <a href="{published}">{published}</a></p>'
-    titles = {name: html.escape(article.h1.get_text().rstrip("#")) for name, article in articles.items()}
     return DOCUMENT.substitute(
         title=html.escape(config["title"]), author=html.escape(config["author"]), version=__version__,
         licences=config["html"]["extra_footer"], address=pages_at * (published != NOWHERE),
         head="\n".join(map(str, head)),
         contents="".join(f'<p><a href="#{key(name)}">{title}</a></p>' for name, title in titles.items()),
-        body="\n".join(str(prepare(article, name, ids, published)) for name, article in articles.items()),
+        body="\n".join(prepare(article, name, ids, published) for name, article in articles.items()),
     )  # fmt: skip
 
 
 def write_pdf(page: object, site: Path, names: list[str], out: Path) -> None:
     """Print pages of a site as one PDF, in a page of Playwright's."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
     source = site / "whole-book.html"  # there, so that what it loads is found
-    source.write_text(document(site, names, config, pages(home()) if home() else NOWHERE), "utf-8")
+    source.write_text(document(site, names), "utf-8")
     page.goto(source.as_uri(), wait_until="load")
     page.evaluate("() => window.MathJax?.startup?.promise.then(() => document.fonts.ready).then(() => null)")
     page.pdf(path=out, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
@@ -130,8 +126,7 @@ def main() -> None:
         page.set_default_timeout(600_000)
         write_pdf(page, SITE, re.findall(r"(?m)^\s*(?:root|- file): (\S+)", toc), out / f"{NAME}.pdf")
         browser.close()
-    for path in sorted(out.iterdir()):
-        say(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB")
+    say(f"Written: {out.relative_to(ROOT)}/{NAME}-html.zip and {NAME}.pdf")
 
 
 if __name__ == "__main__":

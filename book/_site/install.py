@@ -1,14 +1,11 @@
-"""Install what the book needs into a virtual environment: ``python book/_site/install.py GROUP``.
+"""Install what the book needs into a virtual environment: ``python book/_site/install.py GROUP VENV``.
 
-Runs under the system's Python, with the standard library only.  The environment is made with uv where it is
-installed, else with venv and pip.  A stamp holds the hash of the contents of the requirement files: as long
-as that is unchanged, a second call does nothing.
+Runs under the system's Python, with the standard library only; uv is used where it is installed, else venv
+and pip.  A stamp holds the hash of the requirement files: while it is the same, a second call does nothing.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -22,69 +19,41 @@ REQUIREMENTS = {
     "test": ["requirements.txt", "requirements-classroom.txt", "requirements-test.txt"],
     "audit": ["requirements-audit.txt"],  # not the book: these programs look at its environment from outside
 }
-LOCK = "requirements.lock"
-OLDEST = (3, 11)
-
-
-def venv_python(venv: Path) -> Path:
-    """The interpreter of a virtual environment."""
-    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def site_packages(venv: Path) -> Path:
-    """Where a virtual environment keeps its packages.
-
-    Raises
-    ------
-    SystemExit
-        If there is no such environment.
-    """
-    python = venv_python(venv)
-    if not python.exists():
-        stop(f"{venv.name} is missing or broken: make env-test")
-    question = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    return Path(subprocess.check_output([str(python), "-I", "-c", question], text=True).strip())
+LOCK = ROOT / "requirements.lock"
 
 
 def run(*command: str | Path) -> None:
-    """Run a command; its failure ends the tool."""
-    code = subprocess.run([str(part) for part in command], cwd=ROOT).returncode
-    if code:
-        stop(f"\nThe installation failed (code {code}): {' '.join(map(str, command))}")
+    """Run a command; its failure ends the program."""
+    if subprocess.run([str(part) for part in command], cwd=ROOT).returncode:
+        stop(f"\nThis failed: {' '.join(map(str, command))}")
 
 
 def works(python: Path) -> bool:
-    """Whether an interpreter starts and is new enough."""
-    if not python.exists():
-        return False
-    question = f"import sys; sys.exit(sys.version_info < {OLDEST})"
-    return subprocess.run([str(python), "-c", question], capture_output=True).returncode == 0
+    """Whether an interpreter is there and starts."""
+    return python.exists() and not subprocess.run([python, "-c", ""], capture_output=True).returncode
 
 
-def make_venv(venv: Path, uv: str | None) -> None:
-    """Create the environment."""
+def make_venv(venv: Path, python: str = sys.executable) -> None:
+    """Make an environment anew, in place of one that is broken."""
     if venv.exists() and not (venv / "pyvenv.cfg").exists():
         stop(f"{venv} exists and is not a virtual environment: move it away, or give another one with VENV=…")
-    say(f"Creating {venv.name} with Python {sys.version.split()[0]} …")
+    say(f"Making {venv.name} …")
     shutil.rmtree(venv, ignore_errors=True)
-    if uv:
-        run(uv, "venv", "--quiet", "--python", sys.executable, venv)
-        return
-    code = subprocess.run([sys.executable, "-m", "venv", str(venv)], cwd=ROOT).returncode
-    if code:
+    if shutil.which("uv"):
+        run("uv", "venv", "--quiet", "--python", python, venv)
+    elif subprocess.run([python, "-m", "venv", str(venv)]).returncode:
         shutil.rmtree(venv, ignore_errors=True)
-        stop(
-            "Python cannot make a virtual environment here.\n"
-            "On Debian or Ubuntu: apt-get install python3-venv. Anywhere: install uv."
-        )
+        stop("On Debian or Ubuntu: apt-get install python3-venv. Anywhere: install uv.")
 
 
-def stamp_of(group: str, venv: Path) -> tuple[Path, str]:
-    """The stamp file of a group, and what it holds when everything is installed."""
-    files = [ROOT / name for name in [*REQUIREMENTS[group], LOCK, "pyproject.toml"] if (ROOT / name).exists()]
-    return venv / f".installed-{group}", content_hash(
-        files, str(ROOT), ".".join(map(str, sys.version_info[:2]))
-    )
+def pip_install(python: Path, *arguments: str | Path) -> None:
+    """Install into an environment."""
+    if shutil.which("uv"):
+        run("uv", "pip", "install", "--quiet", "--python", python, *arguments)
+        return
+    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
+        run(python, "-m", "ensurepip", "--upgrade")  # an environment that uv made has no pip
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
 
 
 def install(group: str, venv: Path) -> None:
@@ -98,41 +67,20 @@ def install(group: str, venv: Path) -> None:
     venv : pathlib.Path
         Folder of the environment; made if it is missing or broken.
     """
-    python = venv_python(venv)
-    stamp, mark = stamp_of(group, venv)
+    python, stamp = venv / "bin" / "python", venv / f".installed-{group}"
+    files = [ROOT / name for name in (*REQUIREMENTS[group], "requirements.lock", "pyproject.toml")]
+    mark = content_hash([f for f in files if f.exists()], str(ROOT), sys.version)
     if works(python) and stamp.exists() and stamp.read_text() == mark:
         return
-    uv = shutil.which("uv")
     if not works(python):
-        make_venv(venv, uv)
-    arguments: list[str | Path] = [] if group == "audit" else ["--editable", "."]
-    for name in REQUIREMENTS[group]:
-        arguments += ["--requirement", name]
-    if (ROOT / LOCK).exists() and group != "audit":
-        arguments += ["--constraint", LOCK]
-    say(
-        f"Installing {', '.join(REQUIREMENTS[group])} into {venv.name} "
-        + ("…" if group == "audit" else "(the first time this takes minutes: torch is large) …")
-    )
-    if uv:
-        run(uv, "pip", "install", "--quiet", "--python", python, *arguments)
-    else:
-        if subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode:
-            run(python, "-m", "ensurepip", "--upgrade")  # an environment that uv made has no pip
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+        make_venv(venv)
+    arguments: list[str | Path] = [f"--requirement={name}" for name in REQUIREMENTS[group]]
+    if group != "audit":
+        arguments += ["--editable", ".", *([f"--constraint={LOCK}"] if LOCK.exists() else [])]
+    say(f"Installing {', '.join(REQUIREMENTS[group])} into {venv.name} (with torch: this takes minutes) …")
+    pip_install(python, *arguments)
     stamp.write_text(mark)
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description="Install the book's requirements into a virtual environment."
-    )
-    parser.add_argument("group", choices=sorted(REQUIREMENTS))
-    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    arguments = parser.parse_args()
-    install(arguments.group, arguments.venv.absolute())
-
-
 if __name__ == "__main__":
-    main()
+    install(sys.argv[1], Path(sys.argv[2]).absolute())

@@ -42,32 +42,25 @@ def run(
         All environment variables of the kernel.
     timeout : int
         Seconds that a single cell may take.
-
-    Raises
-    ------
-    nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError
-        If a cell takes too long, or the kernel dies.
     """
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+    clear(notebook)
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "chosen" / "kernel.json"
         spec.parent.mkdir()
         argv = [*map(str, command), "-f", "{connection_file}"]
-        spec.write_text(
-            json.dumps({"argv": argv, "display_name": "chosen", "language": "python"}), encoding="utf-8"
-        )
+        spec.write_text(json.dumps({"argv": argv, "display_name": "chosen", "language": "python"}), "utf-8")
         specs = KernelSpecManager(kernel_dirs=[folder], ensure_native_kernel=False)
-        client = NotebookClient(
-            notebook,
-            km=AsyncKernelManager(kernel_name="chosen", kernel_spec_manager=specs),
-            timeout=timeout,
-            allow_errors=True,
-            record_timing=False,
-            coalesce_streams=True,
-        )
+        manager = AsyncKernelManager(kernel_name="chosen", kernel_spec_manager=specs)
+        options = {"allow_errors": True, "record_timing": False, "coalesce_streams": True}
+        client = NotebookClient(notebook, km=manager, timeout=timeout, **options)
         client.execute(cwd=str(cwd), env=dict(env), cleanup_kc=True)
+
+
+def clear(notebook: nbformat.NotebookNode) -> None:
+    """Remove what an earlier run has left."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
 
 
 def text(cell: nbformat.NotebookNode) -> str:

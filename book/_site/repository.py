@@ -1,9 +1,8 @@
 """Write the repository's address wherever it stands: ``make address``.
 
 The address is that of the git remote ``origin``, or the one that is given (``make address ADDRESS=…``); it is
-to be committed, since Colab opens what the repository holds.  Without an address (``ADDRESS=none``) no cell
-installs anything, no button leads anywhere and no text names a place: a name that nobody has registered could
-be somebody's tomorrow.
+to be committed, since Colab opens what the repository holds.  Without an address (``ADDRESS=none``) nothing
+leads anywhere: a name that nobody has registered could be somebody's tomorrow.
 """
 
 from __future__ import annotations
@@ -50,10 +49,7 @@ FIRST_CELLS = {
 
 def home(root: Path = ROOT) -> str:
     """Return the address that ``_config.yml`` gives; empty if there is none yet."""
-    found = re.search(HOME, (root / CONFIG).read_text("utf-8"))
-    if found is None:
-        stop(f"{CONFIG} has no repository: url:")
-    return found[2].strip("\"'")
+    return re.search(HOME, (root / CONFIG).read_text("utf-8"))[2].strip("\"'")
 
 
 def pages(address: str) -> str:
@@ -65,11 +61,9 @@ def pages(address: str) -> str:
 
 def clean(address: str) -> str:
     """Return ``https://github.com/OWNER/NAME`` or say what is wrong with the given address."""
-    match = ADDRESS.fullmatch(address.strip())
-    if match is None:
-        stop(
-            f"{address!r} is not an address of the form https://github.com/OWNER/NAME: make address ADDRESS=…"
-        )
+    match = ADDRESS.fullmatch(address.strip()) or stop(
+        f"{address!r} is not an address of the form https://github.com/OWNER/NAME: make address ADDRESS=…"
+    )
     return f"https://github.com/{match[1]}/{match[2]}"
 
 
@@ -96,9 +90,7 @@ def set_address(address: str, root: Path = ROOT) -> list[Path]:
     words["pages"] = pages(words["address"]) if address else ""
     words["place"] = words["address"].removeprefix("https://github.com/")
     words["branch"] = re.search(r"(?m)^  branch: (\S+)", (root / CONFIG).read_text("utf-8"))[1]
-    results = {}
-    for name, *place in PLACES:
-        results[root / name] = write((root / name).read_text("utf-8"), place, words)
+    results = {root / name: write((root / name).read_text("utf-8"), place, words) for name, *place in PLACES}
     for path in root.glob("book/**/*.ipynb"):
         folder = "book/assignments" if "assignments" in path.parts else "book"
         words |= {"file": f"{folder}/{path.name}", "page": f"{words['pages']}{folder}/{path.stem}.html"}
@@ -119,22 +111,16 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Write the repository's address wherever it stands.")
     parser.add_argument("address", nargs="?", help="https://github.com/OWNER/NAME, or none (default: origin)")
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; fail if another one stands here"
-    )
+    parser.add_argument("--check", action="store_true", help="fail if another one stands here")
     given = parser.parse_args()
     new = "" if given.address == "none" else clean(given.address or origin())
-    if given.check:
-        if home().lower() != new.lower():
-            stop(
-                f"This repository is {new}, but the book committed in it says {home() or 'none'}. "
-                f"Run `make address ADDRESS={new}` in a checkout, commit what it changes, and push."
-            )
-        return
-    changed = set_address(new)
-    for path in changed:
-        say(f"changed {path.relative_to(ROOT).as_posix()}")
-    say(f"The repository is {home() or 'none'}. " + ("Commit the changes." if changed else "It was before."))
+    if given.check and home().lower() != new.lower():
+        stop(
+            f"This repository is {new}, but the book committed in it says {home() or 'none'}. "
+            f"Run `make address ADDRESS={new}` in a checkout, commit what it changes, and push."
+        )
+    for path in () if given.check else set_address(new):
+        say(f"changed, to be committed: {path.relative_to(ROOT).as_posix()}")
 
 
 if __name__ == "__main__":

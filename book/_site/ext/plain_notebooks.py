@@ -1,11 +1,11 @@
-r"""Read the plain Markdown of notebooks as what it means (event ``source-read``).
+r"""Read the plain Markdown of notebooks as what it means: MyST has only marks that other programs show.
 
 A notebook is written in what JupyterLab, Colab, VS Code and GitHub draw.  The page makes more of it:
 
 - ``<a id="sec-x"></a>`` before a heading is its label, before ``$$ … \tag{2.4} $$`` that of the equation;
   ``<a id="fig-x"></a>`` stands before a figure, whose label is the name that ``plots.show`` gave it;
 - ``[text](file.ipynb#sec-x)`` is a reference; ``[Ng (2004)](references.md#ng2004)`` is a citation, and so is
-  ``([Hoff, 2017](references.md#hoff2017); …)``; links may also name the published page;
+  ``([Hoff, 2017](references.md#hoff2017); …)``;
 - a quotation that begins with ``**Objectives.**``, or other words of ``BOXES``, is a box, and so is an
   exercise: ``<a id="ex-x"></a>``, a line ``**Exercise 1.2 (easy) — Title.**``, and the rest of the cell;
 - code cells that begin with ``# @title Solution …`` and the ``<details>`` after them are one fold;
@@ -65,8 +65,8 @@ Json = dict[str, Any]
 class Reader:
     """The plain marks of one page: what MyST understands instead, its links and the numbers that it says."""
 
-    def __init__(self, docname: str, address: str = "") -> None:
-        self.docname, self.address = docname, address
+    def __init__(self, docname: str) -> None:
+        self.docname = docname
         self.links: list[tuple[str, str, str]] = []  # document, label, text
         self.numbers: dict[str, str] = {}  # label of an equation or exercise -> number
 
@@ -75,8 +75,6 @@ class Reader:
         if not file:
             return self.docname
         name, suffix = posixpath.splitext(file)
-        if self.address and file.startswith(self.address) and suffix == ".html":
-            return name.removeprefix(self.address)
         if ":" in file or suffix not in (".ipynb", ".md"):
             return None
         return posixpath.normpath(posixpath.join(posixpath.dirname(self.docname), name))
@@ -89,8 +87,6 @@ class Reader:
             return found[0]
         if posixpath.basename(document) == "references" and re.search(r" \(\d{4}\)$", text):
             return f"{{cite:t}}`{label}`"
-        if label is None and ":" in found["file"]:
-            return f"[{text}](/{document})"
         if not OURS.fullmatch(label or ""):
             return found[0]
         label = label.removeprefix("module-")
@@ -137,20 +133,19 @@ def typeset(found: re.Match[str]) -> str:
     return f'<code class="docutils literal notranslate">{escape(unescape(found["code"]))}</code>'
 
 
-def raw(text: str, beside: Json) -> Json:
-    """Make a cell of HTML."""
-    name = {"id": f"{beside['id'][:56]}-fold"} if "id" in beside else {}
-    return {"cell_type": "markdown", "metadata": {}, "source": text, **name}
-
-
 def fold_solutions(cells: list[Json]) -> Iterator[Json]:
     """Join the code of a solution and the words after it in one fold; ``source`` is a text."""
+
+    def raw(text: str) -> Json:
+        name = {"id": f"{cell['id'][:56]}-fold"} if "id" in cell else {}
+        return {"cell_type": "markdown", "metadata": {}, "source": text, **name}
+
     inside = False
     for cell in cells:
         title = SOLUTION.match(cell["source"]) if cell["cell_type"] == "code" else None
         if title:
             if not inside:
-                yield raw(f'<details class="solution"><summary>{title[1]}</summary>\n', cell)
+                yield raw(f'<details class="solution"><summary>{title[1]}</summary>\n')
             inside = True
             tags = cell["metadata"].get("tags", [])
             cell["metadata"]["tags"] = [tag for tag in tags if tag != "hide-cell"]
@@ -161,18 +156,18 @@ def fold_solutions(cells: list[Json]) -> Iterator[Json]:
             if words:
                 cell["source"] = cell["source"][words.end() :]
             else:
-                yield raw("</details>", cell)
+                yield raw("</details>")
         elif cell["cell_type"] == "markdown":
             solution = r'<details class="solution">\1<summary>Solution'
             cell["source"] = re.sub(r"<details>(\s*)<summary>Solution", solution, cell["source"])
         yield cell
     if inside:
-        yield raw("</details>", cell)
+        yield raw("</details>")
 
 
 def read_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Change what Sphinx has read of a page, as the module's text says."""
-    reader = Reader(docname, app.config.html_baseurl)
+    reader = Reader(docname)
     if not app.env.doc2path(docname).endswith(".ipynb"):
         source[0] = reader.references(source[0])
     else:

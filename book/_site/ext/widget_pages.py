@@ -1,15 +1,9 @@
 """Pages with widgets: a picture beside each widget, and the widget state where it does not delay the page.
 
-myst-nb renders one MIME type of an output bundle.  For a widget that is a bare ``<script>``: a reader without
-JavaScript, or whose script fails, would see nothing.  So
-
-1. the picture of the bundle is put in front of the widget, in ``<div class="widget-fallback">``; the loader
-   (``widgets-offline.js``) hides it once the widget stands;
-2. the state, often more than 100 kB of JSON, moves from ``<head>`` to the end of the body, so that the
-   text is painted before it is parsed.
-
-The loader itself stands in ``_config.yml`` (``nb_ipywidgets_js``): myst-nb adds it to pages with widget state
-only.
+myst-nb renders one MIME type of an output bundle, for a widget a bare ``<script>``: without JavaScript a
+reader would see nothing.  So the picture of the bundle is put in front, in ``<div class="widget-fallback">``,
+which the loader (``widgets-offline.js``) hides once the widget stands; and the state, often more than 100 kB,
+moves from ``<head>`` to the end of the body, so that the text is painted before it is parsed.
 """
 
 from __future__ import annotations
@@ -25,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
-PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 
 
 class KeepPicture(SphinxPostTransform):
@@ -37,28 +30,19 @@ class KeepPicture(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Visit every output bundle of the page."""
         for bundle in list(self.document.findall(nodes.container)):
-            if bundle.get("nb_element") != "mime_bundle":
-                continue
-            by_type = {part["mime_type"]: part for part in bundle.children}
+            by_type = {part.get("mime_type"): part for part in bundle.children if bundle.get("nb_element")}
             if VIEW not in by_type:
                 continue
-            picture = next((by_type[kind] for kind in PICTURES if kind in by_type), None)
-            if picture is None:
-                logger.warning(
-                    "a widget without a picture: give it a fallback, or readers without scripts see nothing",
-                    location=self.env.docname,
-                    type="l2book",
-                    subtype="fallback",
-                )
+            if "image/png" not in by_type:
+                said = "a widget without a picture: readers without scripts would see nothing"
+                logger.warning(said, location=self.env.docname, type="l2book", subtype="fallback")
                 continue
             box = nodes.container(classes=["widget-fallback"])
-            box += picture.children
+            box += by_type["image/png"].children
             by_type[VIEW].insert(0, box)
 
 
-def move_state(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
-) -> None:
+def move_state(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Take the widget state out of the head's scripts and append it to the body."""
     scripts = context.get("script_files", [])
     for script in [s for s in scripts if getattr(s, "attributes", {}).get("type") == STATE]:
@@ -70,4 +54,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_post_transform(KeepPicture)
     app.connect("html-page-context", move_state, priority=900)  # after myst-nb has added its scripts
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,4 @@
-"""A stand-in for the package of Colab, as far as notebooks and anywidget ask for it.
-
-``colab.py`` copies it into the environment that imitates Colab, and nowhere else.
-"""
+"""A stand-in for the package of Colab; ``colab.py`` copies it into the environment that imitates Colab."""
 
 from . import output
 
