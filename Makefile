@@ -35,7 +35,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 book: env ## build the HTML from the stored outputs (strict), check it, say where it is
-	@$(RUN) book/_tools/build.py
+	@$(RUN) book/_site/build.py
 
 serve: book ## build if needed, serve the site here and print its address (PORT=8000)
 	@$(RUN) -m http.server --bind localhost --directory _build/html $(PORT)
@@ -44,11 +44,11 @@ lab: env ## open JupyterLab on the chapters
 	@$(RUN) -m jupyter lab book
 
 execute: env ## run all notebooks top to bottom and store outputs and widget state (NB=book/x.ipynb: one)
-	@$(RUN) book/_tools/execute.py $(NB)
+	@$(RUN) book/_site/execute.py $(NB)
 
 test: lint ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
-	@$(RUN) book/_tools/chromium.py
-	@$(RUN) book/_tools/build.py
+	@$(RUN) book/_site/chromium.py
+	@$(RUN) book/_site/build.py
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) tests book $(PYTEST)
 
 test-portable: env-test ## run all notebooks with the kernels of other processors (NB=book/x.ipynb: one; KERNELS=sse4: one setting)
@@ -67,20 +67,20 @@ lint: env-test ## check the style of the code, and who imports whom
 	@PYTHONPATH=book $(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 
 address: python ## write the address of the git remote origin (or ADDRESS=https://github.com/OWNER/NAME) wherever it has to stand
-	@$(PYTHON) book/_tools/set_repository.py $(ADDRESS)
+	@$(PYTHON) book/_site/repository.py $(ADDRESS)
 
 test-colab: env ## run all notebooks as Colab would, with its versions (5 GB; COLAB_PYTHON=python3.12; NB=book/x.ipynb: one)
-	@$(RUN) book/_tools/colab.py --python $(COLAB_PYTHON) $(NB)
+	@$(RUN) book/_site/colab.py --python $(COLAB_PYTHON) $(NB)
 
 site-report: env-test ## ask Lighthouse how fast and how accessible the pages are (needs Node.js and, once, the network)
-	@$(RUN) book/_tools/build.py
-	@export CHROME_PATH="$$($(RUN) book/_tools/chromium.py --path)"; \
+	@$(RUN) book/_site/build.py
+	@export CHROME_PATH="$$($(RUN) book/_site/chromium.py --path)"; \
 	for kind in desktop phone; do npx --yes @lhci/cli@0.15.1 autorun --config=lighthouserc.$$kind.json || failed=1; done; test -z "$$failed"
 
 dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
-	@$(RUN) book/_tools/chromium.py
-	@$(RUN) book/_tools/build.py
-	@$(RUN) book/_tools/export.py
+	@$(RUN) book/_site/chromium.py
+	@$(RUN) book/_site/build.py
+	@$(RUN) book/_site/export.py
 
 release: env-classroom ## make the students' copies of the assignments from book/assignments/source (ASSIGNMENT=name: one)
 	@$(RUN) book/assignments/release.py $(ASSIGNMENT)
@@ -103,8 +103,8 @@ sbom: env-audit ## list the packages that the book is made with, in _build/sbom.
 	@.venv-audit/bin/cyclonedx-py environment $(RUN) --output-reproducible --pyproject pyproject.toml --output-file _build/sbom.cdx.json
 
 test-site: env-test ## build the pages and run the tests that look at them in a browser
-	@$(RUN) book/_tools/chromium.py
-	@$(RUN) book/_tools/build.py
+	@$(RUN) book/_site/chromium.py
+	@$(RUN) book/_site/build.py
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(SITE_TESTS)
 
 lock: ## resolve requirements anew and write requirements.lock (needs uv; then: make test)
@@ -124,13 +124,13 @@ python:
 	@$(PYTHON) -c '$(NEW_ENOUGH)'
 
 env: python
-	@$(PYTHON) book/_tools/install.py book --venv $(VENV)
+	@$(PYTHON) book/_site/install.py book $(VENV)
 
 env-test: python
-	@$(PYTHON) book/_tools/install.py test --venv $(VENV)
+	@$(PYTHON) book/_site/install.py test $(VENV)
 
 env-classroom: python
-	@$(PYTHON) book/_tools/install.py classroom --venv $(VENV)
+	@$(PYTHON) book/_site/install.py classroom $(VENV)
 
 env-audit: env
-	@$(PYTHON) book/_tools/install.py audit --venv .venv-audit
+	@$(PYTHON) book/_site/install.py audit .venv-audit

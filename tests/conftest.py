@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[1]
-for folder in ("book", "book/_tools", "book/_ext", "book/l2lab/data/pictograms20"):
+for folder in ("book", "book/_site", "book/_site/ext", "book/l2lab/data/pictograms20"):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 
@@ -110,9 +110,10 @@ def site() -> Path:
     (ROOT / "_build").mkdir(exist_ok=True)
     try:
         with FileLock(ROOT / "_build" / ".building"):  # of several workers one builds
-            return build.build_site()
+            build.build_site()
     except SystemExit as error:  # pytest would end the whole session
         pytest.fail(f"the book does not build: {error}", pytrace=False)
+    return build.SITE
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from l2lab.explore import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-LOADER = Path(__file__).resolve().parents[1] / "book" / "_offline" / "vendor" / "widgets-offline.js"
+LOADER = Path(__file__).resolve().parents[1] / "book" / "_site" / "widgets-offline.js"
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 L = 31

@@ -1,4 +1,4 @@
-"""The commands of the book: make, install, execute, check_site, set_repository."""
+"""The commands of the book: make, install, execute, check, repository."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-import check_site
+import check
 import execute
 import install
-import set_repository
+import repository
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ROOT / "book" / "_tools"
+TOOLS = ROOT / "book" / "_site"
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 
@@ -253,6 +253,7 @@ class TestExecute:
 
     def test_a_sidecar_that_nothing_needs_goes(self, notebook):
         path = notebook("1")
+        execute.sidecar_of(path).parent.mkdir(parents=True)
         execute.sidecar_of(path).write_text("{}")
         execute.execute(path)
         assert not execute.sidecar_of(path).exists()
@@ -317,7 +318,7 @@ def test_stored_outputs_are_compared_number_by_number(tmp_path):
     assert f"{len(pairs) - len(failed)} passed" in done.stdout
 
 
-# ---- check_site --------------------------------------------------------------------------------------------
+# ---- check --------------------------------------------------------------------------------------------
 
 GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>
 <link rel="stylesheet" href="a.css"><link rel="canonical" href="https://example.org/x.html">
@@ -341,7 +342,7 @@ def small_site(tmp_path):
 
 
 def test_check_site_accepts_a_good_site(small_site):
-    report = check_site.check(small_site)
+    report = check.check(small_site)
     assert report.problems == []
     assert (report.widgets, report.images, len(report.weights)) == (1, 2, 2)
 
@@ -388,7 +389,7 @@ def test_check_site_accepts_a_good_site(small_site):
 def test_check_site_finds_a_planted_fault(small_site, old, new, complaint):
     assert old in GOOD
     (small_site / "index.html").write_text(GOOD.replace(old, new, 1))
-    problems = check_site.check(small_site).problems
+    problems = check.check(small_site).problems
     assert any(complaint in line and line.startswith("index.html") for line in problems), problems
 
 
@@ -396,17 +397,17 @@ def test_check_site_knows_links_that_move_a_slider(small_site):
     page = GOOD.replace('"m": {}', '"m": {"state": {"name": "digits", "panels": []}}')
     assert page != GOOD
     (small_site / "index.html").write_text(page.replace("#here", "#digits:lam=1e-3"))
-    assert check_site.check(small_site).problems == []
+    assert check.check(small_site).problems == []
 
 
 def test_check_site_finds_a_foreign_load_in_a_style_sheet(small_site):
     (small_site / "a.css").write_text("@font-face { src: url('https://fonts.example.org/x.woff2') }")
-    assert any("a.css" in line for line in check_site.check(small_site).problems)
+    assert any("a.css" in line for line in check.check(small_site).problems)
 
 
 def test_check_site_finds_a_heavy_page(small_site):
     (small_site / "p.png").write_bytes(b"x" * 2_000_000)
-    assert any("loads 2.00 MB" in line for line in check_site.check(small_site).problems)
+    assert any("loads 2.00 MB" in line for line in check.check(small_site).problems)
 
 
 # ---- the address of the repository -------------------------------------------------------------------------
@@ -418,17 +419,17 @@ FORK = "https://github.com/Some-One/their.book"
 @pytest.fixture
 def copy_of_the_book(tmp_path) -> Path:
     """The files that name the repository, and a program beside them, as a checkout has them."""
-    for pattern in (*(name for name, *_ in set_repository.PLACES), "book/**/*.ipynb", "book/_tools/*.py"):
+    for pattern in (*(name for name, *_ in repository.PLACES), "book/**/*.ipynb", "book/_site/*.py"):
         for path in ROOT.glob(pattern):
             place = tmp_path / path.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
-    set_repository.set_repository("", tmp_path)
+    repository.set_address("", tmp_path)
     return tmp_path
 
 
 def test_no_text_names_a_repository_that_is_not_the_book_s():
-    home = set_repository.home()
+    home = repository.home()
     texts = [*ROOT.glob("*.*"), *ROOT.glob("book/**/*.md"), *ROOT.glob("book/**/*.ipynb")]
     assert len(texts) > 30
     for path in texts:
@@ -450,8 +451,8 @@ def test_with_an_address_all_of_a_fork_leads_to_the_fork(copy_of_the_book):
     git = ["git", "-C", root]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "remote", "add", "origin", "git@github.com:Some-One/their.book.git"], check=True)
-    assert run(sys.executable, root / "book/_tools/set_repository.py").returncode == 0
-    assert set_repository.home(root) == FORK
+    assert run(sys.executable, root / "book/_site/repository.py").returncode == 0
+    assert repository.home(root) == FORK
     assert yaml.safe_load((root / "_config.yml").read_text())["repository"]["url"] == FORK
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert project["urls"]["Repository"] == FORK
@@ -471,26 +472,26 @@ def test_with_an_address_all_of_a_fork_leads_to_the_fork(copy_of_the_book):
             first = next(cell for cell in notebook.cells if cell.cell_type == "code")
             assert f'BOOK = "{FORK}"' in first.source
 
-    assert set_repository.set_repository(f"{FORK}.git", root) == [], "a second time nothing changes"
-    set_repository.set_repository("https://github.com/other/b", root)
+    assert repository.set_address(f"{FORK}.git", root) == [], "a second time nothing changes"
+    repository.set_address("https://github.com/other/b", root)
     assert not [path.name for path in before if b"ome-One" in path.read_bytes()], (
         "the second replaces the first"
     )
-    set_repository.set_repository("", root)
+    repository.set_address("", root)
     assert {path: path.read_bytes() for path in before} == before, "and back"
 
 
 def test_the_workflow_is_told_what_to_run_if_another_address_is_committed(copy_of_the_book):
-    tool = copy_of_the_book / "book/_tools/set_repository.py"
+    tool = copy_of_the_book / "book/_site/repository.py"
     said = run(sys.executable, tool, "--check", FORK)
     assert said.returncode == 1
     assert f"make address ADDRESS={FORK}" in said.stderr
-    set_repository.set_repository(FORK, copy_of_the_book)
+    repository.set_address(FORK, copy_of_the_book)
     assert run(sys.executable, tool, "--check", FORK.lower()).returncode == 0
 
 
 @pytest.mark.parametrize("address", ["github.com/a/b", "https://github.com/a", "https://example.org/a/b"])
-def test_set_repository_refuses_what_is_no_address(address, capsys):
+def test_what_is_no_address_is_refused_what_is_no_address(address, capsys):
     with pytest.raises(SystemExit):
-        set_repository.set_repository(address)
+        repository.set_address(address)
     assert "OWNER/NAME" in capsys.readouterr().err

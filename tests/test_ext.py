@@ -107,7 +107,9 @@ class Project:
         if cells is not None:
             nbformat.write(new_notebook(cells=cells, metadata=METADATA), self.source / "index.ipynb")
         if sidecar is not None:
-            (self.source / "index.widgets.json").write_text(json.dumps(sidecar))
+            place = self.source / "results" / "widgets"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "index.json").write_text(json.dumps(sidecar))
         said = io.StringIO()
         with patch_docutils(), docutils_namespace():
             app = Sphinx(
@@ -181,7 +183,7 @@ class TestFigures:
             **THEME
             | {
                 "extensions": extensions,
-                "html_static_path": [str(ROOT / "book/_static")],
+                "html_static_path": [str(ROOT / "book/_site/static")],
                 "html_css_files": ["book.css"],
             },
         )
@@ -204,7 +206,7 @@ class TestFigures:
         assert any(url.endswith(shown["src"]) for url in asked)
         assert not any(url.endswith(hidden["src"]) for url in asked)
         tab.emulate_media(media="print")
-        tab.add_style_tag(content=(ROOT / "book/_static/print.css").read_text("utf-8"))
+        tab.add_style_tag(content=(ROOT / "book/_site/static/print.css").read_text("utf-8"))
         assert tab.locator(f"img[src='{light['src']}']").is_visible(), "paper is white"
         assert not tab.locator(f"img[src='{dark['src']}']").is_visible()
         context.close()
@@ -271,7 +273,7 @@ class TestWidgets:
     def test_the_loader_only_where_there_are_widgets(self, project):
         page, _ = project.build(self.cells(), sidecar=state())
         assert page.find("script", src=lambda s: s and "loader.js" in s)
-        (project.source / "index.widgets.json").unlink()
+        (project.source / "results/widgets/index.json").unlink()
         page, _ = project.build([*self.CELLS])
         assert not page.find("script", src=lambda s: s and "loader.js" in s)
 
@@ -556,8 +558,8 @@ class TestStatus:
         (results / "execution.json").write_text(json.dumps({"index.ipynb": self.RUN}))
         (results / "s.json").write_text(json.dumps(self.STUDY))
         text = "# T\n\n```{execution-status}\n```\n\n```{stored-studies}\n```\n"
-        settings = {"extensions": [*SETTINGS["extensions"], "status"], "book_version": "1.2.3"}
-        page, _ = project.build([new_markdown_cell(text)], book_status_page="index", **settings)
+        settings = {"extensions": [*SETTINGS["extensions"], "status"]}
+        page, _ = project.build([new_markdown_cell(text)], **settings)
         return page
 
     def test_tables_show_the_records_and_what_is_not_known(self, page):

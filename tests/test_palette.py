@@ -58,7 +58,7 @@ def panels() -> list[tuple[str, dict]]:
             for part in value:
                 walk(part, chapter)
 
-    for file in sorted(BOOK.glob("*.widgets.json")):
+    for file in sorted(BOOK.glob("results/widgets/*.json")):
         walk(json.loads(file.read_text("utf-8")), file.name.partition(".")[0])
     return found
 

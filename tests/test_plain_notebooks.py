@@ -56,8 +56,6 @@ def test_nothing_that_only_myst_understands(path):
         ("[`f()`](api.md#l2lab.a.f)", "[`f()`](#l2lab.a.f)"),
         ("[`a`](api.md#module-l2lab.a)", "[`a`](#l2lab.a)"),
         ("[T](b.ipynb) [p](#name:lam=1)", "[T](b.ipynb) [p](#name:lam=1)"),
-        ("[T](https://e.org/book/b.html#sec-x)", "[T](#sec-x)"),
-        ("[T](https://e.org/book/b.html)", "[T](/book/b)"),
         ("[T](https://other.org/b.html#sec-x)", "[T](https://other.org/b.html#sec-x)"),
         ("`[T](b.ipynb#sec-x)`", "`[T](b.ipynb#sec-x)`"),
         ("```\n[T](b.ipynb#sec-x)\n```", "```\n[T](b.ipynb#sec-x)\n```"),
@@ -67,7 +65,7 @@ def test_nothing_that_only_myst_understands(path):
     ],
 )
 def test_marks_of_one_line(plain, read):
-    assert plain_notebooks.Reader("book/a", "https://e.org/").markdown(plain) == read
+    assert plain_notebooks.Reader("book/a").markdown(plain) == read
 
 
 def test_formulas_and_code_in_a_summary():

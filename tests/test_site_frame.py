@@ -10,11 +10,11 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-import set_repository
+import repository
 from test_site import DOCUMENTS
 
-HOME = set_repository.home()  # empty until `make address`
-BASE = set_repository.pages(HOME) if HOME else ""
+HOME = repository.home()  # empty until `make address`
+BASE = repository.pages(HOME) if HOME else ""
 
 
 def head(site: Path, name: str) -> BeautifulSoup:

@@ -16,7 +16,7 @@ from numpydoc.validate import validate
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "book" / "l2lab"
 BINARY = {".png", ".zip", ".npz"}
-VENDORED = "book/_offline/vendor/mathjax"
+VENDORED = "book/_site/vendor/mathjax"
 
 
 def tracked() -> list[Path]:
@@ -146,6 +146,6 @@ def test_nothing_of_one_machine_is_named(pattern):
 
 
 def test_vendored_files_have_their_licences():
-    for folder in (ROOT / "book" / "_offline" / "vendor").iterdir():
+    for folder in (ROOT / "book" / "_site" / "vendor").iterdir():
         if folder.is_dir():
             assert any(p.name.upper().startswith("LICENSE") for p in folder.iterdir()), folder.name
