@@ -350,7 +350,7 @@ class L2RegularizationLayer(nn.Module):
         x, y : Tensor or Any
             Inputs for the module, and targets for the criterion.
         criterion : callable
-            ``criterion(output, y)`` gives the loss as a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
+            ``criterion(output, y)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
 
         Returns
         -------

@@ -48,7 +48,6 @@ class ImageClassifier(nn.Module):
     features : sequence of int, optional
         Which of the ``channels[3] * grid**2`` pooled features ``fc1`` sees; by default all. For pruned
         networks.
-
     """
 
     def __init__(

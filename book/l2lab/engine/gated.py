@@ -47,24 +47,12 @@ EVALUATION_NUMBERS = 2**21
 
 @dataclass(frozen=True)
 class Rows:
-    """Standardized rows on the device.
+    """Standardized rows on the device."""
 
-    Attributes
-    ----------
-    X : Tensor, shape (n, p)
-        Inputs.
-    targets : Tensor, shape (outputs, n)
-        One-hot classes, or the standardized target.
-    weight : Tensor, shape (n,)
-        Weights of the rows, with mean 1.
-    classes : bool
-        What the targets are.
-    """
-
-    X: Tensor
-    targets: Tensor
-    weight: Tensor
-    classes: bool
+    X: Tensor  # inputs, (n, p)
+    targets: Tensor  # one-hot classes, or the standardized target, (outputs, n)
+    weight: Tensor  # of the rows, with mean 1, (n,)
+    classes: bool  # what the targets are
 
     @property
     def n(self) -> int:
@@ -73,42 +61,26 @@ class Rows:
 
 
 class GatedRecipe(NamedTuple):
-    """How a network is trained.
+    """How a network is trained."""
 
-    Attributes
-    ----------
-    hidden : tuple of int
-        Units of the hidden layers.
-    depth : int
-        Number of factors D of a first-layer column: the column and D − 1 gates.
-    steps, batch_size : int
-        Updates, and rows of each.
-    lr, gate_lr : float
-        Learning rate, and the factor on it for gates.
-    seed : int
-        Of the batches.
-    """
-
-    hidden: tuple[int, ...]
-    depth: int
+    hidden: tuple[int, ...]  # units of the hidden layers
+    depth: int  # factors D of a first-layer column: the column and D − 1 gates
     steps: int
     batch_size: int
     lr: float
-    gate_lr: float
-    seed: int
+    gate_lr: float  # factor on lr for gates
+    seed: int  # of the batches
 
 
 def _initial(network: MLP, seeds: list[int], fan_in: Tensor, like: Tensor) -> dict[str, Tensor]:
     """He initialization, where model k has `fan_in[k]` inputs that count; biases are 0."""
     drawn: dict[int, dict[str, Tensor]] = {}
-    for seed in seeds:
-        if seed not in drawn:
-            generator = torch.Generator().manual_seed(seed)
-            drawn[seed] = {
-                name: torch.randn(shape, generator=generator)
-                * (math.sqrt(2 / shape[1]) if len(shape) > 1 else 0)
-                for name, shape in network.shapes.items()
-            }
+    for seed in set(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        drawn[seed] = {
+            name: torch.randn(shape, generator=generator) * (math.sqrt(2 / shape[1]) if len(shape) > 1 else 0)
+            for name, shape in network.shapes.items()
+        }
     params = {name: torch.stack([drawn[seed][name] for seed in seeds]).to(like) for name in network.shapes}
     params["0.weight"] *= (network.n_inputs / fan_in).sqrt()[:, None, None]
     return params
@@ -137,13 +109,6 @@ class GatedNetworks:
         Which features a network sees, instead of gates.
     outer_decay : Tensor, shape (K,), optional
         λ of all other weights; small by default.
-
-    Attributes
-    ----------
-    params : dict of str to Tensor
-        Leaves by the names of :class:`l2lab.engine.MLP`, and "gate" (K, p).
-    early : Tensor, shape (K, p)
-        See :meth:`run`.
     """
 
     # parameters whose λ grows from 0

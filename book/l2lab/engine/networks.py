@@ -81,11 +81,6 @@ class MLP(_Network):
     sizes : tuple of int
         Inputs, hidden units of each layer, outputs. Two numbers give a linear model.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer than two sizes, or one is not a positive integer.
-
     Examples
     --------
     >>> MLP((64, 32, 10)).module()
@@ -184,14 +179,7 @@ class MLPGradient:
     ordinary matrix product, (K·units, inputs) times (inputs, B), and every other product is a batched one
     on contiguous memory. All results go to memory that is allocated once.
 
-    Parameters
-    ----------
-    network : MLP
-        The specification.
-    n_models, batch_size : int
-        K and B.
-    like : Tensor
-        Has the type and the device of parameters and inputs.
+    `like` has the type and the device of parameters and inputs.
     """
 
     def __init__(self, network: MLP, n_models: int, batch_size: int, like: Tensor) -> None:
@@ -261,11 +249,6 @@ class CNN(_Network):
         Number of outputs.
     image_size : int, default 16
         Height and width in pixels. Each block halves it, so it must be divisible by ``2 ** len(channels)``.
-
-    Raises
-    ------
-    ValueError
-        If a number is not a positive integer, or `image_size` cannot be halved often enough.
     """
 
     in_channels: int

@@ -41,11 +41,6 @@ def minibatches(n: int, batch_size: int, steps: int, seed: int = 0) -> list[Tens
     -------
     list of Tensor of int64
         `steps` index tensors.
-
-    Raises
-    ------
-    ValueError
-        If `batch_size` or `steps` is out of range.
     """
     checks.whole("batch_size", batch_size, 1)
     checks.whole("steps", steps, 1)
@@ -61,21 +56,11 @@ def minibatches(n: int, batch_size: int, steps: int, seed: int = 0) -> list[Tens
 
 
 class Split(NamedTuple):
-    """One split on the device.
+    """One split on the device."""
 
-    Attributes
-    ----------
-    X : Tensor, shape (n, ...)
-        Inputs.
-    labels : Tensor of int64, shape (n,), or None
-        Classes, for the cross-entropy.
-    targets : Tensor, shape (n_outputs, n)
-        Targets, or one-hot classes.
-    """
-
-    X: Tensor
-    labels: Tensor | None
-    targets: Tensor
+    X: Tensor  # inputs, (n, ...)
+    labels: Tensor | None  # classes, for the cross-entropy, (n,)
+    targets: Tensor  # targets, or one-hot classes, (n_outputs, n)
 
 
 def _tensor(values: Any) -> Tensor:

@@ -158,13 +158,7 @@ def sweep(
 
 
 class Grid(NamedTuple):
-    """The three axes; model k = (l·S + s)·R + r, so that (K,) arrays reshape to (L, S, R).
-
-    Attributes
-    ----------
-    lams, seeds, lrs : ndarray, shapes (L,), (S,), (R,)
-        λ, seeds and learning rates.
-    """
+    """The three axes; model k = (l·S + s)·R + r, so that (K,) arrays reshape to (L, S, R)."""
 
     lams: np.ndarray
     seeds: np.ndarray
