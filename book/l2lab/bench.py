@@ -41,7 +41,7 @@ from torch.func import functional_call, grad, vmap
 from . import runtime
 from .engine import CNN, MLP, Descent, minibatches
 from .engine.splits import Split, check_data
-from .engine.sweep import Grid, check_rule, descents
+from .engine.sweep import Grid, descents
 from .layers import L2RegularizationLayer, param_groups
 
 __all__ = ["by_loop", "by_sweep", "by_vmap", "main", "measure", "measure_penalty", "penalty_step", "prepare"]
@@ -188,7 +188,7 @@ def prepare(case: Case, device: torch.device, dtype: torch.dtype = torch.float32
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(N_ROWS, *case.network.input_shape, generator=generator)
     y = torch.randint(0, case.network.n_outputs, (N_ROWS,), generator=generator)
-    splits, _ = check_data({"train": (X, y)}, case.network, None, dtype, device)
+    splits, _ = check_data({"train": (X, y)}, case.network, dtype, device)
     batches = [rows.to(device) for rows in minibatches(N_ROWS, case.batch_size, case.steps)]
     return Work(case, np.logspace(-5, -1, case.n_models), splits["train"], batches)
 
@@ -272,8 +272,8 @@ def by_sweep(work: Work) -> list[Descent]:
         Its groups of models.
     """
     case = work.case
-    rule = check_rule(case.optimizer, 0.9, (0.9, 0.999), 1e-8, "constant", case.steps)
-    return descents(case.network, Grid.check(work.lams, 0, 0.01), work.train, work.batches, rule)
+    grid = Grid.check(work.lams, 0, 0.01)
+    return descents(case.network, grid, work.train, work.batches, {"optimizer": case.optimizer})
 
 
 def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0) -> dict[str, Any]:

@@ -1,12 +1,7 @@
-"""What a person sees of a long computation, and how they end it: the progress bar and Ctrl-C.
-
-The sweep, the training loop and the shards share these: all of them are silent when nobody watches, and give
-back what they have when somebody has seen enough.
-"""
+"""What a person sees of a long computation, and how they end it: the progress bar and Ctrl-C."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -24,11 +19,7 @@ BAR_AFTER_SECONDS = 1.0
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a question to be asked between steps; the second one interrupts as usual.
 
-    Yields
-    ------
-    callable
-        It takes nothing and tells whether Ctrl-C was pressed. Outside of the main thread, which alone gets
-        signals, it always says no.
+    Outside of the main thread, which alone gets signals, the answer is always no.
     """
     asked = False
 
@@ -40,11 +31,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    former = signal.getsignal(signal.SIGINT)
-    if former is None:  # installed by a program other than Python, which could not be restored
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, handler)
+    former = signal.signal(signal.SIGINT, handler)
     try:
         yield lambda: asked
     finally:
@@ -52,14 +39,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def someone_watches() -> str | None:
-    """Tell who sees the output.
-
-    Returns
-    -------
-    {"notebook", "terminal"} or None
-        None if no person watches: output that goes to a file, a test machine, a notebook that a program
-        executes.
-    """
+    """Tell who sees the output: ``"notebook"``, ``"terminal"``, or None, as when a program executes it."""
     if "ipykernel" in sys.modules:
         from IPython import get_ipython
 
@@ -67,28 +47,15 @@ def someone_watches() -> str | None:
         if kernel is not None:
             # A front end with a person at it can answer input(); programs that execute notebooks say that
             # they cannot.
-            request = kernel.get_parent() if hasattr(kernel, "get_parent") else {}
-            return "notebook" if request.get("content", {}).get("allow_stdin") else None
-    return "terminal" if sys.stderr is not None and sys.stderr.isatty() and "CI" not in os.environ else None
+            return "notebook" if kernel.get_parent().get("content", {}).get("allow_stdin") else None
+    return "terminal" if sys.stderr is not None and sys.stderr.isatty() else None
 
 
 @contextmanager
 def progress_bar(total: int | None, wanted: bool, desc: str, unit: str) -> Iterator[Callable[..., Any]]:
-    """Show a bar that appears after a second and vanishes at the end.
+    """Show a bar that appears after a second, if it is wanted and somebody watches, and vanishes at the end.
 
-    Parameters
-    ----------
-    total : int or None
-        Number of units; None if it is not known, then there is no remaining time.
-    wanted : bool
-        False shows nothing. True shows the bar if :func:`someone_watches`.
-    desc, unit : str
-        What is being done, and what is counted.
-
-    Yields
-    ------
-    callable
-        ``advance(n, shown="")`` moves the bar by n units and shows a text behind it.
+    Yields ``advance(n, shown="")``, which moves the bar by n units and shows a text behind it.
     """
     watcher = someone_watches() if wanted else None
     if watcher is None:

@@ -1,11 +1,7 @@
 """Where and how the book computes: device, seeds, threads and the size of the experiments.
 
-Environment variables
----------------------
-``L2LAB_DEVICE``
-    ``cpu``, ``mps``, ``cuda`` or ``cuda:1``: overrides the automatic choice.
-``L2LAB_PROFILE``
-    ``quick`` (default: a chapter runs in minutes on two CPU cores) or ``full`` (more seeds, finer grids).
+Two environment variables overrule it: ``L2LAB_DEVICE`` (``cpu``, ``mps``, ``cuda``, ``cuda:1``), and
+``L2LAB_PROFILE``: ``quick`` (the default: a chapter runs in minutes on two CPU cores) or ``full``.
 """
 
 from __future__ import annotations
@@ -24,6 +20,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from . import checks
+
 __all__ = [
     "Runtime",
     "choose",
@@ -35,7 +33,6 @@ __all__ = [
     "versions",
 ]
 
-PROFILES = ("quick", "full")
 # What a report of an error should name, in this order.
 NAMED = ("l2lab", "torch", "numpy", "matplotlib", "ipywidgets", "anywidget")
 T = TypeVar("T")
@@ -45,7 +42,7 @@ T = TypeVar("T")
 class Runtime:
     """What :func:`setup` has chosen.
 
-    Parameters
+    Attributes
     ----------
     device : torch.device
         Where tensors live.
@@ -64,22 +61,9 @@ class Runtime:
 
 
 def profile() -> str:
-    """Return the profile named by ``L2LAB_PROFILE``.
-
-    Returns
-    -------
-    str
-        ``"quick"`` (also when the variable is not set) or ``"full"``.
-
-    Raises
-    ------
-    ValueError
-        If the variable holds any other word.
-    """
+    """Return the profile named by ``L2LAB_PROFILE``: ``"quick"`` (also when it is not set) or ``"full"``."""
     name = os.environ.get("L2LAB_PROFILE", "").strip().lower() or "quick"
-    if name not in PROFILES:
-        raise ValueError(f"L2LAB_PROFILE={name!r} is not known; set it to 'quick' or 'full', or unset it")
-    return name
+    return checks.one_of("L2LAB_PROFILE", name, ("quick", "full"))
 
 
 def choose(*, quick: T, full: T) -> T:
@@ -93,11 +77,7 @@ def choose(*, quick: T, full: T) -> T:
     Returns
     -------
     object
-        `quick` or `full`.
-
-    Examples
-    --------
-    >>> n_seeds = choose(quick=5, full=30)
+        One of them, for example ``n_seeds = choose(quick=5, full=30)``.
     """
     return {"quick": quick, "full": full}[profile()]
 
@@ -113,7 +93,7 @@ def processor_name(device: str | torch.device = "cpu") -> str:
     Returns
     -------
     str
-        The name that the processor gives itself.
+        As it calls itself.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -132,22 +112,12 @@ def seed_everything(seed: int) -> None:
     Parameters
     ----------
     seed : int
-        Between 0 and 2³² − 1, the range of NumPy's legacy generator.
-
-    Raises
-    ------
-    ValueError
-        If `seed` is not such an integer.
+        Between 0 and 2³² − 1, the range of NumPy's legacy generator; else a ValueError.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
-    random.seed(int(seed))
-    np.random.seed(int(seed))  # noqa: NPY002 - libraries that use the legacy generator must be seeded, too
-    torch.manual_seed(int(seed))
-
-
-def _mps_available() -> bool:
-    return torch.backends.mps.is_available()
+    seed = checks.whole("seed", seed, 0)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that use the legacy generator must be seeded, too
+    torch.manual_seed(seed)
 
 
 def _why_unusable(device: torch.device) -> str | None:
@@ -161,19 +131,17 @@ def _why_unusable(device: torch.device) -> str | None:
 
 def _choose_device(prefer: str | torch.device | None = None) -> tuple[torch.device, str | None]:
     """Do what :func:`pick_device` says; return the device and, in one line, why it is not the wanted one."""
-    wanted = prefer if prefer is not None else os.environ.get("L2LAB_DEVICE", "").strip() or None
-    if wanted is None:
+    wanted = prefer or os.environ.get("L2LAB_DEVICE", "").strip()
+    if not wanted:
         if torch.cuda.is_available():
             wanted = "cuda"
-        elif _mps_available():
-            wanted = "mps"
         else:
-            return torch.device("cpu"), None
+            wanted = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(wanted)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
         source = "prefer" if prefer is not None else "L2LAB_DEVICE"
         raise ValueError(f"{source}={wanted!r} is not a device; use 'cpu', 'cuda', 'cuda:0' or 'mps'")
     if device.type != "cpu" and (reason := _why_unusable(device)) is not None:
@@ -190,8 +158,7 @@ def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     Parameters
     ----------
     prefer : str or torch.device, optional
-        Take this device instead of the automatic choice. The environment variable ``L2LAB_DEVICE`` is
-        used if `prefer` is not given.
+        Take this device instead; by default that of ``L2LAB_DEVICE``, if it is set.
 
     Returns
     -------
@@ -216,19 +183,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def versions() -> str:
-    """Say in one line what runs here: versions and device, as a report of an error should begin.
-
-    Returns
-    -------
-    str
-        Python, those of the main libraries that are installed, and the device that :func:`setup` takes; if
-        that is not the wanted one, why.
-
-    Raises
-    ------
-    ValueError
-        If ``L2LAB_DEVICE`` is not valid.
-    """
+    """Say in one line what runs here: versions and device, as a report of an error should begin."""
     device, why_not = _choose_device()
     parts = [f"Python {platform.python_version()}"]
     for name in NAMED:
@@ -239,14 +194,12 @@ def versions() -> str:
     return ", ".join(parts) + (f"; {why_not}" if why_not else "")
 
 
-def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtime:
-    """Prepare torch for the book and print in one line what was chosen.
-
-    If there is a GPU that cannot be used, that line says so, and why.
+def setup(seed: int = 0, threads: int = 1) -> Runtime:
+    """Prepare torch for the book and print in one line what was chosen, and why a GPU cannot be used.
 
     One thread is the default: the networks of this book are small, and two threads that wait for each other
     on a loaded machine are slower than one. Denormal numbers are flushed to zero: dying weights pass
-    through them, and arithmetic on them is slow.
+    through them, and arithmetic on them is slow. Algorithms are deterministic where there are such.
 
     Parameters
     ----------
@@ -254,8 +207,6 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
         See :func:`seed_everything`.
     threads : int, default 1
         Threads for torch, NumPy and scikit-learn on the CPU.
-    deterministic : bool, default True
-        Ask torch for deterministic algorithms where there are any (it warns where there are none).
 
     Returns
     -------
@@ -267,11 +218,9 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     ValueError
         If `seed`, `threads`, ``L2LAB_DEVICE`` or ``L2LAB_PROFILE`` is not valid.
     """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"threads must be an integer of at least 1, got {threads!r}")
-    if deterministic:
-        # cuBLAS reads this when it starts; without it, it may choose another algorithm in every run
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    checks.whole("threads", threads, 1)
+    # cuBLAS reads this when it starts; without it, it may choose another algorithm in every run
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # a warning would add two lines; the reason stands at the end of the line that is printed anyway
     device, why_not = _choose_device()
     chosen = Runtime(device, profile(), seed, threads)
@@ -279,8 +228,8 @@ def setup(seed: int = 0, threads: int = 1, deterministic: bool = True) -> Runtim
     threadpool_limits(threads)  # the BLAS of NumPy and SciPy, OpenMP of scikit-learn
     torch.set_flush_denormal(True)
     # the same switch as use_deterministic_algorithms, which imports torch's compiler first: three seconds
-    torch.set_deterministic_debug_mode("warn" if deterministic else "default")
-    torch.backends.cudnn.benchmark = not deterministic
+    torch.set_deterministic_debug_mode("warn")
+    torch.backends.cudnn.benchmark = False
     seed_everything(seed)
     print(
         f"device {_device_name(chosen.device)}, torch {torch.__version__}, "

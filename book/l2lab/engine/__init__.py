@@ -2,7 +2,7 @@
 
 from .descend import Descent, descend, on_weights, ramp, schedule
 from .fit import FitResult, fit
-from .networks import CNN, MLP, MLPGradient
+from .networks import CNN, MLP
 from .result import Best, SweepResult
 from .shards import sweep_shards
 from .splits import minibatches
@@ -14,7 +14,6 @@ __all__ = [
     "Best",
     "Descent",
     "FitResult",
-    "MLPGradient",
     "SweepResult",
     "descend",
     "fit",

@@ -26,10 +26,8 @@ __all__ = ["GATED_LAYERS", "ImageClassifier", "gate_parts", "predict", "random_s
 GATED_LAYERS = ("conv2", "conv3", "conv4", "fc1", "fc2")
 # Images that an evaluation works on at a time.
 EVALUATION_BATCH = 256
-# Share of the steps in which the learning rate grows to its value.
-WARM_UP = 0.05
-# ... and in which it shrinks to 0 at the end.
-COOL_DOWN = 0.25
+# Share of the steps in which the learning rate grows to its value, and of those in which it shrinks to 0.
+WARM_UP, COOL_DOWN = 0.05, 0.25
 
 
 class ImageClassifier(nn.Module):
@@ -50,11 +48,6 @@ class ImageClassifier(nn.Module):
     features : sequence of int, optional
         Which of the ``channels[3] * grid**2`` pooled features ``fc1`` sees; by default all. For pruned
         networks.
-
-    Raises
-    ------
-    ValueError
-        If a number is not positive, or `channels` does not have four.
     """
 
     def __init__(
@@ -67,10 +60,6 @@ class ImageClassifier(nn.Module):
         features: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if len(channels) != 4:
-            raise ValueError(f"channels must be four numbers, those of conv1 to conv4, got {channels!r}")
-        if min(in_channels, n_classes, *channels, grid, hidden) < 1:
-            raise ValueError("in_channels, n_classes, channels, grid and hidden must be at least 1")
         widths = (in_channels, *channels)
         self.conv1, self.conv2, self.conv3, self.conv4 = (
             nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in pairwise(widths)
@@ -78,8 +67,6 @@ class ImageClassifier(nn.Module):
         self.grid = grid
         n_pooled = channels[-1] * grid**2
         kept = torch.arange(n_pooled) if features is None else torch.as_tensor(features, dtype=torch.long)
-        if not len(kept) or int(kept.min()) < 0 or int(kept.max()) >= n_pooled:
-            raise ValueError(f"features must be numbers from 0 to {n_pooled - 1}, at least one")
         self.register_buffer("features", None if features is None else kept)
         self.fc1 = nn.Linear(len(kept), hidden)
         self.fc2 = nn.Linear(hidden, n_classes)
@@ -93,7 +80,7 @@ class ImageClassifier(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (B, in_channels, H, W)
-            Images; with a mask, zero where there is no image.
+            Images; with a mask, in the upper left corner, and zero where there is no image.
         mask : Tensor, shape (B, 1, H, W), optional
             1 on the image and 0 on the padding. It is applied anew after every convolution, because bias and
             neighbouring pixels leak into the padding.
@@ -114,19 +101,17 @@ class ImageClassifier(nn.Module):
         return x, mask
 
     def pooled(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compute what the linear layers see.
+        """Compute what the linear layers see: averages over the fields of the grid, channel by channel.
 
         Parameters
         ----------
-        x : Tensor, shape (B, in_channels, H, W)
-            Images.
-        mask : Tensor, shape (B, 1, H, W), optional
-            See :meth:`maps`; images stand in the upper left corner.
+        x, mask : Tensor
+            See :meth:`maps`.
 
         Returns
         -------
         Tensor, shape (B, number of features)
-            Averages over the fields of the grid, channel by channel.
+            Averages.
         """
         maps, mask = self.maps(x, mask)
         if mask is None:
@@ -147,10 +132,8 @@ class ImageClassifier(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (B, in_channels, H, W)
-            Images of any size.
-        mask : Tensor, shape (B, 1, H, W), optional
-            For images of different sizes in one batch, see :meth:`maps`.
+        x, mask : Tensor
+            Images of any size; for different sizes in one batch, see :meth:`maps`.
 
         Returns
         -------
@@ -160,15 +143,13 @@ class ImageClassifier(nn.Module):
         return self.fc2(F.relu(self.fc1(self.pooled(x, mask))))
 
 
-def gate_parts(model: ImageClassifier, depth: int = 3) -> ImageClassifier:
-    """Put gates in front of channels, pooled features and units, see :func:`l2lab.layers.gate`.
+def gate_parts(model: ImageClassifier) -> ImageClassifier:
+    """Put two gates in front of channels, pooled features and units, see :func:`l2lab.layers.gate`.
 
     Parameters
     ----------
     model : ImageClassifier
         Changed in place; its outputs stay.
-    depth : int, default 3
-        Number of factors, the weight included.
 
     Returns
     -------
@@ -176,7 +157,7 @@ def gate_parts(model: ImageClassifier, depth: int = 3) -> ImageClassifier:
         The same.
     """
     for name in GATED_LAYERS:
-        gate(getattr(model, name), dim=1, depth=depth)
+        gate(getattr(model, name), dim=1, depth=3)
     return model
 
 
@@ -212,7 +193,6 @@ def train_all(
     epochs: int = 20,
     batch_size: int = 32,
     lr: float = 0.03,
-    momentum: float = 0.9,
     fixed: Mapping[str, float] | None = None,
     ramp: tuple[float, float] = (0.0, 0.0),
     gate_lr: float = 1.0,
@@ -224,9 +204,9 @@ def train_all(
     """Train networks of one architecture, each with its own λ, on the same minibatches.
 
     The objective of each is mean cross-entropy + (λ/2)‖w‖² with w all weights and gates, no biases; the
-    optimizer is SGD with momentum; the learning rate grows from 0 in the first twentieth of the steps and
-    shrinks to 0 in the last quarter. On a GPU all networks are one
-    computation (``torch.func.vmap``); on a CPU, where that is slower, they take turns.
+    optimizer is SGD with momentum 0.9; the learning rate grows from 0 in the first twentieth of the steps and
+    shrinks to 0 in the last quarter. On a GPU all networks are one computation (``torch.func.vmap``); on a
+    CPU, where that is slower, they take turns.
 
     Parameters
     ----------
@@ -240,8 +220,8 @@ def train_all(
         K values of λ.
     epochs, batch_size : int
         Passes through the data, and rows of a minibatch.
-    lr, momentum : float
-        Of SGD.
+    lr : float
+        Learning rate.
     fixed : mapping of str to float, optional
         Parameters with a λ of their own, the same for all models and from the start on.
     ramp : tuple of float, default (0, 0)
@@ -265,7 +245,7 @@ def train_all(
     Raises
     ------
     ValueError
-        If there are not as many λ as models, a name in `fixed` is unknown, or numbers are out of range.
+        If there are not as many λ as models, or a name in `fixed` is unknown.
 
     Warns
     -----
@@ -273,28 +253,24 @@ def train_all(
         If a network diverged; its weights are then not finite.
     """
     models, lams = list(models), [float(lam) for lam in lams]
-    if not models or len(models) != len(lams):
+    if len(models) != len(lams):
         raise ValueError(f"give one λ for each model, got {len(lams)} for {len(models)} models")
-    if not all(0 <= lam < math.inf for lam in lams) or not 0 < lr < math.inf or not 0 < gate_lr < math.inf:
-        raise ValueError(f"λ must be at least 0 and lr and gate_lr above 0, got {lams}, {lr}, {gate_lr}")
-    if not 0 <= ramp[0] <= ramp[1] <= 1:
-        raise ValueError(f"ramp must be two shares, 0 ≤ start ≤ end ≤ 1, got {ramp!r}")
     where = runtime.pick_device(device)
     known = dict(models[0].named_parameters())
-    if unknown := set(fixed or {}) - set(known):
-        raise ValueError(f"fixed names {sorted(unknown)}, but the parameters are {list(known)}")
+    if not set(fixed or {}) <= set(known):
+        raise ValueError(f"fixed names {sorted(fixed)}, but the parameters are {list(known)}")
     X, y = X.to(where), y.to(where)
     penalized = set(penalized_parameters(models[0])) - set(fixed or {})
     size = min(batch_size, len(X))
     steps = epochs * math.ceil(len(X) / size)
     options = {
         "lr": {name: lr * (gate_lr if ".factors." in name else 1.0) for name in known},
-        "momentum": momentum,
         "rate": schedule("constant", steps, warm_up=WARM_UP * steps, cool_down=COOL_DOWN * steps),
         # a step counts as done
         "share": dict.fromkeys(penalized, make_ramp(ramp[0] * steps - 1, ramp[1] * steps - 1)),
     }
-    groups = _groups(len(models), where)
+    together = list(range(len(models)))
+    groups = [together] if where.type == "cuda" else [[k] for k in together]
     with (
         interruptible() as interrupted,
         progress_bar(steps * len(groups), progress, "training", "step") as advance,
@@ -313,15 +289,11 @@ def train_all(
                 for k, model in enumerate(chosen):
                     for name, parameter in model.named_parameters():
                         parameter.copy_(params[name][k])
-    diverged = [lam for lam, m in zip(lams, models, strict=True) if not _is_finite(m.eval())]
+    finite = [all(bool(torch.isfinite(p).all()) for p in model.eval().parameters()) for model in models]
+    diverged = [lam for lam, good in zip(lams, finite, strict=True) if not good]
     if diverged:
         warnings.warn(f"training diverged for λ = {diverged}; use a smaller lr", RuntimeWarning, stacklevel=2)
     return models
-
-
-def _groups(n_models: int, device: torch.device) -> list[list[int]]:
-    """Which models are one computation."""
-    return [list(range(n_models))] if device.type == "cuda" else [[k] for k in range(n_models)]
 
 
 def _copies(
@@ -350,10 +322,6 @@ def _copies(
     return {name: value.detach() for name, value in params.items()}, loss
 
 
-def _is_finite(model: nn.Module) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
-
-
 @torch.no_grad()
 def predict(model: nn.Module, X: Tensor) -> Tensor:
     """Compute the logits of many images.
@@ -361,7 +329,7 @@ def predict(model: nn.Module, X: Tensor) -> Tensor:
     Parameters
     ----------
     model : torch.nn.Module
-        Any classifier of images.
+        Any classifier of images; put into evaluation mode.
     X : Tensor, shape (n, C, H, W)
         Images of one size.
 

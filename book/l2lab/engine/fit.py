@@ -1,9 +1,7 @@
 """A training loop for any module: progress, early stopping, checkpoints, mixed precision.
 
-:func:`fit` is the loop that everybody writes, plus what a long run needs: it can be killed at any moment and
-goes on where it was, with the same numbers; it stops when the validation loss no longer falls, or when
-training diverges, and gives back the best weights; and it keeps the penalty apart from the loss. For many
-small networks at once, :func:`l2lab.engine.sweep` is faster.
+:func:`fit` is the loop that everybody writes, plus what a long run needs. For many small networks at once,
+:func:`l2lab.engine.sweep` is faster.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,28 +23,26 @@ from torch import Tensor, nn
 from .. import checks, runtime
 from ..layers import L2RegularizationLayer, l2_penalty, param_groups, penalized_parameters
 from ..progress import interruptible, progress_bar
-from .checkpoint import Checkpoint, fingerprint, own_generators, tensor_hash
+from .checkpoint import Checkpoint, own_generators
 
 __all__ = ["FitResult", "fit"]
 
 # Between two updates of the progress bar, and two looks at whether the loss is still finite.
 LOOK_SECONDS = 0.25
 
-Metrics = Mapping[str, Callable[[nn.Module], float]]
-
 
 @dataclass(frozen=True)
 class FitResult:
     """What :func:`fit` returns.
 
-    Parameters
+    Attributes
     ----------
     history : dict of str to ndarray, shape (epochs,)
         One entry per finished epoch, resumed ones included. ``"train_loss"``: mean over the rows while the
         weights were changing, without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"``
         (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"`` if there are validation
-        data, and the `metrics`. ``"lr"``: learning rate of the first parameter group during the epoch.
-        ``"seconds"``: wall-clock time of the epoch.
+        data. ``"lr"``: learning rate of the first parameter group during the epoch. ``"seconds"``: wall-clock
+        time of the epoch.
     best_epoch : int
         Position in the history of the smallest validation loss; without validation data the last epoch. −1 if
         no epoch was finished.
@@ -88,7 +85,6 @@ def fit(
     device: str | torch.device | None = None,
     seed: int = 0,
     progress: bool = True,
-    metrics: Metrics | None = None,
 ) -> FitResult:
     """Train a module.
 
@@ -111,7 +107,7 @@ def fit(
     optimizer : torch.optim.Optimizer
         Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
-        Stepped after every epoch; ``ReduceLROnPlateau`` gets the validation loss.
+        Stepped after every epoch.
     epochs : int, default 20
         Number of passes through the training data.
     batch_size : int, default 64
@@ -129,10 +125,7 @@ def fit(
         Seed of the order of the rows and of everything random in the model, such as dropout. The initial
         weights are those of `model`. The global generators are put back at the end.
     progress : bool, default True
-        Show a bar with loss, penalty, ‖w‖ and the remaining time, if somebody watches
-        (see ``l2lab.progress``).
-    metrics : dict of str to callable, optional
-        ``function(model) -> float``, called after every epoch in evaluation mode without gradients.
+        Show a bar with loss, penalty, ‖w‖ and the remaining time, if somebody watches.
 
     Returns
     -------
@@ -155,26 +148,17 @@ def fit(
     Notes
     -----
     *Penalty and norm.* ``"penalty"`` is what is added to the loss after the epoch: the sum of the layers'
-    penalties and of ½·``weight_decay``·‖w‖² of the optimizer's groups. Decoupled decay (AdamW) is the
-    gradient of no penalty, so there it is NaN. ``"norm"`` is the Euclidean norm of the weights that
+    penalties and of ½·``weight_decay``·‖w‖² of the optimizer's groups; NaN for AdamW, whose decay is the
+    gradient of no penalty. ``"norm"`` is the Euclidean norm of the weights that
     :func:`l2lab.layers.param_groups` chooses: no biases, no normalization layers.
 
     *Resuming.* Build model, optimizer and scheduler as for the first call, with the same initial weights, and
     call `fit` again with the same arguments; `epochs` alone may be larger. On a CPU the run ends with the
     same bits as one that was never interrupted; on a GPU some operations of torch are not deterministic. The
-    order of the rows depends on (`seed`, epoch) only and the state of all global generators is stored. So a
-    ``DataLoader`` resumes exactly, too, with any number of workers, unless they are persistent: its
-    ``generator``, if it has one, is seeded for every epoch, and ``set_epoch(epoch)`` of the iterable or its
-    samplers is called if it exists. Any other iterable must give the same batches for the same state of the
-    global generators. Arrays are compared with those of the first call; batches of an iterable, the code of
-    functions and the parameters of metrics are not.
-
-    *Batch normalization* cannot train on a batch of one row: choose a `batch_size` that does not leave a
-    single row over.
-
-    References
-    ----------
-    P. Micikevicius et al., "Mixed precision training", ICLR 2018.
+    order of the rows depends on (`seed`, epoch) only and the state of all global generators is stored. So an
+    iterable resumes exactly, too, if all its chance comes from them, as in a ``DataLoader`` without a
+    ``generator`` of its own. Arrays are compared with those of the first call; batches of an iterable and the
+    code of functions are not.
 
     Examples
     --------
@@ -185,12 +169,12 @@ def fit(
     >>> result.history["valid_loss"][result.best_epoch]
     """
     started = time.perf_counter()
-    _check_numbers(epochs, batch_size, patience)
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    if valid is None and (patience is not None or _needs_metric(scheduler)):
-        what = "patience" if patience is not None else "ReduceLROnPlateau"
-        raise ValueError(f"{what} needs a validation loss; give valid=(X, y)")
+    checks.whole("epochs", epochs, 1)
+    checks.whole("batch_size", batch_size, 1)
+    if patience is not None:
+        checks.whole("patience", patience, 1)
+        if valid is None:
+            raise ValueError("patience needs a validation loss; give valid=(X, y)")
     where = runtime.pick_device(device)
     model.to(where)
     with own_generators(seed, where):
@@ -199,19 +183,19 @@ def fit(
             train=_batches("train", train, model, where, batch_size, seed),
             valid=None if valid is None else _batches("valid", valid, model, where, batch_size, None),
             criterion=criterion,
-            optimizer=_check_optimizer(optimizer, model),
+            optimizer=optimizer,
             scheduler=scheduler,
             precision=_precision(amp, where),
             device=where,
-            metrics=_check_metrics(metrics),
         )
         file = None
         if checkpoint is not None:
-            file = Checkpoint(Path(checkpoint), fingerprint(loop, criterion, batch_size, patience, seed))
-            file.load_into(loop, epochs)
+            others = {"batch_size": batch_size, "patience": patience, "seed": seed}
+            file = Checkpoint(Path(checkpoint), loop, others)
+            file.load()
         steps = None if loop.train.length is None else loop.train.length * (epochs - loop.done)
         with interruptible() as interrupted, progress_bar(steps, progress, "training", "batch") as advance:
-            stopped = _run(loop, epochs, patience, file, interrupted, advance)
+            stopped = loop.run(epochs, patience, file, interrupted, advance)
         model.load_state_dict(loop.best)
     model.eval()
     if stopped == "diverged":
@@ -231,86 +215,16 @@ def fit(
     )
 
 
-def _run(
-    loop: _Loop,
-    epochs: int,
-    patience: int | None,
-    file: Checkpoint | None,
-    interrupted: Callable[[], bool],
-    advance: Callable[..., Any],
-) -> str:
-    """Train epoch after epoch; return why it ended."""
-    while loop.done < epochs:
-        if interrupted():
-            return "interrupted"
-        if patience is not None and loop.done - 1 - loop.best_epoch >= patience:
-            return "patience"
-        ended_by = loop.epoch(interrupted, advance)
-        if ended_by:
-            return ended_by
-        if file is not None:
-            file.save(loop)
-    return "epochs"
-
-
-# ---- checking the arguments --------------------------------------------------------------------------------
-
-
-def _check_numbers(epochs: Any, batch_size: Any, patience: Any) -> None:
-    checks.whole("epochs", epochs, 1)
-    checks.whole("batch_size", batch_size, 1)
-    if patience is not None:
-        checks.whole("patience", patience, 1)
-
-
-def _check_optimizer(optimizer: Any, model: nn.Module) -> torch.optim.Optimizer:
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ValueError(
-            "optimizer must be a torch.optim.Optimizer, for example SGD(model.parameters(), lr=0.1), "
-            f"got {optimizer!r}"
-        )
-    own = {id(parameter) for parameter in model.parameters()}
-    if any(id(parameter) not in own for group in optimizer.param_groups for parameter in group["params"]):
-        raise ValueError(
-            "the optimizer holds parameters that are not those of model; make it after the model, from "
-            "model.parameters() or l2lab.layers.param_groups(model, lam)"
-        )
-    return optimizer
-
-
-def _check_metrics(metrics: Metrics | None) -> dict[str, Callable[[nn.Module], float]]:
-    metrics = dict(metrics or {})
-    taken = {"train_loss", "penalty", "norm", "valid_loss", "valid_accuracy", "lr", "seconds"} & set(metrics)
-    if taken:
-        raise ValueError(
-            f"metrics must not be called {', '.join(sorted(taken))}: the history has these already"
-        )
-    return metrics
-
-
-def _needs_metric(scheduler: Any) -> bool:
-    return isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-
-
-def _precision(amp: Any, device: torch.device) -> torch.dtype | None:
+def _precision(amp: bool | str, device: torch.device) -> torch.dtype | None:
     """Type of the mixed precision; None is full precision."""
-    if not isinstance(amp, bool) and amp != "auto":
-        raise ValueError(f"amp must be True, False or 'auto', got {amp!r}")
-    if amp is False or (amp == "auto" and device.type != "cuda"):
+    if not amp or (amp == "auto" and device.type != "cuda"):
         return None
-    if device.type == "mps":
-        raise ValueError("amp=True is for CUDA and the CPU; use amp=False or 'auto' on mps")
     if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float16
 
 
 # ---- data --------------------------------------------------------------------------------------------------
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    """Mix both numbers, so that (seed, epoch + 1) and (seed + 1, epoch) have nothing in common."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
 
 
 class _ArrayBatches:
@@ -324,38 +238,32 @@ class _ArrayBatches:
         if self.seed is None:
             yield from zip(self.X.split(self.batch_size), self.y.split(self.batch_size), strict=True)
             return
-        generator = torch.Generator().manual_seed(_epoch_seed(self.seed, epoch))
-        order = torch.randperm(len(self.X), generator=generator).to(self.X.device)
-        for rows in order.split(self.batch_size):
+        # mixes both numbers, so that (seed, epoch + 1) and (seed + 1, epoch) have nothing in common
+        mixed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0])
+        order = torch.randperm(len(self.X), generator=torch.Generator().manual_seed(mixed))
+        for rows in order.to(self.X.device).split(self.batch_size):
             yield self.X[rows], self.y[rows]
 
     def fingerprint(self) -> str:
-        return tensor_hash(self.X, self.y)
+        return joblib.hash([self.X.cpu().numpy(), self.y.cpu().numpy()])
 
 
 class _LoaderBatches:
     """Any iterable of pairs, moved to the device batch by batch."""
 
-    def __init__(self, name: str, source: Iterable[Any], device: torch.device, seed: int | None) -> None:
-        self.name, self.source, self.device, self.seed = name, source, device, seed or 0
+    def __init__(self, name: str, source: Iterable[Any], device: torch.device) -> None:
+        self.name, self.source, self.device = name, source, device
         self.length = len(source) if hasattr(source, "__len__") else None
 
     def epoch(self, epoch: int) -> Iterator[tuple[Any, Any]]:
-        for part in (self.source, *(getattr(self.source, k, None) for k in ("sampler", "batch_sampler"))):
-            if hasattr(part, "set_epoch"):
-                part.set_epoch(epoch)
-        generator = getattr(self.source, "generator", None)
-        if isinstance(generator, torch.Generator):
-            generator.manual_seed(_epoch_seed(self.seed, epoch))
         empty = True
-        for batch in self.source:
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                raise ValueError(f"{self.name} must give batches (x, y), got {type(batch).__name__}")
-            x, y = (torch.as_tensor(part) for part in batch)
+        for x, y in self.source:
             empty = False
             yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
         if empty:
-            raise ValueError(f"{self.name} gave no batch in epoch {epoch}")
+            raise ValueError(
+                f"{self.name} gave no batch in epoch {epoch}; give what can be gone through again"
+            )
 
     def fingerprint(self) -> str:
         return f"{type(self.source).__name__} of {self.length} batches"
@@ -368,36 +276,24 @@ def _batches(
     name: str, source: Any, model: nn.Module, device: torch.device, batch_size: int, seed: int | None
 ) -> _Batches:
     """Recognize arrays and iterables of batches."""
-    is_pair = isinstance(source, tuple | list) and len(source) == 2
-    if is_pair and not isinstance(source[0], tuple | list):
-        X, y = (_tensor(name, part, model) for part in source)
-        y = y if y.is_floating_point() else y.long()
-        if X.ndim < 1 or y.ndim < 1 or len(X) != len(y) or not len(X):
-            raise ValueError(
-                f"{name}: X has shape {tuple(X.shape)} and y {tuple(y.shape)}; X must be (n, ...) with n ≥ 1 "
-                "and y must have as many rows"
-            )
-        return _ArrayBatches(X.to(device), y.to(device), batch_size, seed)
-    if not isinstance(source, Iterable) or isinstance(source, Mapping | str):
-        raise ValueError(f"{name} must be a pair (X, y) or an iterable of batches (x, y), got {source!r}")
-    if isinstance(source, Iterator):
-        raise ValueError(f"{name} is used up after one epoch; give a list of batches or a DataLoader instead")
-    return _LoaderBatches(name, source, device, seed)
+    if not isinstance(source, tuple):
+        return _LoaderBatches(name, source, device)
+    X, y = (_tensor(name, part, model) for part in source)
+    if len(X) != len(y) or not len(X):
+        raise ValueError(
+            f"{name}: X has shape {tuple(X.shape)} and y {tuple(y.shape)}; X must be (n, ...) with n ≥ 1 "
+            "and y must have as many rows"
+        )
+    return _ArrayBatches(X.to(device), y.to(device), batch_size, seed)
 
 
 def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
-    if not isinstance(values, Tensor):
-        array = np.asarray(values)
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} must hold numbers, got an array of type {array.dtype}")
-        values = torch.from_numpy(np.array(array))  # a copy: torch cannot use read-only memory
-    values = values.detach()
+    values = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if not values.is_floating_point():
-        return values
+        return values.long()
     if not torch.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite values; drop or impute these rows first")
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), values.dtype)
-    return values.to(dtype)
+    return values.to(next(model.parameters()).dtype)
 
 
 # ---- the loop ----------------------------------------------------------------------------------------------
@@ -417,59 +313,72 @@ class _Loop:
         scheduler: Any,
         precision: torch.dtype | None,
         device: torch.device,
-        metrics: dict[str, Callable[[nn.Module], float]],
     ) -> None:
         self.model, self.train, self.valid, self.criterion = model, train, valid, criterion
         self.optimizer, self.scheduler, self.precision, self.device = optimizer, scheduler, precision, device
-        self.metrics = metrics
         # Small gradients vanish in float16; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-        self.has_layers = any(isinstance(module, L2RegularizationLayer) for module in model.modules())
         # All groups but the last are weights, also inside a layer with λ = 0.
         groups = param_groups(model, 0.0)[:-1]
         self.weights = [p for group in groups for p in group["params"] if p.requires_grad]
         self.history: dict[str, list[float]] = {"train_loss": []}
         self.best_epoch = -1
         self.best = _copy(model.state_dict())
-        self._warn_if_penalized_twice()
+        self._look_at_the_optimizer()
 
     @property
     def done(self) -> int:
         """Number of finished epochs."""
         return len(self.history["train_loss"])
 
-    def _warn_if_penalized_twice(self) -> None:
-        inside = {
-            id(parameter)
-            for module in self.model.modules()
-            if isinstance(module, L2RegularizationLayer)
-            for parameter in penalized_parameters(module).values()
-        }
-        decayed = {
-            id(parameter)
-            for group in self.optimizer.param_groups
-            if group.get("weight_decay", 0) > 0
-            for parameter in group["params"]
-        }
-        if inside & decayed:
-            warnings.warn(
-                f"{len(inside & decayed)} parameters are penalized twice, by an L2RegularizationLayer and by "
-                "the optimizer; make the optimizer with weight_decay=0",
-                UserWarning,
-                stacklevel=4,
-            )
+    def _look_at_the_optimizer(self) -> None:
+        """Raise if it holds foreign parameters; warn if it penalizes what a layer penalizes."""
+        layers = [module for module in self.model.modules() if isinstance(module, L2RegularizationLayer)]
+        self.has_layers = bool(layers)
+        inside = {id(p) for layer in layers for p in penalized_parameters(layer).values()}
+        own = {id(p) for p in self.model.parameters()}
+        for group in self.optimizer.param_groups:
+            held = {id(p) for p in group["params"]}
+            if not held <= own:
+                raise ValueError(
+                    "the optimizer holds parameters that are not those of model; make it after it"
+                )
+            if group.get("weight_decay", 0) > 0 and held & inside:
+                warnings.warn(
+                    f"{len(held & inside)} parameters are penalized twice, by an L2RegularizationLayer and "
+                    "by the optimizer; make the optimizer with weight_decay=0",
+                    UserWarning,
+                    stacklevel=4,
+                )
+
+    def run(
+        self,
+        epochs: int,
+        patience: int | None,
+        file: Checkpoint | None,
+        interrupted: Callable[[], bool],
+        advance: Callable[..., Any],
+    ) -> str:
+        """Train epoch after epoch; return why it ended."""
+        while self.done < epochs:
+            if interrupted():
+                return "interrupted"
+            if patience is not None and self.done - 1 - self.best_epoch >= patience:
+                return "patience"
+            ended_by = self.epoch(interrupted, advance)
+            if ended_by:
+                return ended_by
+            if file is not None:
+                file.save()
+        return "epochs"
 
     def forward(self, x: Any, y: Any) -> tuple[Any, Tensor]:
         """Return outputs and loss."""
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             outputs = self.model(x)
-        if isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16):
+        if self.precision is not None:
             outputs = outputs.float()
-        loss = self.criterion(outputs, y)
-        if not isinstance(loss, Tensor) or loss.ndim:
-            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise ValueError(f"criterion must give the mean loss as a tensor of shape (), got {got}")
-        return outputs, loss
+        return outputs, self.criterion(outputs, y)
 
     def penalty(self) -> float:
         """What is added to the loss now."""
@@ -478,7 +387,7 @@ class _Loop:
             decay = float(group.get("weight_decay", 0.0))
             if not decay:
                 continue
-            if isinstance(self.optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False):
+            if isinstance(self.optimizer, torch.optim.AdamW):
                 return math.nan
             total += 0.5 * decay * _norm([p for p in group["params"] if p.requires_grad]) ** 2
         return total
@@ -494,12 +403,11 @@ class _Loop:
         with torch.no_grad():
             row = {"train_loss": train_loss, "penalty": self.penalty(), "norm": _norm(self.weights)}
             row |= self._validate() if self.valid else {}
-            row |= {name: float(function(self.model)) for name, function in self.metrics.items()}
         loss = row.get("valid_loss", train_loss)
         if not (math.isfinite(train_loss) and math.isfinite(loss) and math.isfinite(row["norm"])):
             return "diverged"
         if self.scheduler is not None:
-            self.scheduler.step(*([loss] if _needs_metric(self.scheduler) else []))
+            self.scheduler.step()
         # Without validation data nothing speaks against the last epoch.
         if self.best_epoch < 0 or not self.valid or loss < self.history["valid_loss"][self.best_epoch]:
             self.best_epoch = self.done
@@ -522,7 +430,7 @@ class _Loop:
         for x, y in self.train.epoch(self.done):
             self.optimizer.zero_grad()
             _, loss = self.forward(x, y)
-            objective = loss + l2_penalty(self.model).to(loss.device) if self.has_layers else loss
+            objective = loss + l2_penalty(self.model) if self.has_layers else loss
             self.scaler.scale(objective).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -544,15 +452,15 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         """Mean loss over the validation rows, and the accuracy if `y` holds class numbers."""
         total = correct = 0.0
-        rows = answers = 0
+        rows = 0
         for x, y in self.valid.epoch(self.done):
             outputs, loss = self.forward(x, y)
             total += float(loss) * len(y)
             rows += len(y)
-            if isinstance(outputs, Tensor) and not y.is_floating_point() and outputs.ndim == y.ndim + 1:
+            if not y.is_floating_point():
                 correct += int((outputs.argmax(1) == y).sum())
-                answers += y.numel()
-        return {"valid_loss": total / rows} | ({"valid_accuracy": correct / answers} if answers else {})
+        accuracy = {} if y.is_floating_point() else {"valid_accuracy": correct / rows}
+        return {"valid_loss": total / rows} | accuracy
 
 
 def _norm(tensors: list[Tensor]) -> float:
@@ -560,7 +468,5 @@ def _norm(tensors: list[Tensor]) -> float:
     return math.hypot(*(float(t.detach().float().norm()) for t in tensors))
 
 
-def _copy(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in state.items()
-    }
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}

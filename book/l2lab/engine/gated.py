@@ -1,7 +1,7 @@
 """Networks whose inputs pass through gates, K at once: what :mod:`l2lab.select` trains.
 
 Weight decay on gates and first layer switches inputs off; the update is that of
-:class:`l2lab.engine.Descent`, the gradient that of :class:`l2lab.engine.MLPGradient` with the chain
+:class:`l2lab.engine.Descent`, the gradient that of :class:`~l2lab.engine.networks.MLPGradient` with the chain
 rule of the gates around it.
 """
 
@@ -47,24 +47,12 @@ EVALUATION_NUMBERS = 2**21
 
 @dataclass(frozen=True)
 class Rows:
-    """Standardized rows on the device.
+    """Standardized rows on the device."""
 
-    Parameters
-    ----------
-    X : Tensor, shape (n, p)
-        Inputs.
-    targets : Tensor, shape (outputs, n)
-        One-hot classes, or the standardized target.
-    weight : Tensor, shape (n,)
-        Weights of the rows, with mean 1.
-    classes : bool
-        What the targets are.
-    """
-
-    X: Tensor
-    targets: Tensor
-    weight: Tensor
-    classes: bool
+    X: Tensor  # inputs, (n, p)
+    targets: Tensor  # one-hot classes, or the standardized target, (outputs, n)
+    weight: Tensor  # of the rows, with mean 1, (n,)
+    classes: bool  # what the targets are
 
     @property
     def n(self) -> int:
@@ -73,42 +61,26 @@ class Rows:
 
 
 class GatedRecipe(NamedTuple):
-    """How a network is trained.
+    """How a network is trained."""
 
-    Parameters
-    ----------
-    hidden : tuple of int
-        Units of the hidden layers.
-    depth : int
-        Number of factors D of a first-layer column: the column and D − 1 gates.
-    steps, batch_size : int
-        Updates, and rows of each.
-    lr, gate_lr : float
-        Learning rate, and the factor on it for gates.
-    seed : int
-        Of the batches.
-    """
-
-    hidden: tuple[int, ...]
-    depth: int
+    hidden: tuple[int, ...]  # units of the hidden layers
+    depth: int  # factors D of a first-layer column: the column and D − 1 gates
     steps: int
     batch_size: int
     lr: float
-    gate_lr: float
-    seed: int
+    gate_lr: float  # factor on lr for gates
+    seed: int  # of the batches
 
 
 def _initial(network: MLP, seeds: list[int], fan_in: Tensor, like: Tensor) -> dict[str, Tensor]:
     """He initialization, where model k has `fan_in[k]` inputs that count; biases are 0."""
     drawn: dict[int, dict[str, Tensor]] = {}
-    for seed in seeds:
-        if seed not in drawn:
-            generator = torch.Generator().manual_seed(seed)
-            drawn[seed] = {
-                name: torch.randn(shape, generator=generator)
-                * (math.sqrt(2 / shape[1]) if len(shape) > 1 else 0)
-                for name, shape in network.shapes.items()
-            }
+    for seed in set(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        drawn[seed] = {
+            name: torch.randn(shape, generator=generator) * (math.sqrt(2 / shape[1]) if len(shape) > 1 else 0)
+            for name, shape in network.shapes.items()
+        }
     params = {name: torch.stack([drawn[seed][name] for seed in seeds]).to(like) for name in network.shapes}
     params["0.weight"] *= (network.n_inputs / fan_in).sqrt()[:, None, None]
     return params
@@ -137,13 +109,6 @@ class GatedNetworks:
         Which features a network sees, instead of gates.
     outer_decay : Tensor, shape (K,), optional
         λ of all other weights; small by default.
-
-    Attributes
-    ----------
-    params : dict of str to Tensor
-        Leaves by the names of :class:`l2lab.engine.MLP`, and "gate" (K, p).
-    early : Tensor, shape (K, p)
-        See :meth:`run`.
     """
 
     # parameters whose λ grows from 0
@@ -201,47 +166,22 @@ class GatedNetworks:
         W /= level[:, :, None] ** (depth - 1)
 
     def decay(self) -> Leaves:
-        """Say what is penalized.
-
-        Returns
-        -------
-        dict of str to Tensor, shape (K,)
-            λ by parameter.
-        """
+        """Say what is penalized: λ (K,) by parameter."""
         small = on_weights(self.params, self.outer_decay)
         return small if self.mask is not None else small | {"0.weight": self.lams, "gate": self.lams}
 
     def after(self, params: Leaves, t: int) -> None:
-        """Do nothing; rivals take their proximal step here.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor
-            The leaves.
-        t : int
-            The step.
-        """
+        """Do nothing; rivals take their proximal step here."""
 
     def product(self) -> Tensor:
-        """Compute the factor of each input.
-
-        Returns
-        -------
-        Tensor, shape (K, p)
-            Product of its gates, or the mask.
-        """
+        """Compute the factor of each input, the product of its gates or the mask: (K, p)."""
         return self.params["gate"] ** (self.recipe.depth - 1) if self.mask is None else self.mask
 
     def factor(self) -> Tensor:
-        """Compute the factor of each input in a training step, and set the learning rates.
+        """Compute :meth:`product` for a training step, and set the learning rates.
 
         The curvature grows with the number of inputs that pass the gates, Σ (∏ g)²; beyond `FEW` of them the
         steps of first layer and gates become shorter in proportion.
-
-        Returns
-        -------
-        Tensor, shape (K, p)
-            As :meth:`product`.
         """
         product = self.product()
         lr = self.lr["0.weight"]
@@ -251,38 +191,14 @@ class GatedNetworks:
         return product
 
     def gate_gradient(self, by_factor: Tensor) -> Tensor:
-        """Continue the chain rule from the factors to the gates.
-
-        Parameters
-        ----------
-        by_factor : Tensor, shape (K, p)
-            Gradient with respect to :meth:`factor`.
-
-        Returns
-        -------
-        Tensor, shape (K, p)
-            Gradient with respect to one of the equal gates.
-        """
+        """Continue the chain rule from the factors (K, p) to one of the equal gates."""
         return by_factor.mul_(self.params["gate"] ** (self.recipe.depth - 2))
 
     def gradient(self, params: Leaves, t: int, into: Leaves, keep: float) -> None:
-        """Compute ``into = keep * into + gradient``, see :class:`l2lab.engine.Descent`.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor
-            The leaves.
-        t : int
-            The step.
-        into : dict of str to Tensor
-            Receives the result.
-        keep : float
-            What to keep of the former content.
-        """
+        """Compute ``into = keep * into + gradient``, see :class:`l2lab.engine.Descent`."""
         rows, factor = self.batches[t], self.factor()
         if len(rows) not in self.plans:
-            x = self.X
-            self.plans[len(rows)] = self.network.gradient(len(factor), len(rows), x.dtype, x.device)
+            self.plans[len(rows)] = MLPGradient(self.network, len(factor), len(rows), self.X)
         plan, grads, seen = self.plans[len(rows)], self.grads, self.seen(factor)
         outputs = plan.forward(seen, self.X.index_select(0, rows))
         outputs = torch.softmax(outputs, 1) if self.rows.classes else outputs
@@ -296,31 +212,15 @@ class GatedNetworks:
             into[name].mul_(keep).add_(g)
 
     def seen(self, factor: Tensor) -> Leaves:
-        """Multiply the factors into the first layer.
-
-        Parameters
-        ----------
-        factor : Tensor, shape (K, p)
-            Of each input.
-
-        Returns
-        -------
-        dict of str to Tensor
-            Parameters of ordinary networks.
-        """
+        """Multiply the factors into the first layer: parameters of ordinary networks."""
         plain = {name: self.params[name] for name in self.grads}
         return plain | {"0.weight": plain["0.weight"] * factor[:, None]}
 
     def run(self, lost: float = 0.0, watch: bool = False) -> None:
         """Train; from time to time drop the columns whose strength is below `lost` in all models.
 
-        Parameters
-        ----------
-        lost : float, default 0
-            Share of the reference.
-        watch : bool, default False
-            Let `early` (K, p) become the mean relative strength during the first part of the run (a part of
-            it, the same for all, if there are too few steps for all looks).
+        `lost` is a share of the reference. With `watch`, `early` (K, p) becomes the mean relative strength
+        during the first part of the run (a part of it, if there are too few steps for all looks).
         """
         steps = self.recipe.steps
         looks = max(1, round(EARLY * steps / EARLY_LOOKS))
@@ -332,13 +232,7 @@ class GatedNetworks:
                 self.forget(lost)
 
     def forget(self, lost: float) -> None:
-        """Drop columns that are dead in all models.
-
-        Parameters
-        ----------
-        lost : float
-            As in :meth:`run`.
-        """
+        """Drop columns that are dead in all models."""
         strength = self.strength()
         keep = (strength > lost * self.reference(strength)).any(0)
         # Moving memory costs as much as a few steps; and a network without inputs has no gradient.
@@ -354,56 +248,22 @@ class GatedNetworks:
         self.plans.clear()
 
     def strength(self) -> Tensor:
-        """Compute how strongly each input that is left acts.
-
-        Returns
-        -------
-        Tensor, shape (K, p)
-            ‖W_j‖·|∏ g|.
-        """
+        """Compute how strongly each input that is left acts, ‖W_j‖·|∏ g|: (K, p)."""
         return self.params["0.weight"].norm(dim=1) * self.product().abs()
 
     def reference(self, strength: Tensor) -> Tensor:
-        """Choose what a strength is compared with.
-
-        Parameters
-        ----------
-        strength : Tensor, shape (K, p)
-            From :meth:`strength`.
-
-        Returns
-        -------
-        Tensor, shape (K, 1)
-            The largest of its model, or the level at the start.
-        """
+        """Choose what a strength is compared with: the largest of its model, or the level at the start."""
         return strength.amax(1, keepdim=True).clamp_min(self.level)
 
     def relative(self) -> Tensor:
-        """Compute the strength of all p features as a share of the reference.
-
-        Returns
-        -------
-        Tensor, shape (K, p)
-            0 for dropped columns.
-        """
+        """Compute the strength of all p features as a share of the reference; 0 for dropped columns."""
         strength = self.strength()
         full = strength.new_zeros(len(strength), self.rows.X.shape[1])
         full[:, self.columns] = strength / self.reference(strength)
         return full
 
     def outputs(self, X: Tensor) -> Tensor:
-        """Compute outputs for rows with the columns that are left.
-
-        Parameters
-        ----------
-        X : Tensor, shape (n, p)
-            Inputs.
-
-        Returns
-        -------
-        Tensor, shape (K, outputs, n)
-            Outputs.
-        """
+        """Compute outputs (K, outputs, n) for rows with the columns that are left."""
         seen = self.seen(self.product())
         # So few rows at a time that memory stays bounded.
         numbers = len(self.lams) * self.network.activations_per_sample
@@ -411,20 +271,7 @@ class GatedNetworks:
         return torch.cat([self.network.forward(seen, x).transpose(1, 2) for x in parts], dim=2)
 
     def losses(self, X: Tensor, targets: Tensor) -> Tensor:
-        """Compute the loss of every row.
-
-        Parameters
-        ----------
-        X : Tensor, shape (n, p)
-            Inputs.
-        targets : Tensor, shape (outputs, n)
-            As in :class:`Rows`.
-
-        Returns
-        -------
-        Tensor, shape (K, n)
-            Losses.
-        """
+        """Compute the loss of every row: (K, n)."""
         outputs = self.outputs(X)
         if self.rows.classes:
             return -(torch.log_softmax(outputs, 1) * targets).sum(1)
@@ -432,22 +279,7 @@ class GatedNetworks:
 
 
 def groups_of(n_models: int, n_inputs: int, recipe: GatedRecipe, rows: Rows) -> list[np.ndarray]:
-    """Decide which models to train together; neighbours in λ share their dead columns.
-
-    Parameters
-    ----------
-    n_models, n_inputs : int
-        Of all.
-    recipe : GatedRecipe
-        How they are trained.
-    rows : Rows
-        On what.
-
-    Returns
-    -------
-    list of ndarray of int
-        Numbers of the models.
-    """
+    """Decide which of n models to train together; neighbours in λ share their dead columns."""
     outputs, size = len(rows.targets), rows.X.element_size()
     each = size * (4 * n_inputs * recipe.hidden[0] + 2 * recipe.batch_size * (sum(recipe.hidden) + outputs))
     on_cpu = rows.X.device.type == "cpu"

@@ -1,17 +1,12 @@
 """Networks with a leading K axis: K copies that share the batch, each with its own weights.
 
-:class:`MLP` and :class:`CNN` are *specifications*. They build ordinary modules (:meth:`MLP.module`), initial
-parameters for K copies (:meth:`MLP.init`) and outputs of K copies that autograd can differentiate
-(:meth:`MLP.forward`). An MLP also brings :class:`MLPGradient`: the same function with its gradient written
-out by hand in preallocated memory, which makes a sweep of small networks about one and a half times as
-fast.
-
-Parameters are dictionaries from the names of the module's ``state_dict`` to tensors (K, ...).
+:class:`MLP` and :class:`CNN` are *specifications*. Parameters are dictionaries from the names of the module's
+``state_dict`` to tensors (K, ...). An MLP also brings :class:`MLPGradient`: its gradient written out by hand
+in preallocated memory, which makes a sweep of small networks about one and a half times as fast.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,25 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import checks
+
 __all__ = ["CNN", "MLP", "MLPGradient"]
 
 Parameters = Mapping[str, Tensor]
 
 
-def _sizes(name: str, values: Iterable[int]) -> tuple[int, ...]:
-    """Check a tuple of positive integers."""
-    values = tuple(values)
-    if any(isinstance(v, bool) or int(v) != v or v < 1 for v in values):
-        raise ValueError(f"{name} must be integers of at least 1, got {values}")
-    return tuple(int(v) for v in values)
-
-
-class _Network(ABC):
+class _Network:
     """What MLP and CNN have in common."""
 
-    @abstractmethod
     def module(self) -> nn.Sequential:
-        """Build one copy as an ordinary module."""
+        """Build one copy as an ordinary module, with torch's default initialization."""
+        raise NotImplementedError
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -70,23 +59,13 @@ class _Network(ABC):
         -------
         dict of str to Tensor, shape (K, ...)
             Contiguous parameters.
-
-        Raises
-        ------
-        ValueError
-            If there is no seed, or one is not an integer.
         """
         seeds = list(seeds)
-        if not seeds:
-            raise ValueError("seeds is empty; give at least one integer, for example seeds=(0,)")
         drawn: dict[int, dict[str, Tensor]] = {}
         with torch.random.fork_rng(devices=[]):
-            for seed in seeds:
-                if isinstance(seed, bool) or int(seed) != seed:
-                    raise ValueError(f"seeds must be integers, got {seed!r}")
-                if seed not in drawn:
-                    torch.default_generator.manual_seed(int(seed))
-                    drawn[seed] = {name: p.detach() for name, p in self.module().named_parameters()}
+            for seed in set(seeds):
+                torch.default_generator.manual_seed(seed)
+                drawn[seed] = {name: p.detach() for name, p in self.module().named_parameters()}
         return {
             name: torch.stack([drawn[seed][name] for seed in seeds]).to(dtype=dtype, device=device)
             for name in self.shapes
@@ -102,11 +81,6 @@ class MLP(_Network):
     sizes : tuple of int
         Inputs, hidden units of each layer, outputs. Two numbers give a linear model.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer than two sizes, or one is not a positive integer.
-
     Examples
     --------
     >>> MLP((64, 32, 10)).module()
@@ -120,11 +94,11 @@ class MLP(_Network):
     sizes: tuple[int, ...] = (64, 32, 10)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sizes", _sizes("sizes", self.sizes))
+        object.__setattr__(self, "sizes", tuple(self.sizes))
         if len(self.sizes) < 2:
-            raise ValueError(
-                f"sizes needs at least inputs and outputs, for example (64, 10), got {self.sizes}"
-            )
+            raise ValueError(f"sizes needs inputs and outputs, for example (64, 10), got {self.sizes}")
+        for size in self.sizes:
+            checks.whole("sizes", size, 1)
 
     @property
     def n_inputs(self) -> int:
@@ -150,20 +124,14 @@ class MLP(_Network):
     def flops_per_sample(self) -> int:
         """Floating point operations in matrix products, per copy and sample, forward and backward.
 
-        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that
-        of its input, which the first layer does not need.
+        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that of
+        its input, which the first layer does not need.
         """
         weights = [m * n for m, n in pairwise(self.sizes)]
         return 6 * sum(weights) - 2 * weights[0]
 
     def module(self) -> nn.Sequential:
-        """Build one copy as an ordinary module, with torch's default initialization.
-
-        Returns
-        -------
-        torch.nn.Sequential
-            ``Linear``, ``ReLU``, …, ``Linear``; it takes inputs (B, n_inputs).
-        """
+        """Build one copy as an ordinary module: ``Linear``, ``ReLU``, …, ``Linear``; takes (B, n_inputs)."""
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(self.sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
@@ -182,38 +150,13 @@ class MLP(_Network):
         Returns
         -------
         Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params` and `x`.
+            Differentiable with respect to `params`.
         """
         *hidden, last = _layers(params)
         h = x.T  # features first: (inputs, B), later (K, units, B)
         for weight, bias in hidden:
             h = _linear(weight, bias, h).relu()
         return _linear(*last, h).transpose(1, 2)
-
-    def gradient(
-        self,
-        n_models: int,
-        batch_size: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> MLPGradient:
-        """Prepare memory for the hand-written gradient.
-
-        Parameters
-        ----------
-        n_models, batch_size : int
-            K and B.
-        dtype : torch.dtype
-            Type of parameters and inputs.
-        device : torch.device or str
-            Where they live.
-
-        Returns
-        -------
-        MLPGradient
-            For exactly this K and B.
-        """
-        return MLPGradient(self, n_models, batch_size, dtype, device)
 
 
 def _layers(params: Parameters) -> list[tuple[Tensor, Tensor]]:
@@ -230,49 +173,25 @@ def _linear(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
 
 
 class MLPGradient:
-    """Outputs and hand-written gradient of K MLPs on one shared batch.
+    """Outputs and hand-written gradient of K MLPs on one shared batch of B rows.
 
     Activations are kept features first, (K, units, B): the first layer of all copies together is then one
     ordinary matrix product, (K·units, inputs) times (inputs, B), and every other product is a batched one
     on contiguous memory. All results go to memory that is allocated once.
 
-    Parameters
-    ----------
-    network : MLP
-        The specification.
-    n_models, batch_size : int
-        K and B.
-    dtype : torch.dtype
-        Type of parameters and inputs.
-    device : torch.device or str
-        Where they live.
+    `like` has the type and the device of parameters and inputs.
     """
 
-    def __init__(
-        self, network: MLP, n_models: int, batch_size: int, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
+    def __init__(self, network: MLP, n_models: int, batch_size: int, like: Tensor) -> None:
         def empty(n: int) -> Tensor:
-            return torch.empty(n_models, n, batch_size, dtype=dtype, device=device)
+            return like.new_empty(n_models, n, batch_size)
 
         self.hidden = [empty(n) for n in network.sizes[1:-1]]
         self.hidden_delta = [empty(n) for n in network.sizes[1:-1]]
         self.outputs = empty(network.n_outputs)
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs and keep what :meth:`backward` needs.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            Contiguous parameters.
-        x : Tensor, shape (B, n_inputs)
-            The batch.
-
-        Returns
-        -------
-        Tensor, shape (K, n_outputs, B)
-            Overwritten by the next call.
-        """
+        """Compute the outputs (K, n_outputs, B), and keep what :meth:`backward` needs until the next call."""
         self.x = x
         layers = _layers(params)
         h = x.T
@@ -285,20 +204,9 @@ class MLPGradient:
         return self.outputs
 
     def backward(self, params: Parameters, delta: Tensor, into: Parameters, keep: float = 0.0) -> None:
-        """Compute ``into = keep * into + gradient``.
+        """Compute ``into = keep * into + gradient``, where `delta` (K, n_outputs, B) is that by the outputs.
 
         Matrix products can add to what is there, so that the momentum of SGD costs no pass of its own.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            As given to :meth:`forward`.
-        delta : Tensor, shape (K, n_outputs, B)
-            Derivative of each copy's loss with respect to its outputs.
-        into : dict of str to Tensor, shape (K, ...)
-            Contiguous; receives the result.
-        keep : float, default 0
-            What to keep of the former content.
         """
         layers, grads = _layers(params), _layers(into)
         for i in reversed(range(len(layers))):
@@ -341,11 +249,6 @@ class CNN(_Network):
         Number of outputs.
     image_size : int, default 16
         Height and width in pixels. Each block halves it, so it must be divisible by ``2 ** len(channels)``.
-
-    Raises
-    ------
-    ValueError
-        If a number is not a positive integer, or `image_size` cannot be halved often enough.
     """
 
     in_channels: int
@@ -354,15 +257,13 @@ class CNN(_Network):
     image_size: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("in_channels", "n_outputs", "image_size"):
-            object.__setattr__(self, name, _sizes(name, (getattr(self, name),))[0])
-        object.__setattr__(self, "channels", _sizes("channels", self.channels))
-        if not self.channels:
-            raise ValueError("channels is empty; give the output channels of at least one block")
-        if self.image_size % 2 ** len(self.channels):
+        object.__setattr__(self, "channels", tuple(self.channels))
+        for size in (self.in_channels, *self.channels, self.n_outputs, self.image_size):
+            checks.whole("a size of the CNN", size, 1)
+        if not self.channels or self.image_size % 2 ** len(self.channels):
             raise ValueError(
-                f"image_size={self.image_size} cannot be halved {len(self.channels)} times; "
-                f"use a multiple of {2 ** len(self.channels)} or fewer blocks"
+                f"image_size={self.image_size} cannot be halved once for each of channels={self.channels}; "
+                f"use a multiple of {2 ** len(self.channels)}"
             )
 
     @property
@@ -399,13 +300,7 @@ class CNN(_Network):
         return 6 * sum(products) - 2 * products[0]
 
     def module(self) -> nn.Sequential:
-        """Build one copy as an ordinary module, with torch's default initialization.
-
-        Returns
-        -------
-        torch.nn.Sequential
-            It takes images (B, in_channels, image_size, image_size).
-        """
+        """Build one copy as an ordinary module; it takes images (B, in_channels, image_size, image_size)."""
         layers: list[tuple[str, nn.Module]] = []
         for k, (n_in, n_out, _) in enumerate(self.blocks, start=1):
             layers += [
@@ -432,7 +327,7 @@ class CNN(_Network):
         Returns
         -------
         Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params` and `x`.
+            Differentiable with respect to `params`.
         """
         *blocks, (weight, bias) = _layers(params)
         n_models = len(weight)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..measures import weight_histogram
 from .networks import CNN, MLP
-from .splits import check_inputs, outputs_in_parts
 
 __all__ = ["Best", "SweepResult"]
 
@@ -20,7 +18,7 @@ __all__ = ["Best", "SweepResult"]
 class Best(NamedTuple):
     """The best setting of a sweep, see :meth:`SweepResult.best`.
 
-    Parameters
+    Attributes
     ----------
     l, r : int
         Positions on the axes λ and learning rate.
@@ -41,7 +39,7 @@ class Best(NamedTuple):
 class SweepResult:
     """What :func:`sweep` returns: arrays along λ (L), seed (S) and learning rate (R).
 
-    Parameters
+    Attributes
     ----------
     network : MLP or CNN
         What was trained.
@@ -96,77 +94,26 @@ class SweepResult:
             f"{self.steps} steps{stopped}, on {self.device}, {self.seconds:.1f} s)"
         )
 
-    def _weight_names(self, layer: int | str | None) -> list[str]:
-        names = [name for name in self.params if name.endswith("weight")]
-        if layer is None:
-            return names
-        if isinstance(layer, str):
-            name = layer if layer.endswith(".weight") else f"{layer}.weight"
-            if name in names:
-                return [name]
-        elif not isinstance(layer, bool) and -len(names) <= layer < len(names):
-            return [names[layer]]
-        raise ValueError(f"layer={layer!r} does not exist; use None, 0 … {len(names) - 1} or one of {names}")
-
-    def weights(self, layer: int | str | None = None) -> np.ndarray:
+    def weights(self, layer: int | None = None) -> np.ndarray:
         """Return the entries of the weight matrices, without biases.
 
         Parameters
         ----------
-        layer : int or str, optional
-            One layer by position (negative numbers count from the end) or name; default all.
+        layer : int, optional
+            One layer by position (negative numbers count from the end); default all.
 
         Returns
         -------
         ndarray, shape (L, S, R, n)
             The n entries, layer after layer.
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer.
         """
-        return torch.cat([self.params[name].flatten(3) for name in self._weight_names(layer)], dim=3).numpy()
+        names = [name for name in self.params if name.endswith("weight")]
+        chosen = names if layer is None else [names[layer]]
+        return torch.cat([self.params[name].flatten(3) for name in chosen], dim=3).numpy()
 
-    def norms(self, layer: int | str | None = None) -> np.ndarray:
-        """Return the Euclidean norm ‖w‖ of :meth:`weights`.
-
-        Parameters
-        ----------
-        layer : int or str, optional
-            As in :meth:`weights`.
-
-        Returns
-        -------
-        ndarray of float64, shape (L, S, R)
-            Norms.
-        """
-        return np.linalg.norm(self.weights(layer).astype(np.float64), axis=-1)
-
-    def histogram(
-        self, edges: np.ndarray | None = None, bins: int = 61, layer: int | str | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Count the weights in bins for every λ, seeds and learning rates together.
-
-        Parameters
-        ----------
-        edges : ndarray, shape (bins + 1,), optional
-            Bin edges; see :func:`l2lab.measures.weight_histogram` for the default.
-        bins : int, default 61
-            Number of bins if `edges` is not given.
-        layer : int or str, optional
-            As in :meth:`weights`.
-
-        Returns
-        -------
-        edges : ndarray, shape (bins + 1,)
-            Bin edges.
-        counts : ndarray of int, shape (L, bins)
-            Number of weights that are not zero.
-        zeros : ndarray of int, shape (L,)
-            Number of exact zeros.
-        """
-        return weight_histogram(self.weights(layer), edges=edges, bins=bins)
+    def norms(self) -> np.ndarray:
+        """Return the Euclidean norm ‖w‖ of :meth:`weights`, float64 of shape (L, S, R)."""
+        return np.linalg.norm(self.weights().astype(np.float64), axis=-1)
 
     def module(self, l: int = 0, s: int = 0, r: int = 0) -> nn.Module:  # noqa: E741
         """Return one trained model as an ordinary module.
@@ -180,41 +127,11 @@ class SweepResult:
         -------
         torch.nn.Module
             On the CPU, with its own copy of the parameters.
-
-        Raises
-        ------
-        IndexError
-            If a position is outside of the grid.
         """
         module = self.network.module()
         state = {name: value[l, s, r] for name, value in self.params.items()}
         module.to(next(iter(state.values())).dtype).load_state_dict(state)
         return module
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the outputs of all models (logits for the cross-entropy).
-
-        Parameters
-        ----------
-        X : array_like or Tensor, shape (n, ...)
-            Inputs; images may also be given as flat rows.
-
-        Returns
-        -------
-        ndarray, shape (L, S, R, n, n_outputs)
-            Outputs.
-
-        Raises
-        ------
-        ValueError
-            If the shape does not fit the network, or a value is not finite.
-        """
-        dtype = next(iter(self.params.values())).dtype
-        inputs = check_inputs("X", X, self.network, dtype, torch.device("cpu"))
-        params = {name: value.flatten(0, 2) for name, value in self.params.items()}
-        with torch.inference_mode():
-            outputs = torch.cat(list(outputs_in_parts(self.network, params, inputs)), 1)
-        return outputs.reshape(*self.shape, len(inputs), -1).numpy()
 
     def best(self, metric: str = "valid_loss", one_standard_error: bool = False) -> Best:
         """Return the setting whose metric is best on average over the seeds.
@@ -253,15 +170,10 @@ class SweepResult:
         values = self.metrics[metric]
         n_seeds = values.shape[1]
         if one_standard_error and n_seeds < 2:
-            raise ValueError(
-                "one_standard_error=True needs the spread over at least 2 seeds, and this sweep has one; "
-                "sweep with seeds=range(5)"
-            )
+            raise ValueError("one_standard_error=True needs at least 2 seeds: sweep with seeds=range(5)")
         mean = values.mean(axis=1)
         if np.isnan(mean).all():
-            raise ValueError(
-                f"every setting diverged, so none is best by {metric!r}; use smaller learning rates"
-            )
+            raise ValueError(f"every setting diverged, so none is best by {metric!r}; use smaller lrs")
         sign = -1 if metric.endswith("accuracy") else 1
         candidates = [
             (sign * mean[i, j], -self.lams[i], j, i)

@@ -1,12 +1,7 @@
 """Train one network for every λ, seed and learning rate at once.
 
-All K = L·S·R models see the same minibatches, so they are one network with a leading K axis
-(:mod:`l2lab.engine.networks`) with one λ and one learning rate per copy. The objective of each is
-
-    mean loss + (λ/2)·‖w‖²,
-
-with w all weights but no bias. Each copy ends where a separately trained ``torch.optim`` model ends, up to
-rounding.
+All K = L·S·R models see the same minibatches, so they are one network with a leading K axis, and one λ and
+one learning rate per copy. Each ends where a separately trained ``torch.optim`` model ends, up to rounding.
 """
 
 from __future__ import annotations
@@ -24,13 +19,13 @@ from torch import Tensor
 
 from .. import checks, runtime
 from ..progress import interruptible, progress_bar
-from .descend import OPTIMIZERS, Descent, on_weights
+from .descend import Descent, on_weights
 from .descend import schedule as make_schedule
 from .networks import CNN, MLP, MLPGradient
 from .result import SweepResult
 from .splits import Split, check_data, minibatches, outputs_in_parts
 
-__all__ = ["Grid", "check_rule", "descents", "sweep", "warn_of_divergence"]
+__all__ = ["Grid", "descents", "sweep", "warn_of_divergence"]
 
 # Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache:
 # measured with `make bench`, see `_models_at_once`.
@@ -48,12 +43,9 @@ def sweep(
     lrs: float | Iterable[float] = (0.1,),
     optimizer: str = "sgd",
     momentum: float = 0.9,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
     steps: int = 400,
     batch_size: int | None = None,
     schedule: str = "constant",
-    loss: str | None = None,
     record_every: int | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
@@ -68,8 +60,8 @@ def sweep(
         Specification from :mod:`l2lab.engine`.
     data : Problem or dict of str to (X, y)
         Must have the split ``"train"``; metrics are computed for every split. `X` is (n, ...) and
-        finite; `y` holds class numbers 0, 1, … (integers) or targets (n,) or (n, n_outputs) (floats). NumPy
-        arrays or tensors.
+        finite. Integers in `y` are class numbers 0, 1, …, and the loss is the cross-entropy; floats are
+        targets (n,) or (n, n_outputs), and the loss is ½‖f − y‖². Both are averaged over rows.
     lams : float or sequence of float, length L
         Strengths λ ≥ 0 of the penalty (λ/2)·‖w‖². Biases are not penalized.
     seeds : int or sequence of int, length S
@@ -77,23 +69,16 @@ def sweep(
     lrs : float or sequence of float, length R
         Learning rates > 0.
     optimizer : {"sgd", "adam", "adamw"}
-        ``"sgd"``: with momentum. ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights
-        decay by the factor 1 − lr·λ per step apart from the gradient [1]_; this does not minimize the
-        objective above.
+        ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights decay by the factor 1 − lr·λ per
+        step apart from the gradient (Loshchilov and Hutter 2019); that does not minimize the objective.
     momentum : float, default 0.9
         For SGD, in [0, 1).
-    betas : (float, float), default (0.9, 0.999)
-        For Adam and AdamW, in [0, 1).
-    eps : float, default 1e-8
-        For Adam and AdamW, > 0.
     steps : int, default 400
         Number of updates.
     batch_size : int, optional
         Rows per minibatch, see :func:`minibatches`; default all rows.
     schedule : {"constant", "cosine"}
         Factor on the learning rate: 1, or (1 + cos(π·t/steps))/2 for t = 0 … steps − 1.
-    loss : {"cross_entropy", "squared"}, optional
-        Default by the type of `y`: integers mean cross-entropy, floats ½‖f − y‖²; both averaged over rows.
     record_every : int, optional
         Measure all metrics after every so many steps; default only before the first and after the last step.
     device : str or torch.device, optional
@@ -103,8 +88,7 @@ def sweep(
     batch_seed : int, default 0
         Seed of the minibatches, which all models share.
     progress : bool, default True
-        Show a bar with the remaining time, if it takes longer than a second and somebody watches: in a
-        terminal or a live notebook. Notebooks executed by a program get none.
+        Show a bar with the remaining time, if it takes longer than a second and somebody watches.
 
     Returns
     -------
@@ -121,29 +105,23 @@ def sweep(
     RuntimeWarning
         If models diverged; their metrics are NaN. The others are not affected.
 
-    References
-    ----------
-    .. [1] I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
-
     Examples
     --------
     >>> result = sweep(MLP((64, 32, 10)), problem, np.logspace(-4, 0, 9), seeds=range(3), batch_size=32)
     >>> result.metrics["valid_loss"].shape
     (9, 3, 1)
     """
-    if not isinstance(network, MLP | CNN):
-        raise ValueError(f"network must be an MLP or CNN of l2lab.engine, got {type(network).__name__}")
     grid = Grid.check(lams, seeds, lrs)
-    rule = check_rule(optimizer, momentum, betas, eps, schedule, checks.whole("steps", steps, 1))
-    if record_every is not None:
-        checks.whole("record_every", record_every, 1)
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    rule = {
+        "optimizer": optimizer,
+        "momentum": checks.number("momentum", momentum, 0, 1),
+        "rate": make_schedule(schedule, checks.whole("steps", steps, 1)),
+    }
     where = runtime.pick_device(device)
     if where.type == "mps" and dtype == torch.float64:
         warnings.warn("mps has no float64, so the sweep runs on the CPU", RuntimeWarning, stacklevel=2)
         where = torch.device("cpu")
-    splits, loss = check_data(data, network, loss, dtype, where)
+    splits, loss = check_data(data, network, dtype, where)
     n_train = len(splits["train"].X)
     start = time.perf_counter()
     with interruptible() as interrupted:
@@ -180,13 +158,7 @@ def sweep(
 
 
 class Grid(NamedTuple):
-    """The three axes; model k = (l·S + s)·R + r, so that (K,) arrays reshape to (L, S, R).
-
-    Parameters
-    ----------
-    lams, seeds, lrs : ndarray, shapes (L,), (S,), (R,)
-        λ, seeds and learning rates.
-    """
+    """The three axes; model k = (l·S + s)·R + r, so that (K,) arrays reshape to (L, S, R)."""
 
     lams: np.ndarray
     seeds: np.ndarray
@@ -194,23 +166,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def check(cls, lams: Any, seeds: Any, lrs: Any) -> Grid:
-        """Check the arguments of :func:`sweep`.
-
-        Parameters
-        ----------
-        lams, seeds, lrs : float or sequence of float
-            As given.
-
-        Returns
-        -------
-        Grid
-            Arrays.
-
-        Raises
-        ------
-        ValueError
-            If one is out of range.
-        """
+        """Check the arguments of :func:`sweep`."""
         lams = checks.axis("lams", lams, "np.logspace(-4, 0, 9)")
         if (lams < 0).any():
             raise ValueError(f"lams must not be negative, got {lams.min():g}; λ = 0 means no penalty")
@@ -228,56 +184,8 @@ class Grid(NamedTuple):
         return len(self.lams), len(self.seeds), len(self.lrs)
 
     def models(self) -> list[tuple[float, int, float]]:
-        """List (λ, seed, learning rate) of every model.
-
-        Returns
-        -------
-        list of (float, int, float)
-            K tuples.
-        """
+        """List (λ, seed, learning rate) of every model."""
         return [(float(a), int(s), float(b)) for a in self.lams for s in self.seeds for b in self.lrs]
-
-
-def check_rule(
-    optimizer: str, momentum: float, betas: tuple[float, float], eps: float, schedule: str, steps: int
-) -> dict[str, Any]:
-    """Check optimizer and schedule.
-
-    Parameters
-    ----------
-    optimizer : {"sgd", "adam", "adamw"}
-        See :func:`sweep`, like the next four.
-    momentum : float
-        For SGD.
-    betas : (float, float)
-        For Adam and AdamW.
-    eps : float
-        For Adam and AdamW.
-    schedule : {"constant", "cosine"}
-        Factor on the learning rate.
-    steps : int
-        Number of updates.
-
-    Returns
-    -------
-    dict
-        By the names of :class:`~l2lab.engine.Descent`.
-
-    Raises
-    ------
-    ValueError
-        If one is out of range.
-    """
-    if len(tuple(betas)) != 2:
-        raise ValueError(f"betas must be two numbers, for example (0.9, 0.999), got {betas!r}")
-    checks.one_of("schedule", schedule, ("constant", "cosine"))
-    return {
-        "optimizer": checks.one_of("optimizer", optimizer, OPTIMIZERS),
-        "momentum": checks.number("momentum", momentum, 0, 1),
-        "betas": tuple(checks.number("betas", beta, 0, 1) for beta in betas),
-        "eps": checks.number("eps", eps, 0, math.inf, open_low=True),
-        "rate": make_schedule(schedule, steps),
-    }
 
 
 # ---- training ----------------------------------------------------------------------------------------------
@@ -290,25 +198,9 @@ def descents(
     batches: list[Tensor] | None,
     rule: dict[str, Any],
 ) -> list[Descent]:
-    """Prepare the training of all models, in groups that are trained together.
+    """Prepare the training of all models, in the order of the grid, in groups that are trained together.
 
-    Parameters
-    ----------
-    network : MLP or CNN
-        The specification.
-    grid : Grid
-        All models.
-    train : Split
-        Training rows on the device.
-    batches : list of Tensor of int64, or None
-        Rows of each step; None means all.
-    rule : dict
-        Optimizer and schedule, by the names of :class:`~l2lab.engine.Descent`.
-
-    Returns
-    -------
-    list of Descent
-        The models are in the order of the grid.
+    `batches` are the rows of each step (None: all), `rule` holds options of :class:`Descent`.
     """
     models = grid.models()
     largest = max(map(len, batches)) if batches else len(train.X)
@@ -366,7 +258,7 @@ def _descent(
         x, targets = batch(t)
         plan = plans.get(len(x))
         if plan is None:
-            plan = plans[len(x)] = network.gradient(len(models), len(x), x.dtype, x.device)
+            plan = plans[len(x)] = MLPGradient(network, len(models), len(x), x)
         outputs = plan.forward(own, x)
         # Both losses have the derivative (prediction − target) / B.
         delta = torch.softmax(outputs, 1) if train.labels is not None else outputs
@@ -456,13 +348,7 @@ class _Recorder:
 
 
 def warn_of_divergence(result: SweepResult) -> None:
-    """Name the models that diverged.
-
-    Parameters
-    ----------
-    result : SweepResult
-        NaN marks them.
-    """
+    """Name the models that diverged, which NaN marks."""
     lost = np.isnan(result.metrics["train_loss"])
     if not lost.any():
         return
