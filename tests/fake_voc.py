@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,19 +76,6 @@ def fake_devkit(root: Path, n_trainval: int = 12, n_test: int = 4, seed: int = 0
     return objects
 
 
-def fake_tars(root: Path, folder: Path, names: dict[str, str]) -> None:
-    """Pack a fake devkit in `root` as the official tars, each with one image set."""
-    base = Path("VOCdevkit") / "VOC2007"
-    for image_set, name in names.items():
-        listed = base / "ImageSets" / "Main" / f"{image_set}.txt"
-        numbers = (root / listed).read_text().split()
-        with tarfile.open(folder / name, "w") as archive:
-            archive.add(root / listed, listed)  # first, as the official tars have it before the photographs
-            for number in numbers:
-                for file in (base / "Annotations" / f"{number}.xml", base / "JPEGImages" / f"{number}.jpg"):
-                    archive.add(root / file, file)
-
-
 def fake_caltech(root: Path) -> None:
     """Write ``caltech101/101_ObjectCategories`` with classes of known sizes; some pictures are grey."""
     rng = np.random.default_rng(0)
@@ -102,15 +86,6 @@ def fake_caltech(root: Path) -> None:
             shape = (40 + i, 60, 3) if i % 2 else (30, 50 + i)
             picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
             picture.save(folder / f"image_{i + 1:04d}.jpg")
-
-
-def fake_caltech_zip(root: Path, path: Path) -> None:
-    """Pack the folder that :func:`fake_caltech` wrote as the official zip: a tar.gz in it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as inner:
-        inner.add(root / "caltech101" / "101_ObjectCategories", "101_ObjectCategories")
-    with zipfile.ZipFile(path, "w") as outer:
-        outer.writestr("caltech-101/101_ObjectCategories.tar.gz", buffer.getvalue())
 
 
 def fake_iconify(root: Path, n_sets: int = 6) -> None:

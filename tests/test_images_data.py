@@ -1,4 +1,4 @@
-"""Pictures of different sizes: pictograms, own folders, tensors, and their maker."""
+"""Pictures of different sizes: pictograms, tensors, and their maker."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import collections
 import csv
 import itertools
 import re
-import shutil
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from torchvision.datasets import ImageFolder
 
 import make_pictograms
-from fake_voc import (
-    fake_iconify,
-)
+from fake_voc import fake_iconify
 from l2lab.data import (
     VOC_CLASSES,
     PictureSet,
@@ -29,7 +24,6 @@ from l2lab.data import (
     hold_out_groups,
     images,
     letterbox,
-    load_folder,
     load_pictograms20,
     open_picture,
     pad_batch,
@@ -109,33 +103,11 @@ def test_no_family_is_in_two_splits_and_shares_are_as_asked(pictograms):
     assert np.abs(counts[:, 1] / np.array(TRAIN) - 0.2).max() < 0.08
 
 
-def test_pictograms_depend_on_their_arguments_alone(pictograms):
+def test_the_pictograms_are_those_of_the_stored_results(pictograms):
     # Written down: a change here changes every stored result of the chapter.
     assert pictograms.content_hash == "977be1336065162b"
-    other = load_pictograms20(seed=1)
-    assert other.content_hash != pictograms.content_hash
-    assert set(other["test"].groups) == set(pictograms["test"].groups)
-    larger = load_pictograms20(valid_fraction=0.4)
-    assert 0.35 < len(larger["valid"]) / 1113 < 0.45
-    for bad in (0, 1, -0.1):
-        with pytest.raises(ValueError, match="between 0 and 1"):
-            load_pictograms20(valid_fraction=bad)
-
-
-def test_a_flipped_byte_or_a_missing_file_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(images.resources, "files", lambda package: tmp_path)
-    folder = tmp_path / "pictograms20"
-    with pytest.raises(FileNotFoundError, match=r"pictograms20\.zip is missing; install the package anew"):
-        load_pictograms20()
-    shutil.copytree(PICTOGRAMS, folder)
-    content = bytearray((folder / "pictograms20.zip").read_bytes())
-    content[700_000] ^= 1
-    (folder / "pictograms20.zip").write_bytes(content)
-    with pytest.raises(ValueError, match=r"pictograms20\.zip is damaged .* install the package anew"):
-        load_pictograms20()
-    (folder / "ATTRIBUTION.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"ATTRIBUTION\.csv is missing"):
-        load_pictograms20()
+    sizes = "10–128 × 12–128 pixels; train 901, valid 212, test 512"
+    assert repr(pictograms) == f"PictureSet(pictograms20: 20 classes, {sizes}; hash 977be1336065162b)"
 
 
 def test_every_set_is_credited_and_every_licence_has_its_text():
@@ -156,22 +128,9 @@ def test_every_set_is_credited_and_every_licence_has_its_text():
 # ---- sets of pictures --------------------------------------------------------------------------------------
 
 
-def test_a_picture_set_refuses_what_does_not_fit():
-    good = split(noise(3, 4), labels=[1])
-    with pytest.raises(ValueError, match="split 'train'"):
-        PictureSet("x", ("a", "b"), {"test": good})
-    with pytest.raises(ValueError, match="'test' is empty"):
-        PictureSet("x", ("a", "b"), {"train": good, "test": good.take(np.array([], int))})
-    with pytest.raises(ValueError, match="'train': labels must be integers from 0 to 0"):
-        PictureSet("x", ("a",), {"train": good})
+def test_a_picture_set_refuses_a_group_in_two_splits():
     with pytest.raises(ValueError, match=r"group 'me' is in the splits 'train' and 'test'"):
         PictureSet("x", ("a",), {key: split(noise(3, 3), groups=["me"]) for key in ("train", "test")})
-    with pytest.raises(ValueError, match="1 pictures need 1 labels"):
-        replace(good, labels=np.array([1, 1]))
-    with pytest.raises(ValueError, match="labels must be integers"):
-        replace(good, labels=np.array([1.0]))
-    with pytest.raises(ValueError, match=r"no split 'validation'; there are \('train',\)"):
-        PictureSet("x", ("a", "b"), {"train": good})["validation"]
 
 
 def test_the_hash_sees_pixels_sizes_labels_groups_and_splits():
@@ -189,14 +148,6 @@ def test_the_hash_sees_pixels_sizes_labels_groups_and_splits():
     ]
     assert len(set(seen)) == len(seen)
     assert hashed(base.copy()) == seen[0]
-
-
-def test_a_picture_set_tells_in_a_line_what_it_is(pictograms):
-    text = repr(pictograms)
-    for part in ("pictograms20", "20 classes", "10–128 × 12–128", "train 901", "valid 212", "test 512"):
-        assert part in text
-    assert pictograms.content_hash in text
-    assert "\n" not in text
 
 
 # ---- held out ----------------------------------------------------------------------------------------------
@@ -264,117 +215,6 @@ def test_open_picture_turns_what_the_camera_has_turned(tmp_path):
     grey = np.asarray(opened.convert("L"))
     assert grey[:18].min() > 200
     assert grey[22:].max() < 50
-    with Image.open(tmp_path / "turned.jpg") as raw:  # tensors are upright, too
-        assert torch.equal(letterbox([raw], 40), letterbox([opened], 40))
-        assert pad_batch([raw])[0].shape == (1, 1, 40, 20)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16", "CMYK"])
-def test_size_cap_keeps_the_aspect_and_the_picture(tmp_path, mode):
-    grey = np.repeat([[0] * 100 + [255] * 100], 50, axis=0)  # left black, right white
-    picture = Image.fromarray(grey.astype(np.uint8))
-    if mode == "I;16":
-        picture = Image.fromarray((grey * 257).astype(np.uint16))
-    elif mode != "L":
-        picture = picture.convert("RGB").convert(mode)
-    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
-    picture.save(path)
-    assert open_picture(path).size == open_picture(path, size_cap=200).size == (200, 50)
-    small = open_picture(path, size_cap=20)
-    assert small.size == (20, 5)
-    x = pad_batch([small])[0][0, 0]
-    assert x[:, :10].max() == 0
-    assert x[:, 10:].min() == 1
-
-
-def test_an_extreme_shape_keeps_a_pixel(tmp_path):
-    noise(1, 700).save(tmp_path / "line.png")
-    assert open_picture(tmp_path / "line.png", size_cap=20).size == (20, 1)
-
-
-# ---- own folders -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own(tmp_path):
-    """A folder of two classes: 5 and 3 training pictures, 2 and 1 test pictures."""
-    root = tmp_path / "mine"
-    number = itertools.count()
-    for part, counts in {"train": {"fish": 5, "moth": 3}, "test": {"fish": 2, "moth": 1}}.items():
-        for name, count in counts.items():
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                seed = next(number)
-                noise(20 + seed, 30, seed=seed).save(root / part / name / f"{i}.png")
-    return root
-
-
-def test_load_folder_reads_what_image_folder_reads(own):
-    hidden = own / "train" / "fish" / ".hidden"
-    hidden.mkdir()
-    noise(9, 9).save(hidden / "copy.png")  # as notebooks leave them in .ipynb_checkpoints
-    data = load_folder(own, valid_fraction=0.4)
-    assert data.counts().tolist() == [[3, 2, 2], [2, 1, 1]]
-    assert data.classes == ("fish", "moth")
-    assert data.name == "mine"
-    shutil.rmtree(hidden)
-    for part, keys in {"train": ("train", "valid"), "test": ("test",)}.items():
-        theirs = ImageFolder(own / part)
-        assert theirs.classes == list(data.classes)
-        wanted = {Path(path).relative_to(own).as_posix(): label for path, label in theirs.samples}
-        ours = {s: int(y) for key in keys for s, y in zip(data[key].sources, data[key].labels, strict=True)}
-        assert ours == wanted
-    for source, picture in zip(data["test"].sources, data["test"].pictures, strict=True):
-        assert np.array_equal(picture, Image.open(own / source))
-    assert load_folder(own, size_cap=10).sizes("test").max() == 10
-    swapped = load_folder(own, classes=["moth", "fish"])
-    assert swapped.counts()[:, 2].tolist() == [1, 2]
-    assert load_folder(own, classes=["moth"]).counts()[:, 2].tolist() == [1]
-
-
-def test_load_folder_takes_a_folder_of_validation_pictures(own):
-    shutil.copytree(own / "test", own / "valid")
-    data = load_folder(own)
-    assert data.counts().tolist() == [[5, 2, 2], [3, 1, 1]]
-    assert all(source.startswith("valid/") for source in data["valid"].sources)
-
-
-def test_load_folder_goes_on_without_unreadable_files_and_names_them_once(own):
-    (own / "train" / "fish" / "broken.jpg").write_text("no picture")
-    (own / "test" / "moth" / "notes.txt").write_text("bought in June")
-    with pytest.warns(UserWarning, match=r"2 files left out: .*broken\.jpg.*notes\.txt") as caught:
-        data = load_folder(own)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
-    assert data.counts().sum() == 11
-
-
-def test_load_folder_says_what_is_missing(own, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*main; .* holds mine"):
-        load_folder(tmp_path / "main")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*train.* holds fish, moth"):
-        load_folder(own / "train")
-    with pytest.raises(FileNotFoundError, match=r"train has no folder 'bird'; it holds fish, moth"):
-        load_folder(own, classes=["fish", "bird"])
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        load_folder(own, valid_fraction=1.5)
-    (own / "train" / "bird").mkdir()
-    with pytest.raises(ValueError, match=r"bird holds no picture that can be read; it holds nothing"):
-        load_folder(own)
-    (own / "train" / "bird" / "IMG_1.heic").write_text("of a telephone")
-    with pytest.raises(ValueError, match=r"bird holds no picture that can be read; it holds IMG_1\.heic"):
-        load_folder(own)
-    noise(9, 9).save(own / "train" / "bird" / "0.png")
-    (own / "train" / "bird" / "IMG_1.heic").unlink()
-    with pytest.raises(FileNotFoundError, match=r"test has no folder 'bird'; it holds fish, moth"):
-        load_folder(own)
-    (own / "test" / "bird").mkdir()
-    noise(9, 9).save(own / "test" / "bird" / "0.png")
-    with pytest.raises(ValueError, match="single picture"):
-        load_folder(own)
-    (own / "test" / "bat").mkdir()
-    with pytest.raises(ValueError, match=r"test has folders of no training class: bat"):
-        load_folder(own)
 
 
 # ---- tensors -----------------------------------------------------------------------------------------------
@@ -410,10 +250,10 @@ def test_letterbox_is_pillow_s_contain_in_the_middle(pictograms, channels, size)
 
 def test_letterbox_averages_blocks_and_keeps_the_aspect():
     picture = noise(20, 40, channels=1)
-    x = letterbox([picture], 10, background="black")[0, 0] * 255
+    x = letterbox([picture], 10)[0, 0] * 255
     blocks = np.asarray(picture, float).reshape(5, 4, 10, 4).mean(axis=(1, 3))
     assert np.abs(x[2:7].numpy() - blocks).max() < 1  # Pillow rounds twice, by rows and by columns
-    assert x[:2].max() == x[7:].max() == 0
+    assert x[:2].min() == x[7:].min() == 255
 
 
 MODES = {
@@ -448,10 +288,7 @@ def test_palettes_black_and_white_and_transparency():
     assert pad_batch([Image.new("1", (1, 1), 1)])[0].item() == 1
     palette.info["transparency"] = 1
     assert pad_batch([palette], 3)[0].flatten().tolist() == [1, 1, 0, 1, 0, 1]  # white behind the blue
-    clear = Image.new("RGBA", (3, 3), (0, 0, 0, 0))
-    assert letterbox([clear], 5, background="black").max() == 0
-    x = letterbox([clear], 5, 3, background=(255, 0, 51))
-    assert torch.allclose(x, torch.tensor([1, 0, 0.2]).view(1, 3, 1, 1).expand_as(x))
+    assert letterbox([Image.new("RGBA", (3, 3), (0, 0, 0, 0))], 5, 3).min() == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 999)])
@@ -466,39 +303,28 @@ def test_tiny_and_extreme_shapes(shape):
 
 def test_tensors_refuse_what_they_cannot_do():
     grey = noise(4, 4, 1)
-    for make in (lambda p, **k: letterbox(p, 8, **k), pad_batch):
-        with pytest.raises(ValueError, match="at least one picture"):
-            make([])
-        with pytest.raises(ValueError, match="goes in a list"):
-            make(grey)
+    for make in (lambda p, channels: letterbox(p, 8, channels), pad_batch):
         with pytest.raises(ValueError, match="channels must be 1"):
             make([grey], channels=2)
-        with pytest.raises(ValueError, match="a PIL picture is needed, got ndarray"):
-            make([np.zeros((3, 3))])
-        with pytest.raises(ValueError, match="mode 'F' has no fixed white"):
-            make([Image.fromarray(np.zeros((3, 3), np.float32))])
-    with pytest.raises(ValueError, match="size must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match="at least one picture"):
+        pad_batch([])
+    with pytest.raises(ValueError, match="size must be"):
         letterbox([grey], 0)
-    with pytest.raises(ValueError, match="multiple must be"):
-        pad_batch([grey], multiple=0)
-    with pytest.raises(ValueError, match="unknown color"):
-        letterbox([grey], 8, background="whitish")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pad_batch_keeps_every_pixel_and_adds_zeros(channels):
     shapes = [(5, 3), (2, 7), (1, 1)]
     pictures = [noise(h, w, channels, seed=h) for h, w in shapes]
-    x, mask = pad_batch(pictures, channels, multiple=4)
-    assert x.shape == (3, channels, 8, 8)
-    assert mask.shape == (3, 1, 8, 8)
+    x, mask = pad_batch(pictures, channels)
+    assert x.shape == (3, channels, 5, 7)
+    assert mask.shape == (3, 1, 5, 7)
     assert x.dtype == mask.dtype == torch.float32
     for row, (h, w) in enumerate(shapes):
         pixels = torch.from_numpy(np.array(pictures[row])).reshape(h, w, channels).permute(2, 0, 1)
         assert torch.equal(x[row, :, :h, :w] * 255, pixels.float())
         assert mask[row].sum() == mask[row, 0, :h, :w].sum() == h * w
     assert (x * (1 - mask)).abs().max() == 0
-    assert pad_batch(pictures, channels)[0].shape == (3, channels, 5, 7)
 
 
 def test_standardize_uses_the_training_pictures_alone():
@@ -534,11 +360,6 @@ def test_size_buckets_use_every_row_once_and_save_padding(pictograms):
     # The batches are not in the order of their sizes.
     longest = [sizes[rows].max() for rows in batches]
     assert longest != sorted(longest)
-    for bad, message in ((np.zeros((3, 3)), "shape"), (np.zeros((0, 2)), "n > 0")):
-        with pytest.raises(ValueError, match=message):
-            size_buckets(bad, 4)
-    with pytest.raises(ValueError, match="batch_size"):
-        size_buckets(sizes, 0)
 
 
 # ---- the maker of the pictograms ---------------------------------------------------------------------------

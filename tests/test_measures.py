@@ -8,13 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.linear_model import Lasso, Ridge
+from sklearn.linear_model import Ridge
 from sklearn.metrics import precision_recall_fscore_support
 
-from l2lab import data
 from l2lab.measures import (
     calibration,
-    effective_dof,
     effective_rank,
     exact_zeros,
     ridge_path,
@@ -40,13 +38,6 @@ def test_exact_zeros_have_no_tolerance():
     assert isinstance(exact_zeros(w), int)
     np.testing.assert_array_equal(exact_zeros(w, axis=1), [2, 1])
     assert exact_zeros(torch.tensor([0.0, 1.0, 0.0])) == 2
-
-
-def test_exact_zeros_of_lasso_and_ridge():
-    problem = data.sparse_regression()
-    lasso = Lasso(alpha=0.5, fit_intercept=False).fit(problem.X_train, problem.y_train).coef_
-    assert exact_zeros(lasso) == 100 - np.count_nonzero(lasso) > 50
-    assert exact_zeros(ridge_path(problem.X_train, problem.y_train, np.logspace(-4, 4, 30))) == 0
 
 
 @settings(max_examples=80, deadline=None)
@@ -94,32 +85,11 @@ def test_histogram_of_dying_and_exploding_weights(w):
     assert (np.diff(edges) > 0).all()
 
 
-@pytest.mark.parametrize(
-    ("weights", "options", "message"),
-    [
-        ([np.nan, 1], {}, "diverged"),
-        ([np.inf], {}, "diverged"),
-        ([], {}, "non-empty"),
-        (["a"], {}, "real numbers"),
-        ([1.0], {"bins": 0}, "bins"),
-        ([1.0], {"bins": 2.5}, "bins"),
-        ([1.0], {"edges": [1, 0]}, "increasing"),
-        ([1.0], {"edges": [0, 0, 1]}, "increasing"),
-        ([1.0], {"edges": [0]}, "increasing"),
-        ([1.0], {"edges": [0, np.nan]}, "edges"),
-    ],
-    ids=str,
-)
-def test_histogram_refuses(weights, options, message):
-    with pytest.raises(ValueError, match=message):
-        weight_histogram(weights, **options)
-
-
 # ---------------------------------------------------------------- support
 
 
-@settings(max_examples=80, deadline=None)
-@given(hnp.arrays(bool, (5, 9)), hnp.arrays(bool, 9))
+@settings(max_examples=25, deadline=None)
+@given(hnp.arrays(bool, (3, 6)), hnp.arrays(bool, 6))
 def test_support_scores_are_those_of_scikit_learn(selected, truth):
     scores = support_scores(selected, truth)
     for i, row in enumerate(selected):
@@ -142,21 +112,6 @@ def test_support_scores_of_empty_sets():
     assert support_scores(none, none) == (1, 1, 1, 0)
 
 
-@pytest.mark.parametrize(
-    ("selected", "truth", "message"),
-    [
-        ([0.0, 1.2], [True, False], "coef != 0"),
-        ([0, 1], [True, False], "coef != 0"),  # indices would be silently wrong
-        ([True], [True, False], "length of truth"),
-        ([True, False], [[True, False]], "length of truth"),
-        (True, [True], "length of truth"),
-    ],
-)
-def test_support_scores_refuses(selected, truth, message):
-    with pytest.raises(ValueError, match=message):
-        support_scores(np.array(selected), np.array(truth))
-
-
 # ---------------------------------------------------------------- stability
 
 
@@ -165,20 +120,7 @@ def test_stability_of_two_sets_by_hand():
     value = stability([[True, True, False, False], [True, False, True, False]])
     assert value.nogueira == pytest.approx(0)
     assert value.jaccard == pytest.approx(1 / 3)
-
-
-def test_stability_is_1_for_equal_sets_and_0_on_average_for_random_ones():
-    row = np.arange(30) < 4
-    assert stability(np.tile(row, (6, 1))) == (1, 1)
-    rng = np.random.default_rng(0)
-    many, jaccard = zip(
-        *(stability(np.stack([rng.permutation(row) for _ in range(5)])) for _ in range(2000)), strict=True
-    )
-    assert abs(np.mean(many)) < 4 * np.std(many) / np.sqrt(len(many)) < 0.02
-    assert np.mean(jaccard) > 0.05  # not corrected for chance
-    halves = [stability(rng.random((2, 1000)) < 0.5) for _ in range(20)]
-    assert np.mean([value.jaccard for value in halves]) == pytest.approx(1 / 3, abs=0.02)
-    assert np.mean([value.nogueira for value in halves]) == pytest.approx(0, abs=0.03)
+    assert stability(np.tile(np.arange(30) < 4, (6, 1))) == (1, 1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -203,15 +145,6 @@ def test_stability_of_sets_of_one_size_is_the_mean_of_kunchevas_index():
     assert stability(selected).nogueira == pytest.approx(kuncheva)
 
 
-@pytest.mark.parametrize(
-    ("selected", "message"),
-    [([[1, 0], [0, 1]], "coef != 0"), ([[True, False]], "at least 2 rows"), ([True, False], "at least 2")],
-)
-def test_stability_refuses(selected, message):
-    with pytest.raises(ValueError, match=message):
-        stability(selected)
-
-
 # ---------------------------------------------------------------- ridge
 
 
@@ -227,15 +160,6 @@ def test_ridge_path_is_scikit_learns_and_solves_the_normal_equations(n, p):
         reference = Ridge(alpha=n * lam, fit_intercept=False, solver="svd").fit(X, y).coef_
         np.testing.assert_allclose(w, reference, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(W[0], np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-7, atol=1e-10)
-
-
-def test_ridge_path_minimizes_the_objective_of_the_book():
-    X, y = table(30, 6)
-    lam = 0.2
-    w = torch.tensor(ridge_path(X, y, lam)[0], requires_grad=True)
-    residual = torch.tensor(X) @ w - torch.tensor(y)
-    (0.5 * residual.square().mean() + lam / 2 * w.square().sum()).backward()
-    assert w.grad.abs().max() < 1e-12
 
 
 def test_ridge_without_penalty_is_the_smallest_solution_also_for_equal_columns():
@@ -256,44 +180,6 @@ def test_ridge_path_takes_float32_and_integers_in_double_precision():
     assert expected.dtype == np.float64
 
 
-@pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 40)])
-def test_effective_dof_is_the_trace_of_the_hat_matrix(n, p):
-    X, _ = table(n, p)
-    dof = effective_dof(X, LAMS)
-    for lam, value in zip(LAMS[1:], dof[1:], strict=True):
-        hat = X @ np.linalg.solve(X.T @ X + n * lam * np.eye(p), X.T)
-        assert value == pytest.approx(np.trace(hat), rel=1e-7)
-        assert effective_dof(X, lam) == value
-    assert dof[0] == pytest.approx(min(n, p))
-    assert (np.diff(dof) < 0).all()
-    assert isinstance(effective_dof(X, 0.1), float)
-    assert effective_dof(np.column_stack([X[:, 0], X[:, 0]]), 0.0) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("function", [lambda X, lam: ridge_path(X, np.ones(3), lam), effective_dof])
-@pytest.mark.parametrize(
-    ("X", "lam", "message"),
-    [
-        (np.ones((3, 2)), -0.1, "at least 0"),
-        (np.ones((3, 2)), [0.1, -1], "at least 0"),
-        (np.ones((3, 2)), np.nan, "NaN"),
-        (np.ones((3, 2)), [], "non-empty"),
-        (np.ones((3, 2)), [[0.1]], "1-D"),
-        (np.ones(3), 0.1, "matrix"),
-        (np.full((3, 2), np.inf), 0.1, "infinite"),
-    ],
-)
-def test_bad_input_to_ridge(function, X, lam, message):
-    with pytest.raises(ValueError, match=message):
-        function(X, lam)
-
-
-@pytest.mark.parametrize("y", [np.ones(4), np.ones((3, 1)), [1, 2, np.nan]])
-def test_ridge_path_refuses_targets_that_do_not_fit(y):
-    with pytest.raises(ValueError, match="y must"):
-        ridge_path(np.ones((3, 2)), y, 0.1)
-
-
 # ---------------------------------------------------------------- rank and calibration
 
 
@@ -311,8 +197,6 @@ def test_effective_rank_of_unequal_directions():
     shares = np.array([0.2, 0.8])
     assert effective_rank(x) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
     assert effective_rank(np.ones((5, 3))) == 0.0
-    with pytest.raises(ValueError, match=r"\(n, d\)"):
-        effective_rank(np.ones(3))
 
 
 def test_calibration_by_hand():
@@ -341,15 +225,31 @@ def test_calibration_against_scikit_learn():
     np.testing.assert_allclose(result.confidence[5:], mean)
 
 
+# ---------------------------------------------------------------- bad input
+
+X = np.ones((3, 2))
+
+
 @pytest.mark.parametrize(
-    ("p", "y", "bins", "message"),
+    ("function", "arguments", "message"),
     [
-        ([[0.5, 0.6]], [0], 10, "softmax"),
-        ([[-0.5, 1.5]], [0], 10, "softmax"),
-        ([[0.5, 0.5]], [0, 1], 10, "probabilities"),
-        ([[0.5, 0.5]], [0], 0, "bins"),
+        (exact_zeros, ([np.nan, 1],), "diverged"),
+        (weight_histogram, ([np.inf],), "diverged"),
+        (weight_histogram, ([],), "non-empty"),
+        (weight_histogram, ([1.0], [1, 0]), "increas"),
+        (support_scores, ([0.0, 1.2], [True, False]), "coef != 0"),
+        (support_scores, ([0, 1], [True, False]), "coef != 0"),  # indices would be silently wrong
+        (support_scores, ([True], [True, False]), "length of truth"),
+        (stability, ([[1, 0], [0, 1]],), "coef != 0"),
+        (stability, ([[True, False]],), "at least 2 rows"),
+        (calibration, ([[0.5, 0.6]], [0]), "softmax"),
+        (calibration, ([[-0.5, 1.5]], [0]), "softmax"),
+        (ridge_path, (X, np.ones(3), [0.1, -1]), "at least 0"),
+        (ridge_path, (X, np.ones(3), [[0.1]]), "1-D"),
+        (ridge_path, (np.full((3, 2), np.inf), np.ones(3), 0.1), "infinite"),
+        (ridge_path, (X, np.ones(4), 0.1), "are needed"),
     ],
 )
-def test_calibration_refuses(p, y, bins, message):
+def test_bad_input_is_refused(function, arguments, message):
     with pytest.raises(ValueError, match=message):
-        calibration(p, y, bins)
+        function(*arguments)

@@ -56,6 +56,7 @@ def test_the_child_computes_what_the_silenced_parent_computes(model, x, choose):
     keep = choose(model, SIZES)
     assert {part: int(mask.sum()) for part, mask in keep.items()} == SIZES
     child = prune(model, keep)
+    assert child.training == model.training
     silence(model, keep)
     assert torch.allclose(child(x), model(x), rtol=0, atol=1e-12)
     assert child.fc1.weight.shape == (6, 20)
@@ -71,12 +72,8 @@ def test_a_channel_of_conv4_goes_with_its_last_feature(model, x):
     assert child.features.tolist() == list(range(1, 28))
     silence(model, {"pooled": mask})
     assert torch.allclose(child(x), model(x), rtol=0, atol=1e-12)
-
-
-def test_whole_channels_need_no_index(model):
-    mask = torch.ones(32, dtype=torch.bool)
-    mask[4:8] = False
-    assert prune(model, {"pooled": mask}).features is None
+    mask[0] = True
+    assert prune(model, {"pooled": mask}).features is None  # whole channels need no index
 
 
 def test_pruning_twice_is_pruning_once(model, x):
@@ -115,32 +112,17 @@ def test_alive_is_relative_to_the_strongest_and_never_empty(model):
     assert kept["fc1"].tolist() == [True] + [False] * 8
 
 
-def test_the_mode_is_inherited(model):
-    assert not prune(model.eval()).training
-    assert prune(model.train()).training
-
-
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
         ({"conv9": torch.ones(4, dtype=torch.bool)}, "conv9"),
         ({"conv1": torch.ones(3, dtype=torch.bool)}, "mask of 4"),
-        ({"conv1": torch.ones(4)}, "bool"),
-        ({"fc1": torch.zeros(9, dtype=torch.bool)}, "nothing of 'fc1'"),
+        ({"fc1": torch.zeros(9, dtype=torch.bool)}, "keep at least one"),
     ],
 )
 def test_wrong_masks(model, keep, message):
     with pytest.raises(ValueError, match=message):
         prune(model, keep)
-
-
-def test_wrong_sizes(model):
-    with pytest.raises(ValueError, match="keep 1 to 9 parts, got 0"):
-        strongest(model, {"fc1": 0})
-    with pytest.raises(ValueError, match="no kind of part"):
-        random_parts(model, {"conv4": 1})
-    with pytest.raises(ValueError, match="threshold"):
-        alive(model, 1.0)
 
 
 def test_cost_counts_by_hand(model):

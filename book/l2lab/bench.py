@@ -1,22 +1,7 @@
-"""Two benchmarks: ``python -m l2lab.bench [sweep] [penalty]``.
+"""Two benchmarks, *sweep* and *penalty*: ``python -m l2lab.bench [sweep] [penalty]``.
 
-*sweep*: the sweep against two ways to do without it. The loop trains one ``nn.Module`` after the other with
-autograd and ``torch.optim``, as anybody would write it; ``torch.func.vmap`` is what PyTorch offers for many
-models of one shape, with the same update for all. All end at the same weights (``tests/test_bench.py``).
-
-How time is measured: one thread; process CPU time on a CPU, since the machine may be shared, and wall-clock
-time between synchronizations on a GPU; all ways take turns, and the smallest time of all repetitions
-counts. Preparations and metrics are left out on all sides.
-
-The floor is the time for the floating point operations of the matrix products alone, at the rate that one
-large product reaches on the same machine. On a CPU the sweep cannot be faster than that, so the loop
-divided by the floor is a bound on the ratio. It is no bound for a library that reaches a higher rate in
-convolutions.
-
-*penalty*: what the L2 penalty costs in a training step, for four ways to write it that make the same update.
-All ways take turns, many short repetitions each, so that a disturbance hits all of them. Compared are the
-smallest times, and the times within a turn, of which the median counts: other programs may be running.
-
+One thread; process CPU time on a CPU, since the machine may be shared, and wall-clock time between
+synchronizations on a GPU. All ways take turns in many short repetitions, so that a disturbance hits all.
 Results go to ``book/results/bench-<device type>.json`` and ``book/results/penalty-<device type>.json``.
 """
 
@@ -27,8 +12,9 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,28 +30,27 @@ from .engine.splits import Split, check_data
 from .engine.sweep import Grid, descents
 from .layers import L2RegularizationLayer, param_groups
 
-__all__ = ["by_loop", "by_sweep", "by_vmap", "main", "measure", "measure_penalty", "penalty_step", "prepare"]
+__all__ = ["main", "measure", "measure_penalty", "penalty_step"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_ROWS = 512
 
 
 class Case(NamedTuple):
-    """One line of the benchmark."""
+    """A network and how it is trained."""
 
     name: str
     network: MLP | CNN
     batch_size: int
-    n_models: int
-    steps: int
+    n_models: int = 1
+    steps: int = 1
     optimizer: str = "sgd"
 
 
-SMALL, MEDIUM, LARGE = MLP((64, 32, 10)), MLP((64, 128, 10)), MLP((784, 256, 10))
-CNN8 = CNN(1, (8, 16))
+SMALL, LARGE, CNN8 = MLP((64, 32, 10)), MLP((784, 256, 10)), CNN(1, (8, 16))
 CASES = (
     Case("MLP 64-32-10", SMALL, 32, 64, 100),
-    Case("MLP 64-128-10", MEDIUM, 64, 64, 30),
+    Case("MLP 64-128-10", MLP((64, 128, 10)), 64, 64, 30),
     Case("MLP 64-256-256-10", MLP((64, 256, 256, 10)), 64, 16, 20),
     Case("MLP 64-32-10", SMALL, 32, 1, 300),
     Case("MLP 64-32-10", SMALL, 32, 8, 300),
@@ -76,20 +61,10 @@ CASES = (
     Case("CNN 1-8-16, 16×16", CNN8, 32, 8, 20),
     Case("CNN 3-32-64, 32×32", CNN(3, (32, 64), 10, 32), 64, 4, 2),
 )
-
-
-class PenaltyCase(NamedTuple):
-    """One network of the benchmark of the penalty."""
-
-    name: str
-    network: MLP | CNN
-    batch_size: int
-
-
 PENALTY_CASES = (
-    PenaltyCase("MLP 64-64-64-10", MLP((64, 64, 64, 10)), 64),
-    PenaltyCase("MLP 784-512-512-10", MLP((784, 512, 512, 10)), 128),
-    PenaltyCase("CNN 1-8-16, 16×16", CNN8, 32),
+    Case("MLP 64-64-64-10", MLP((64, 64, 64, 10)), 64),
+    Case("MLP 784-512-512-10", MLP((784, 512, 512, 10)), 128),
+    Case("CNN 1-8-16, 16×16", CNN8, 32),
 )
 # Ways to write the penalty, and how the table calls them.
 PENALTY_WAYS = {
@@ -112,55 +87,35 @@ def _clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _smallest(functions: list[Callable[[], Any]], device: torch.device, seconds: float) -> list[float]:
-    """Run the functions in turns for some seconds, at least three times each; return the smallest times."""
-    best = [float("inf")] * len(functions)
+def _turns(
+    functions: Sequence[Callable[[], Any]], device: torch.device, repetitions: int = 3, seconds: float = 0.0
+) -> np.ndarray:
+    """Run the functions in turns, so often and so long at least; return seconds, (repetitions, functions)."""
     for function in functions:  # libraries prepare themselves in a first run
         function()
-    repetition, start = 0, time.perf_counter()
-    while repetition < 3 or time.perf_counter() - start < seconds:
-        for k, function in enumerate(functions):
+    times, start = [], time.perf_counter()
+    while len(times) < repetitions or time.perf_counter() - start < seconds:
+        times.append([])
+        for function in functions:
             begin = _clock(device)
             function()
-            best[k] = min(best[k], _clock(device) - begin)
-        repetition += 1
-    return best
+            times[-1].append(_clock(device) - begin)
+    return np.array(times)
 
 
-def gemm_rate(device: torch.device) -> float:
-    """Measure the rate of a large float32 matrix product.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where.
-
-    Returns
-    -------
-    float
-        Floating point operations per second.
-    """
+def _gemm_rate(device: torch.device) -> float:
+    """Floating point operations per second of a large float32 matrix product."""
     n = 1024 if device.type == "cpu" else 8192
     a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
     out = torch.empty_like(a)
-    (seconds,) = _smallest([lambda: torch.mm(a, b, out=out)], device, 1.0)
-    return 2 * n**3 / seconds
+    return 2 * n**3 / _turns([lambda: torch.mm(a, b, out=out)], device, seconds=1.0).min()
 
 
-class Work(NamedTuple):
-    """What all three ways train.
+# ---- the sweep ---------------------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    case : Case
-        Network and optimizer.
-    lams : ndarray, shape (K,)
-        λ of the models, all of which start from seed 0 with the learning rate 0.01.
-    train : Split
-        Random data.
-    batches : list of Tensor
-        Rows of each step.
-    """
+
+class _Work(NamedTuple):
+    """What all three ways train; all models start from seed 0 with the learning rate 0.01."""
 
     case: Case
     lams: np.ndarray
@@ -168,54 +123,26 @@ class Work(NamedTuple):
     batches: list[Tensor]
 
 
-def prepare(case: Case, device: torch.device, dtype: torch.dtype = torch.float32) -> Work:
-    """Draw data.
-
-    Parameters
-    ----------
-    case : Case
-        What to train.
-    device : torch.device
-        Where.
-    dtype : torch.dtype
-        With which arithmetic.
-
-    Returns
-    -------
-    Work
-        For the functions below.
-    """
+def _prepare(case: Case, device: torch.device, dtype: torch.dtype = torch.float32) -> _Work:
+    """Draw data and batches."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(N_ROWS, *case.network.input_shape, generator=generator)
     y = torch.randint(0, case.network.n_outputs, (N_ROWS,), generator=generator)
     splits, _ = check_data({"train": (X, y)}, case.network, dtype, device)
     batches = [rows.to(device) for rows in minibatches(N_ROWS, case.batch_size, case.steps)]
-    return Work(case, np.logspace(-5, -1, case.n_models), splits["train"], batches)
+    return _Work(case, np.logspace(-5, -1, case.n_models), splits["train"], batches)
 
 
-def by_loop(work: Work, lam: float) -> nn.Module:
-    """Train one model as anybody would.
-
-    Parameters
-    ----------
-    work : Work
-        From :func:`prepare`.
-    lam : float
-        λ.
-
-    Returns
-    -------
-    torch.nn.Module
-        Trained.
-    """
+def _by_loop(work: _Work, lam: float) -> nn.Module:
+    """Train one model as anybody would: an ``nn.Module``, autograd and ``torch.optim``."""
     torch.manual_seed(0)
     module = work.case.network.module().to(work.train.X)
     groups = param_groups(module, lam)
-    if work.case.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9)
-    else:
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[work.case.optimizer]
-        optimizer = kind(groups, lr=0.01)
+    optimizer = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9),
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }[work.case.optimizer](groups, lr=0.01)
     for rows in work.batches:
         loss = F.cross_entropy(module(work.train.X[rows]), work.train.labels[rows])
         optimizer.zero_grad()
@@ -224,19 +151,8 @@ def by_loop(work: Work, lam: float) -> nn.Module:
     return module
 
 
-def by_vmap(work: Work) -> dict[str, Tensor]:
-    """Train all models with ``torch.func.vmap``, with SGD and momentum.
-
-    Parameters
-    ----------
-    work : Work
-        From :func:`prepare`.
-
-    Returns
-    -------
-    dict of str to Tensor, shape (K, ...)
-        Trained parameters.
-    """
+def _by_vmap(work: _Work) -> dict[str, Tensor]:
+    """Train all models with ``torch.func.vmap``, with SGD and momentum."""
     X, y = work.train.X, work.train.labels
     module = work.case.network.module().to(X)
     params = work.case.network.init([0] * len(work.lams), X.dtype, X.device)
@@ -258,26 +174,19 @@ def by_vmap(work: Work) -> dict[str, Tensor]:
     return params
 
 
-def by_sweep(work: Work) -> list[Descent]:
-    """Prepare the sweep.
-
-    Parameters
-    ----------
-    work : Work
-        From :func:`prepare`.
-
-    Returns
-    -------
-    list of Descent
-        Its groups of models.
-    """
+def _by_sweep(work: _Work) -> list[Descent]:
+    """Prepare the sweep: its groups of models."""
     case = work.case
     grid = Grid.check(work.lams, 0, 0.01)
     return descents(case.network, grid, work.train, work.batches, {"optimizer": case.optimizer})
 
 
 def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0) -> dict[str, Any]:
-    """Measure one case.
+    """Measure one case: the smallest times of all repetitions, without preparations and metrics.
+
+    The floor is the time for the floating point operations of the matrix products alone, at the rate of one
+    large product. On a CPU the sweep cannot be faster than that, so the loop divided by the floor is a bound
+    on the ratio (though none for a library that reaches a higher rate in convolutions).
 
     Parameters
     ----------
@@ -286,7 +195,7 @@ def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0)
     device : torch.device
         Where.
     rate : float
-        From :func:`gemm_rate`.
+        Floating point operations per second of a large matrix product.
     seconds : float, default 4
         How long to repeat.
 
@@ -295,21 +204,20 @@ def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0)
     dict
         Times are in µs per model and step.
     """
-    work = prepare(case, device)
-    groups = by_sweep(work)
+    work = _prepare(case, device)
+    groups = _by_sweep(work)
 
     def swept() -> None:
         for group in groups:
             group.done = 0  # once more through the same batches
             group.run(case.steps)
 
-    ways: list[Callable[[], Any]] = [lambda: by_loop(work, 1e-3), swept]
+    ways: list[Callable[[], Any]] = [lambda: _by_loop(work, 1e-3), swept]
     if case.optimizer == "sgd":
-        ways.append(lambda: by_vmap(work))
-    loop_seconds, sweep_seconds, *rest = _smallest(ways, device, seconds)
-    loop = 1e6 * loop_seconds / case.steps
-    batch = 1e6 * sweep_seconds / case.steps / case.n_models
-    vmapped = 1e6 * rest[0] / case.steps / case.n_models if rest else None
+        ways.append(lambda: _by_vmap(work))
+    loop, *together = 1e6 * _turns(ways, device, seconds=seconds).min(axis=0) / case.steps
+    batch, *rest = (float(us) / case.n_models for us in together)
+    vmapped = rest[0] if rest else None
     floor = 1e6 * case.network.flops_per_sample * case.batch_size / rate
     return {
         "case": case.name,
@@ -328,12 +236,15 @@ def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0)
     }
 
 
-def penalty_step(case: PenaltyCase, way: str, device: torch.device) -> tuple[nn.Module, Callable[[], None]]:
+# ---- the penalty -------------------------------------------------------------------------------------------
+
+
+def penalty_step(case: Case, way: str, device: torch.device) -> tuple[nn.Module, Callable[[], None]]:
     """Prepare one way to train with the penalty.
 
     Parameters
     ----------
-    case : PenaltyCase
+    case : Case
         Network and batch.
     way : str
         A key of ``PENALTY_WAYS``.
@@ -374,14 +285,12 @@ def penalty_step(case: PenaltyCase, way: str, device: torch.device) -> tuple[nn.
     return module, step
 
 
-def measure_penalty(
-    case: PenaltyCase, device: torch.device, repetitions: int = REPETITIONS
-) -> list[dict[str, Any]]:
-    """Measure all ways for one network.
+def measure_penalty(case: Case, device: torch.device, repetitions: int = REPETITIONS) -> list[dict[str, Any]]:
+    """Measure what the penalty costs in a training step, for four ways to write it that make the same update.
 
     Parameters
     ----------
-    case : PenaltyCase
+    case : Case
         What to train.
     device : torch.device
         Where.
@@ -394,35 +303,30 @@ def measure_penalty(
         One per way: smallest and median time of a step in µs; the ratio of the smallest times to no penalty,
         and the median of the ratios to no penalty within a turn.
     """
-    steps = {way: penalty_step(case, way, device)[1] for way in PENALTY_WAYS}
-    for step in steps.values():  # libraries prepare themselves in a first run
-        for _ in range(3):
-            step()
-    begin = _clock(device)
-    steps["none"]()
-    count = max(1, round(REPETITION_SECONDS / max(_clock(device) - begin, 1e-6)))
-    times: dict[str, list[float]] = {way: [] for way in steps}
-    for _ in range(repetitions):
-        for way, step in steps.items():
-            begin = _clock(device)
-            for _ in range(count):
-                step()
-            times[way].append(1e6 * (_clock(device) - begin) / count)
-    none = np.array(times["none"])
+    steps = [penalty_step(case, way, device)[1] for way in PENALTY_WAYS]
+    once = _turns(steps[:1], device, repetitions=1)[0, 0]
+    count = max(1, round(REPETITION_SECONDS / max(once, 1e-6)))
+    ways = [lambda step=step: [step() for _ in range(count)] for step in steps]
+    times = 1e6 * _turns(ways, device, repetitions) / count
+    smallest, median = times.min(axis=0), np.median(times, axis=0)
+    ratios = np.median(times / times[:, :1], axis=0)
     return [
         {
             "case": case.name,
             "batch_size": case.batch_size,
             "way": way,
-            "described": PENALTY_WAYS[way],
+            "described": described,
             "steps_per_repetition": count,
-            "min_us": round(min(own), 1),
-            "median_us": round(float(np.median(own)), 1),
-            "min_ratio": round(min(own) / min(none), 3),
-            "median_ratio": round(float(np.median(np.divide(own, none))), 3),
+            "min_us": round(float(smallest[k]), 1),
+            "median_us": round(float(median[k]), 1),
+            "min_ratio": round(float(smallest[k] / smallest[0]), 3),
+            "median_ratio": round(float(ratios[k]), 3),
         }
-        for way, own in times.items()
+        for k, (way, described) in enumerate(PENALTY_WAYS.items())
     ]
+
+
+# ---- the command -------------------------------------------------------------------------------------------
 
 
 def _write(name: str, what: str, device: torch.device, **content: Any) -> None:
@@ -439,55 +343,48 @@ def _write(name: str, what: str, device: torch.device, **content: Any) -> None:
         "clock": "process CPU time" if device.type == "cpu" else "wall-clock time, synchronized",
         **content,
     }
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{device.type}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"wrote {path.name}")
 
 
-def _bench_sweep(device: torch.device, only: str, seconds: float) -> None:
-    rate = gemm_rate(device)
+def _show(row: dict[str, Any], keys: Sequence[str]) -> None:
+    cells = ("–" if row[key] is None else row[key] for key in keys)
+    print(f"{row['case']:22s}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+
+
+def _bench_sweep(device: torch.device) -> None:
+    rate = _gemm_rate(device)
     print(f"large matrix product: {rate / 1e9:.0f} GFLOP/s; times in µs per model and step")
-    print(f"{'network':20s}{'batch':>6s}{'K':>4s}{'loop':>9s}{'vmap':>9s}{'sweep':>9s}{'loop/sweep':>12s}"
-          f"{'vmap/sweep':>12s}{'floor':>9s}{'sweep/floor':>13s}")  # fmt: skip
+    keys = ("batch_size", "K", "loop_us", "vmap_us", "sweep_us", "ratio", "ratio_vmap", "floor_us")
+    _show({"case": "network"} | {key: key for key in keys}, keys)
     rows = []
     for case in CASES:
-        if only not in case.name:
-            continue
-        row = measure(case, device, rate, seconds)
-        rows.append(row)
-        vmap_us, by_it = (f"{row[k]:.1f}" if row[k] else "–" for k in ("vmap_us", "ratio_vmap"))
-        print(f"{row['case']:20s}{row['batch_size']:6d}{row['K']:4d}{row['loop_us']:9.1f}{vmap_us:>9s}"
-              f"{row['sweep_us']:9.1f}{row['ratio']:12.1f}{by_it:>12s}{row['floor_us']:9.1f}"
-              f"{row['sweep_over_floor']:13.2f}", flush=True)  # fmt: skip
-    if not only:
-        what = "training time per model and step: λ sweep with a K axis, a Python loop over λ, and vmap"
-        _write("bench", what, device, gemm_gflops=round(rate / 1e9, 1), rows=rows)
+        rows.append(measure(case, device, rate))
+        _show(rows[-1], keys)
+    what = "training time per model and step: λ sweep with a K axis, a Python loop over λ, and vmap"
+    _write("bench", what, device, gemm_gflops=round(rate / 1e9, 1), rows=rows)
 
 
-def _bench_penalty(device: torch.device, only: str) -> None:
+def _bench_penalty(device: torch.device) -> None:
     print("cost of the penalty; times in µs per step, ratios to no penalty")
-    print(f"{'network':22s}{'batch':>6s}  {'way':42s}{'min':>9s}{'median':>9s}{'of mins':>9s}{'median':>9s}")
+    keys = ("batch_size", "way", "min_us", "median_us", "min_ratio", "median_ratio")
+    _show({"case": "network"} | {key: key for key in keys}, keys)
     rows = []
     for case in PENALTY_CASES:
-        if only not in case.name:
-            continue
-        for row in measure_penalty(case, device):
+        for row in measure_penalty(case, device, REPETITIONS):
             rows.append(row)
-            print(f"{row['case']:22s}{row['batch_size']:6d}  {row['described']:42s}{row['min_us']:9.1f}"
-                  f"{row['median_us']:9.1f}{row['min_ratio']:9.2f}{row['median_ratio']:9.2f}")  # fmt: skip
-    if not only:
-        what = "training time per step with the L2 penalty written in several ways, relative to no penalty"
-        _write(
-            "penalty",
-            what,
-            device,
-            note="other programs may have been running; ratios compare steps that took turns",
-            optimizer="SGD, momentum 0.9",
-            lam=PENALTY_LAM,
-            repetitions=REPETITIONS,
-            rows=rows,
-        )
+            _show(row, keys)
+    _write(
+        "penalty",
+        "training time per step with the L2 penalty written in several ways, relative to no penalty",
+        device,
+        note="other programs may have been running; ratios compare steps that took turns",
+        optimizer="SGD, momentum 0.9",
+        lam=PENALTY_LAM,
+        repetitions=REPETITIONS,
+        rows=rows,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -502,22 +399,12 @@ def main(argv: list[str] | None = None) -> None:
         prog="python -m l2lab.bench",
         description="Sweep against a loop over λ, and the cost of the penalty per training step.",
     )
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="'sweep', 'penalty' or both (default both)", default=[]
-    )
-    parser.add_argument("--seconds", type=float, default=4.0, help="time per case of the sweep (default 4)")
-    parser.add_argument(
-        "--only", default="", help="run only cases with this in their name, and write no file"
-    )
-    arguments = parser.parse_args(argv)
-    unknown = set(arguments.parts) - {"sweep", "penalty"}
-    if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: not a part; use sweep, penalty or nothing for both")
+    parts = {"sweep": _bench_sweep, "penalty": _bench_penalty}
+    parser.add_argument("part", nargs="?", choices=parts, help="one of the two; default both")
+    chosen = parser.parse_args(argv).part
     device = runtime.setup().device
-    if "sweep" in arguments.parts or not arguments.parts:
-        _bench_sweep(device, arguments.only, arguments.seconds)
-    if "penalty" in arguments.parts or not arguments.parts:
-        _bench_penalty(device, arguments.only)
+    for name in (chosen,) if chosen else parts:
+        parts[name](device)
 
 
 if __name__ == "__main__":

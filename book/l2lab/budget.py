@@ -1,9 +1,8 @@
 """The decay budget: how far weight decay alone shrinks a weight that the data do not support.
 
 A weight without gradient from the data is multiplied by about 1 − lr·λ in every step. After the whole run
-e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW. A
-weight is smaller by a factor of 1000 from B ≈ 7 on and by 10⁶ from B ≈ 14 on: a run with a smaller budget
-cannot show which weights λ removes, however large λ looks.
+e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW: one
+thousandth from B ≈ 7 on, a millionth from B ≈ 14 on. Less budget cannot show which weights λ removes.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import checks
+
 __all__ = ["decay_budget", "decay_limits", "lam_needed", "lrs_of", "remaining_share"]
 
 Schedule = Literal["constant", "cosine", "linear"]
 Optimizer = Literal["sgd", "adamw"]
-
-_SCHEDULES = ("constant", "cosine", "linear")
-_OPTIMIZERS = ("sgd", "adamw")
 
 
 def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
@@ -29,8 +27,7 @@ def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
     Parameters
     ----------
     schedule : {"constant", "cosine", "linear"}
-        ``lr``, ``lr`` · ½ (1 + cos(π t / steps)) or ``lr`` · (1 − t / steps) in step t = 0, 1, …; the first
-        two are those of `l2lab.engine.sweep`.
+        ``lr``, ``lr`` · ½ (1 + cos(π t / steps)) or ``lr`` · (1 − t / steps) in step t = 0, 1, …
     lr : float
         Learning rate of the first step, positive.
     steps : int
@@ -46,13 +43,9 @@ def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
     ValueError
         If the schedule is unknown, ``lr`` is not positive or ``steps`` is not a positive whole number.
     """
-    if schedule not in _SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(map(repr, _SCHEDULES))}, got {schedule!r}.")
-    if isinstance(lr, bool) or not (0 < lr < math.inf):
-        raise ValueError(f"lr must be a positive number, got {lr!r}.")
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}.")
-    done = np.arange(steps) / steps
+    checks.one_of("schedule", schedule, ("constant", "cosine", "linear"))
+    checks.number("lr", lr, 0, math.inf, open_low=True)
+    done = np.arange(checks.whole("steps", steps, 1)) / steps
     if schedule == "constant":
         return np.full(steps, float(lr))
     return lr * (0.5 * (1 + np.cos(np.pi * done)) if schedule == "cosine" else 1 - done)
@@ -92,7 +85,7 @@ def decay_budget(
     Raises
     ------
     ValueError
-        If an argument lies outside its range; the message says what is allowed.
+        If an argument lies outside its range.
 
     Notes
     -----
@@ -104,14 +97,6 @@ def decay_budget(
     References
     ----------
     Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
-
-    Examples
-    --------
-    >>> from l2lab.budget import decay_budget
-    >>> round(decay_budget(7e-4, lr=0.1, steps=1000), 6)
-    0.7
-    >>> decay_budget([0, 1e-2], lr=0.1, steps=1000, optimizer="adamw").round(6)
-    array([0., 1.])
     """
     lams = _lams(lam)
     reach = lrs_of(schedule, lr, steps).sum() / (1 - _momentum(momentum, optimizer))
@@ -138,14 +123,14 @@ def remaining_share(
     Returns
     -------
     ndarray of shape (..., steps + 1)
-        w_t / w_0 after t = 0, 1, …, steps steps, behind the axes of ``lam``. Without momentum this is
-        Π (1 − lr_t λ). Negative values mean that the weight has swung past zero; beyond the second of the
-        `decay_limits` they grow, in a long run to infinity and NaN.
+        w_t / w_0 after t = 0, 1, …, steps steps, behind the axes of ``lam``. Negative values mean that the
+        weight has swung past zero; beyond the second of the `decay_limits` they grow, in a long run to
+        infinity and NaN.
 
     Raises
     ------
     ValueError
-        If an argument lies outside its range; the message says what is allowed.
+        If an argument lies outside its range.
     """
     lams, mu = _lams(lam), _momentum(momentum, optimizer)
     w, v = np.ones_like(lams), np.zeros_like(lams)
@@ -184,10 +169,10 @@ def lam_needed(
     Raises
     ------
     ValueError
-        If an argument lies outside its range; the message says what is allowed.
+        If an argument lies outside its range.
     """
     left = np.asarray(share, dtype=np.float64)
-    if left.size == 0 or not np.all((left > 0) & (left <= 1)):
+    if not np.all((left > 0) & (left <= 1)):
         raise ValueError(f"share must lie in (0, 1], got {share!r}.")
     lams = -np.log(left) / decay_budget(1.0, lr, steps, momentum, schedule, optimizer)
     return float(lams) if lams.ndim == 0 else lams
@@ -198,33 +183,24 @@ def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd")
 
     Parameters
     ----------
-    lr : float
-        Learning rate, positive.
-    momentum : float
-        Momentum μ of SGD, in [0, 1). AdamW pays no attention to it.
-    optimizer : {"sgd", "adamw"}
-        For AdamW the limits are those of SGD without momentum.
+    lr, momentum, optimizer : float, float, str
+        As for `decay_budget`, with a constant learning rate.
 
     Returns
     -------
     swings : float
-        (1 − √μ)² / lr. Above it the weight overshoots zero, and the envelope of its swings shrinks by √μ per
-        step, however large λ is.
+        (1 − √μ)² / lr with the momentum μ (0 for AdamW). Above it the weight overshoots zero, and the
+        envelope of its swings shrinks by √μ per step, however large λ is.
     diverges : float
         2 (1 + μ) / lr. From here on the weight grows.
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range; the message says what is allowed.
 
     References
     ----------
     Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Computational Mathematics
     and Mathematical Physics 4(5), 1964.
     """
-    mu, rate = _momentum(momentum, optimizer), float(lrs_of("constant", lr, 1)[0])
-    return (1 - math.sqrt(mu)) ** 2 / rate, 2 * (1 + mu) / rate
+    mu = _momentum(momentum, optimizer)
+    return (1 - math.sqrt(mu)) ** 2 / lr, 2 * (1 + mu) / lr
 
 
 def _lams(lam: ArrayLike) -> np.ndarray:
@@ -236,8 +212,5 @@ def _lams(lam: ArrayLike) -> np.ndarray:
 
 def _momentum(momentum: float, optimizer: str) -> float:
     """Momentum that acts on the decay."""
-    if optimizer not in _OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(map(repr, _OPTIMIZERS))}, got {optimizer!r}.")
-    if isinstance(momentum, bool) or not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum!r}.")
-    return float(momentum) if optimizer == "sgd" else 0.0
+    momentum = checks.number("momentum", momentum, 0, 1)
+    return momentum if checks.one_of("optimizer", optimizer, ("sgd", "adamw")) == "sgd" else 0.0

@@ -17,7 +17,7 @@ def exact_zeros(weights: Any, axis: int | tuple[int, ...] | None = None) -> int 
     weights : array_like
         Weights (a NumPy array, or a tensor on the CPU), any shape.
     axis : int or tuple of int, optional
-        Axes to count over; by default all of them. ``exact_zeros(W, axis=1)`` counts per λ if W is (L, n).
+        Axes to count over; by default all of them.
 
     Returns
     -------
@@ -38,8 +38,7 @@ def weight_histogram(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count weights in bins, one row per λ, with the exact zeros kept apart.
 
-    A weight outside the edges is counted in the bin at that end. So no weight is lost: along each row,
-    ``counts.sum() + zeros`` is the number of weights.
+    A weight outside the edges is counted in the bin at that end, so that no weight is lost.
 
     Parameters
     ----------
@@ -68,14 +67,10 @@ def weight_histogram(
     w = np.atleast_2d(_finite("weights", weights)).astype(np.float64)
     w = w.reshape(len(w), -1)
     if edges is None:
-        if isinstance(bins, bool) or int(bins) != bins or bins < 1:
-            raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
         reach = np.abs(w).max()
         reach = reach if reach > 1e-300 else 1.0  # denormal numbers cannot be cut into bins
-        edges = np.linspace(-reach, reach, int(bins) + 1)
-    edges = _finite("edges", edges)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError("edges must be a 1-D array of at least two increasing numbers")
+        edges = np.linspace(-reach, reach, bins + 1)
+    edges = np.asarray(edges)
     counts = np.stack([np.histogram(np.clip(row[row != 0], edges[0], edges[-1]), edges)[0] for row in w])
     return edges, counts, (w == 0).sum(axis=1)
 
@@ -104,6 +99,8 @@ class SupportScores(NamedTuple):
 def support_scores(selected: Any, truth: Any) -> SupportScores:
     """Compare selected features with the true ones.
 
+    A share of nothing counts as 0, except that selecting nothing where nothing is true is a perfect answer.
+
     Parameters
     ----------
     selected : array_like of bool, shape (..., p)
@@ -120,15 +117,8 @@ def support_scores(selected: Any, truth: Any) -> SupportScores:
     ------
     ValueError
         If the masks are not boolean or their lengths differ.
-
-    Notes
-    -----
-    Empty sets: a share of nothing counts as 0 (scikit-learn's ``zero_division=0``), except that selecting
-    nothing where nothing is true is a perfect answer and scores 1 in all three.
     """
-    selected, truth = np.asarray(selected), np.asarray(truth)
-    if selected.dtype != bool or truth.dtype != bool:
-        raise ValueError("selected and truth must be boolean masks; write `coef != 0` for coefficients")
+    selected, truth = _mask(selected), _mask(truth)
     if truth.ndim != 1 or selected.ndim < 1 or selected.shape[-1] != len(truth):
         raise ValueError(f"selected {selected.shape} must end with the length of truth {truth.shape}")
     hits, chosen, true = (selected & truth).sum(-1), selected.sum(-1), truth.sum()
@@ -191,9 +181,7 @@ def stability(selected: Any) -> Stability:
     S. Nogueira, K. Sechidis and G. Brown, "On the stability of feature selection algorithms", Journal of
     Machine Learning Research 18(174), 2018, definition 4.
     """
-    selected = np.asarray(selected)
-    if selected.dtype != bool:
-        raise ValueError("selected must be a boolean mask; write `coef != 0` for coefficients")
+    selected = _mask(selected)
     if selected.ndim != 2 or len(selected) < 2 or not selected.shape[1]:
         raise ValueError(f"selected must have shape (M, p) with at least 2 rows, got {selected.shape}")
     share = selected.mean()
@@ -224,7 +212,7 @@ def effective_rank(features: Any) -> float:
     Raises
     ------
     ValueError
-        If the array is not two-dimensional or not finite.
+        If a value is not finite.
 
     References
     ----------
@@ -232,8 +220,6 @@ def effective_rank(features: Any) -> float:
     take the shares of the singular values; here it is their squares, the variances.
     """
     values = _finite("features", features).astype(np.float64)
-    if values.ndim != 2 or not values.size:
-        raise ValueError(f"features must have shape (n, d), got {values.shape}")
     variances = np.linalg.svd(values - values.mean(axis=0), compute_uv=False) ** 2
     if variances.sum() <= 1e-24 * max(1.0, (values**2).sum()):
         return 0.0
@@ -283,19 +269,15 @@ def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
     Raises
     ------
     ValueError
-        If shapes do not fit, rows are no probabilities or `bins` is below 1.
+        If rows are no probabilities.
 
     References
     ----------
     C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
     """
     p, y = _finite("probabilities", probabilities).astype(np.float64), np.asarray(y)
-    if p.ndim != 2 or y.shape != p.shape[:1] or not len(y):
-        raise ValueError(f"probabilities (n, C) and y (n,) are needed, got {p.shape} and {y.shape}")
     if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError("each row of probabilities must be at least 0 and sum to 1; apply softmax to logits")
-    if isinstance(bins, bool) or int(bins) != bins or bins < 1:
-        raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
     confidence, right = p.max(axis=1), p.argmax(axis=1) == y
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
@@ -337,54 +319,19 @@ def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
     With X = U diag(s) Vᵀ, w = V diag(s / (s² + nλ)) Uᵀy: along the direction v_i the least-squares answer is
     multiplied by s_i² / (s_i² + nλ). Nothing in this factor depends on y, and it is never 0.
     """
-    X, lams = _design(X), _lams(lams)
-    y = _finite("y", y)
-    if y.shape != (len(X),):
-        raise ValueError(f"y must have shape ({len(X)},) to fit X {X.shape}, got {y.shape}")
+    X, y = _finite("X", X).astype(np.float64), _finite("y", y)
+    lams = np.atleast_1d(_finite("λ", lams)).astype(np.float64)
+    if lams.ndim != 1 or (lams < 0).any():
+        raise ValueError(f"λ must be a number of at least 0 or a 1-D array of such, got {lams}")
+    if X.ndim != 2 or y.shape != (len(X),):
+        raise ValueError(f"X (n, p) and y (n,) are needed, got {X.shape} and {y.shape}")
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
-    shrunk = _filter(s, X.shape, lams) * (U.T @ y / np.where(s > 0, s, 1.0))
-    return shrunk @ Vt
-
-
-def effective_dof(X: Any, lam: Any) -> float | np.ndarray:
-    """Effective degrees of freedom of ridge regression: Σ s² / (s² + nλ).
-
-    This is the trace of the matrix that turns y into the fitted values, X(XᵀX + nλI)⁻¹Xᵀ: the rank of X at λ
-    = 0, towards 0 for large λ.
-
-    Parameters
-    ----------
-    X : array_like, shape (n, p)
-        Inputs.
-    lam : float or array_like, shape (L,)
-        Values of λ, at least 0.
-
-    Returns
-    -------
-    float or ndarray of shape (L,)
-        Degrees of freedom.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite matrix or a λ is negative.
-
-    References
-    ----------
-    T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed., 2009, eq.
-    (3.50).
-    """
-    X = _design(X)
-    dof = _filter(np.linalg.svd(X, compute_uv=False), X.shape, _lams(lam)).sum(axis=1)
-    return float(dof[0]) if np.ndim(lam) == 0 else dof
-
-
-def _filter(s: np.ndarray, shape: tuple[int, ...], lams: np.ndarray) -> np.ndarray:
-    # s² / (s² + nλ), shape (L, r). Directions of rounding noise (NumPy's rank rule) count as absent, so that
-    # λ = 0 means the solution of smallest norm and not a division by nearly 0.
-    present = s > s[0] * max(shape) * np.finfo(s.dtype).eps
+    # Directions of rounding noise (NumPy's rank rule) count as absent, so that λ = 0 means the solution of
+    # smallest norm and not a division by nearly 0.
+    present = s > s[0] * max(X.shape) * np.finfo(s.dtype).eps
     power = np.where(present, s**2, 0.0)
-    return power / np.where(present, power + shape[0] * lams[:, None], 1.0)
+    factors = power / np.where(present, power + len(X) * lams[:, None], 1.0)
+    return (factors * (U.T @ y / np.where(s > 0, s, 1.0))) @ Vt
 
 
 def _finite(name: str, values: Any) -> np.ndarray:
@@ -398,15 +345,8 @@ def _finite(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def _design(X: Any) -> np.ndarray:
-    X = _finite("X", X)
-    if X.ndim != 2:
-        raise ValueError(f"X must be a matrix of shape (n, p), got shape {X.shape}")
-    return X.astype(np.float64)
-
-
-def _lams(lams: Any) -> np.ndarray:
-    lams = np.atleast_1d(_finite("λ", lams)).astype(np.float64)
-    if lams.ndim != 1 or (lams < 0).any():
-        raise ValueError(f"λ must be a number of at least 0 or a 1-D array of such, got {lams}")
-    return lams
+def _mask(values: Any) -> np.ndarray:
+    mask = np.asarray(values)
+    if mask.dtype != bool:
+        raise ValueError("selected features and the truth are boolean masks; write `coef != 0`")
+    return mask

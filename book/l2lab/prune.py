@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from . import checks
 from .engine.convnets import ImageClassifier
 
 __all__ = ["PARTS", "Cost", "alive", "cost", "part_strength", "prune", "random_parts", "strongest"]
@@ -56,23 +57,13 @@ def alive(model: ImageClassifier, threshold: float = 1e-3) -> dict[str, Tensor]:
     -------
     dict of str to Tensor of bool
         As :func:`part_strength`. At least one part of each kind is alive.
-
-    Raises
-    ------
-    ValueError
-        If the threshold is not between 0 and 1.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold must be in [0, 1), got {threshold!r}")
-    strength = part_strength(model)
-    return {
-        part: s >= max(threshold * float(s.max()), 1e-30) if s.any() else _first(s)
-        for part, s in strength.items()
-    }
-
-
-def _first(s: Tensor) -> Tensor:
-    return torch.arange(len(s), device=s.device) == 0
+    kept = {}
+    for part, s in part_strength(model).items():
+        kept[part] = s >= max(threshold * float(s.max()), 1e-30)
+        if not kept[part].any():
+            kept[part][0] = True
+    return kept
 
 
 def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Tensor]:
@@ -83,22 +74,17 @@ def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Ten
     model : ImageClassifier
         Any.
     sizes : mapping of str to int
-        How many parts of each kind to keep.
+        How many parts of each kind to keep, at least 1.
 
     Returns
     -------
     dict of str to Tensor of bool
         True for the parts to keep.
-
-    Raises
-    ------
-    ValueError
-        If a kind is unknown or its number is out of range.
     """
     strength = part_strength(model)
-    _check_sizes(strength, sizes)
     return {
-        part: _mask(strength[part].argsort(descending=True)[:n], strength[part]) for part, n in sizes.items()
+        part: _chosen(strength[part].argsort(descending=True)[:n], strength[part])
+        for part, n in sizes.items()
     }
 
 
@@ -107,10 +93,8 @@ def random_parts(model: ImageClassifier, sizes: Mapping[str, int], seed: int = 0
 
     Parameters
     ----------
-    model : ImageClassifier
-        Any.
-    sizes : mapping of str to int
-        How many parts of each kind to keep.
+    model, sizes : ImageClassifier, mapping of str to int
+        As for :func:`strongest`.
     seed : int, default 0
         Of the draw.
 
@@ -118,30 +102,16 @@ def random_parts(model: ImageClassifier, sizes: Mapping[str, int], seed: int = 0
     -------
     dict of str to Tensor of bool
         True for the parts to keep.
-
-    Raises
-    ------
-    ValueError
-        If a kind is unknown or its number is out of range.
     """
     strength = part_strength(model)
-    _check_sizes(strength, sizes)
     generator = torch.Generator().manual_seed(seed)
     return {
-        part: _mask(torch.randperm(len(strength[part]), generator=generator)[:n], strength[part])
+        part: _chosen(torch.randperm(len(strength[part]), generator=generator)[:n], strength[part])
         for part, n in sizes.items()
     }
 
 
-def _check_sizes(strength: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:
-    for part, n in sizes.items():
-        if part not in strength:
-            raise ValueError(f"{part!r} is no kind of part; use {', '.join(PARTS)}")
-        if not 1 <= n <= len(strength[part]):
-            raise ValueError(f"{part}: keep 1 to {len(strength[part])} parts, got {n}")
-
-
-def _mask(indices: Tensor, like: Tensor) -> Tensor:
+def _chosen(indices: Tensor, like: Tensor) -> Tensor:
     mask = torch.zeros(len(like), dtype=torch.bool, device=like.device)
     mask[indices.to(like.device)] = True
     return mask
@@ -172,17 +142,12 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
     ValueError
         If a kind is unknown, a mask has the wrong length, or nothing of a kind would be left.
     """
-    kept = alive(model) if keep is None else dict(keep)
+    kept = alive(model) if keep is None else keep
     sizes = {part: len(s) for part, s in part_strength(model).items()}
     for part, mask in kept.items():
-        if part not in sizes:
-            raise ValueError(f"{part!r} is no kind of part; use {', '.join(PARTS)}")
-        if mask.dtype != torch.bool or mask.shape != (sizes[part],):
-            raise ValueError(
-                f"keep[{part!r}] must be a mask of {sizes[part]} bool, got {mask.dtype} {tuple(mask.shape)}"
-            )
-        if not mask.any():
-            raise ValueError(f"nothing of {part!r} would be left; keep at least one")
+        checks.one_of("part", part, sizes)
+        if mask.dtype != torch.bool or mask.shape != (sizes[part],) or not mask.any():
+            raise ValueError(f"keep[{part!r}] must be a mask of {sizes[part]} bool, and keep at least one")
     where = model.fc2.weight.device
     index = {
         part: kept[part].to(where).nonzero()[:, 0] if part in kept else torch.arange(n, device=where)
@@ -204,16 +169,13 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
         len(index["fc1"]),
         None if len(features) == len(index["conv4"]) * fields else features,
     ).to(model.fc2.weight)
-    inputs = {"conv1": slice(None), **{reader: index[part] for part, reader in PARTS.items()}}
-    outputs = {
-        **{f"conv{k}": index[f"conv{k}"] for k in (1, 2, 3, 4)},
-        "fc1": index["fc1"],
-        "fc2": slice(None),
-    }
-    for name in outputs:
+    inputs = {reader: index[part] for part, reader in PARTS.items()}
+    everything = slice(None)
+    for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2"):
         old, new = getattr(model, name), getattr(child, name)
-        new.weight.copy_(old.weight[outputs[name]][:, inputs[name]])
-        new.bias.copy_(old.bias[outputs[name]])
+        rows = index.get(name, everything)
+        new.weight.copy_(old.weight[rows][:, inputs.get(name, everything)])
+        new.bias.copy_(old.bias[rows])
     return child.train(model.training)
 
 

@@ -8,7 +8,7 @@ function                  what it is                                  what is kn
 ========================= =========================================== ========================
 :func:`digits`            handwritten digits of 8 by 8 pixels         which labels are wrong
 :func:`breast_cancer`     30 correlated measurements, 2 classes       which columns are noise
-:func:`diabetes`          10 measurements, a progression score        which columns are noise
+:func:`diabetes`          10 measurements, a progression score
 :func:`sparse_regression` linear model, few (or all) inputs matter    support, coefficients
 :func:`ng_classification` one relevant input among irrelevant ones    support, coefficients
 :func:`xor`               two inputs that matter only together        support
@@ -24,7 +24,6 @@ function                   what it is                                           
 :func:`load_pictograms20`  1,625 icons with the class names of Pascal VOC       ships with the package
 :func:`load_voc2007`       objects cut from the photographs of Pascal VOC 2007  is fetched, 0.9 GB
 :func:`load_caltech101`    the 20 largest classes of Caltech-101                is fetched, 0.14 GB
-:func:`load_folder`        your own pictures                                    a folder
 ========================== ==================================================== ======================
 """
 
@@ -35,7 +34,6 @@ from .images import (
     flatten,
     hold_out_groups,
     letterbox,
-    load_folder,
     load_pictograms20,
     open_picture,
     pad_batch,
@@ -43,17 +41,9 @@ from .images import (
     standardize,
 )
 from .problem import Problem, add_noise_features, flip_labels
-from .synthetic import (
-    friedman,
-    legendre,
-    legendre_features,
-    legendre_truth,
-    ng_classification,
-    sparse_regression,
-    xor,
-)
+from .synthetic import friedman, legendre, ng_classification, sparse_regression, xor
 from .tables import breast_cancer, diabetes, digits
-from .voc import fetch_voc2007, load_caltech101, load_voc2007
+from .voc import load_caltech101, load_voc2007
 
 __all__ = [
     "VOC_CLASSES",
@@ -64,17 +54,13 @@ __all__ = [
     "breast_cancer",
     "diabetes",
     "digits",
-    "fetch_voc2007",
     "flatten",
     "flip_labels",
     "friedman",
     "hold_out_groups",
     "legendre",
-    "legendre_features",
-    "legendre_truth",
     "letterbox",
     "load_caltech101",
-    "load_folder",
     "load_pictograms20",
     "load_voc2007",
     "ng_classification",

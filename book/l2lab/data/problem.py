@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from .. import checks
+
 Split = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "valid", "test")
-
-T = TypeVar("T", "Problem", np.ndarray)
 
 # The hash sees every float as a whole number of millionths: fine enough that two different problems never
 # agree, coarse enough that the last bits, which depend on the machine's BLAS and libm, never matter. The
@@ -34,7 +34,7 @@ class Problem:
         Decides the loss: cross-entropy, or ½(f − y)².
     splits : dict of str to (X, y)
         Keys ``"train"``, ``"valid"``, ``"test"``. `X` is float64 of shape (n, p); `y` has shape (n,): int64
-        class numbers 0 … `n_classes` − 1, or float64 targets.
+        class numbers 0 … `n_classes` − 1, or float64 targets. The test labels are never noisy on purpose.
     feature_names : tuple of str
         One name per column of `X`.
     n_classes : int, optional
@@ -49,13 +49,11 @@ class Problem:
         What was made worse on purpose, and by how much.
     y_mean, y_scale : float
         A standardized regression target t stands for ``y_mean + y_scale * t`` in the unit of the source.
-    source : str
-        Where the data come from, and their licence.
 
     Raises
     ------
     ValueError
-        If shapes, names, labels or values do not fit together.
+        If shapes or values do not fit together.
     """
 
     name: str
@@ -69,33 +67,18 @@ class Problem:
     noise: Mapping[str, Any] = field(default_factory=dict)
     y_mean: float = 0.0
     y_scale: float = 1.0
-    source: str = ""
 
     def __post_init__(self) -> None:
-        if self.task not in ("classification", "regression"):
-            raise ValueError(f"task must be 'classification' or 'regression', got {self.task!r}")
-        if (self.task == "classification") != (self.n_classes is not None):
-            raise ValueError("give n_classes for a classification problem, and only there")
-        if set(self.splits) != set(SPLITS):
-            raise ValueError(f"splits must have the keys {SPLITS}, got {tuple(self.splits)}")
         p = len(self.feature_names)
         for key, (X, y) in self.splits.items():
-            if X.ndim != 2 or X.shape[1] != p or y.shape != (len(X),):
+            if X.ndim != 2 or X.shape[1] != p or y.shape != (len(X),) or not len(X):
                 raise ValueError(f"split {key!r}: X {X.shape} and y {y.shape} do not fit {p} feature names")
-            if not len(X):
-                raise ValueError(f"split {key!r} is empty; every split needs at least one row")
             if not (np.isfinite(X).all() and np.isfinite(y).all()):
                 raise ValueError(
                     f"split {key!r} holds NaN or infinite values; drop or impute these rows first"
                 )
-            if self.n_classes is not None and (
-                y.dtype.kind != "i" or y.min() < 0 or y.max() >= self.n_classes
-            ):
-                raise ValueError(f"split {key!r}: labels must be integers from 0 to {self.n_classes - 1}")
-        for key in ("support", "coef"):
-            value = getattr(self, key)
-            if value is not None and value.shape != (p,):
-                raise ValueError(f"{key} must have shape ({p},), got {value.shape}")
+        if self.support is not None and self.support.shape != (p,):
+            raise ValueError(f"support must have shape ({p},), got {self.support.shape}")
 
     @property
     def X_train(self) -> np.ndarray:  # noqa: N802
@@ -124,7 +107,7 @@ class Problem:
 
     @property
     def y_test(self) -> np.ndarray:
-        """Test targets, shape (n_test,): never noisy on purpose."""
+        """Test targets, shape (n_test,)."""
         return self.splits["test"][1]
 
     @property
@@ -133,23 +116,11 @@ class Problem:
         return len(self.feature_names)
 
     @property
-    def clean_train_labels(self) -> np.ndarray:
-        """Training labels before label noise, shape (n_train,)."""
-        return self.clean_labels.get("train", self.y_train)
-
-    @property
-    def flipped(self) -> np.ndarray:
-        """Mask of the training rows with a wrong label, shape (n_train,)."""
-        return self.y_train != self.clean_train_labels
-
-    @property
     def content_hash(self) -> str:
         """First 16 hex digits of a SHA-256 over the three splits, equal on every machine.
 
-        Hashed are, per split, its name, the shapes, the kind of the values (integer or float) and the values
-        as little-endian 64-bit integers, floats in units of 1e-6. The rounding is on purpose: sums and matrix
-        products differ in their last bits between machines, and a result file must still match its data. It
-        is computed anew at every call, so it tells when someone changed an array in place.
+        Floats are hashed in units of 1e-6: sums and matrix products differ in their last bits between
+        machines, and a result file must still match its data.
         """
         digest = hashlib.sha256()
         for key in SPLITS:
@@ -165,9 +136,7 @@ class Problem:
         return f"Problem({self.name}: {what}, {self.n_features} features; {sizes}; hash {self.content_hash})"
 
 
-def flip_labels(
-    y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -> np.ndarray:
     """Replace a fraction of the labels by another class, uniformly drawn.
 
     Exactly ``round(fraction * n)`` labels change and every one of them is wrong afterwards: "20 % wrong
@@ -186,119 +155,65 @@ def flip_labels(
 
     Returns
     -------
-    noisy : ndarray of int64, shape (n,)
+    ndarray of int64, shape (n,)
         New labels; `y` is left as it is.
-    flipped : ndarray of bool, shape (n,)
-        True where the label is wrong now.
 
     Raises
     ------
     ValueError
-        If `fraction` is outside [0, 1], there are fewer than 2 classes or a label is not one of them.
+        If `fraction` is outside [0, 1].
     """
-    y = np.asarray(y)
     if not 0 <= fraction <= 1:
         raise ValueError(f"the fraction of wrong labels must be between 0 and 1, got {fraction!r}")
-    if n_classes < 2:
-        raise ValueError(
-            f"a label can be wrong only if there are at least 2 classes, got n_classes={n_classes}"
-        )
-    if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and (y.min() < 0 or y.max() >= n_classes)):
-        raise ValueError(f"y must be a 1-D array of integers from 0 to {n_classes - 1}")
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(y))[: round(fraction * len(y))]
     noisy = y.astype(np.int64)
     # A step of 1 … C−1 on the circle of classes never leads back to the start.
     noisy[rows] = (noisy[rows] + rng.integers(1, n_classes, len(rows))) % n_classes
-    return noisy, noisy != y
+    return noisy
 
 
-def add_noise_features(data: T, k: int, seed: int = 0, *, kind: str = "shuffled") -> T:
+def add_noise_features(problem: Problem, k: int, seed: int = 0) -> Problem:
     """Append `k` columns that carry no information about the target.
+
+    They are copies of real columns with their rows permuted within each split, so that the training mean and
+    variance stay those of the original. Every real column is copied once before one is copied twice.
 
     Parameters
     ----------
-    data : Problem or ndarray of shape (n, p)
+    problem : Problem
         What to append to; it is left as it is.
     k : int
         Number of columns, at least 0.
     seed : int, default 0
         Seed; the same seed with a larger `k` keeps the first columns.
-    kind : {"shuffled", "gaussian"}
-        "shuffled": copies of real columns, each with its rows permuted (within each split, so the training
-        mean and variance stay those of the original); every real column is copied once before one is copied
-        twice. "gaussian": normal columns, whose standard deviation is the root mean square of the real
-        columns' ones.
 
     Returns
     -------
-    Problem or ndarray of shape (n, p + k)
-        Of the same type as `data`. In a `Problem`, `support` is False for the new columns (and True for the
-        old ones where it was not known), `coef` is 0 there.
+    Problem
+        Its `support` is False for the new columns.
 
     Raises
     ------
     ValueError
-        If `k` is negative or not an integer, or `kind` is unknown.
-    TypeError
-        If `data` is neither a `Problem` nor a two-dimensional array.
+        If `k` is negative or not an integer.
     """
-    at_least(0, noise_features=k)
-    if kind not in ("shuffled", "gaussian"):
-        raise ValueError(f"kind of noise features must be 'shuffled' or 'gaussian', got {kind!r}")
-    if not isinstance(data, Problem):
-        X = np.asarray(data)
-        if X.ndim != 2:
-            raise TypeError(f"give a Problem or a two-dimensional array, got {type(data).__name__}")
-        return np.concatenate([X, _noise_columns(X, X, k, kind, seed, 0)], axis=1)
+    checks.whole("noise_features", k, 0)
     if k == 0:
-        return data
-    before = data.noise.get("noise_features", 0)
+        return problem
+    p = problem.n_features
+    # Every split copies the same columns in the same order.
+    order = np.random.default_rng((seed, 3)).permutation(p)
     splits = {}
     for part, key in enumerate(SPLITS):
-        X, y = data.splits[key]
-        noise = _noise_columns(X, data.X_train, k, kind, seed, part + len(SPLITS) * before)
-        splits[key] = (np.concatenate([X, noise], axis=1), y)
-    support = np.ones(data.n_features, bool) if data.support is None else data.support
+        rng = np.random.default_rng((seed, 2, part))
+        X, y = problem.splits[key]
+        noise = [rng.permutation(X[:, order[j % p]]) for j in range(k)]
+        splits[key] = (np.column_stack([X, *noise]), y)
     return replace(
-        data,
+        problem,
         splits=splits,
-        feature_names=(*data.feature_names, *(f"noise {before + j}" for j in range(k))),
-        support=np.append(support, np.zeros(k, bool)),
-        coef=None if data.coef is None else np.append(data.coef, np.zeros(k)),
-        noise={**data.noise, "noise_features": before + k, "noise_kind": kind},
+        feature_names=(*problem.feature_names, *(f"noise {j}" for j in range(k))),
+        support=np.arange(p + k) < p,
+        noise={**problem.noise, "noise_features": k},
     )
-
-
-def _noise_columns(
-    X: np.ndarray, reference: np.ndarray, k: int, kind: str, seed: int, part: int
-) -> np.ndarray:
-    n, p = X.shape
-    rng = np.random.default_rng((seed, 2, part))
-    if kind == "gaussian":
-        # Drawn column by column, so that more columns leave the first ones as they are.
-        return rng.standard_normal((k, n)).T * np.sqrt(reference.var(axis=0).mean())
-    # Every split copies the same columns in the same order: this draw must not depend on `part`.
-    order = np.random.default_rng((seed, 3)).permutation(p)
-    columns = [rng.permutation(X[:, order[j % p]]) for j in range(k)]
-    return np.stack(columns, axis=1) if k else np.empty((n, 0))
-
-
-def at_least(least: int, **counts: Any) -> None:
-    """Check that numbers of things are whole and not too small.
-
-    Parameters
-    ----------
-    least : int
-        Smallest value allowed.
-    **counts : int
-        Values by the name that the message shall give them.
-
-    Raises
-    ------
-    ValueError
-        If a value is not a whole number or below `least`.
-    """
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")

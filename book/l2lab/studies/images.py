@@ -1,38 +1,24 @@
 """What L2 does to a classifier of pictures: the study behind the chapter "Image example".
 
-Four questions on Pictograms-20, each over several seeds:
-
-- ``sweep``: loss, accuracy, calibration, rank and live channels along λ; clean and wrong labels;
-- ``gates``: how much of the network do gates under L2 switch off, what is left after pruning, and what do
-  magnitude and chance leave at the same size;
-- ``sizes``: four ways to feed pictures of different sizes;
-- ``resnet`` (full profile only, needs pretrained weights): a fine-tuned ResNet-18 with batch normalization.
-
-λ is chosen on validation families; the test families are looked at once per trained network.
+On Pictograms-20, over several seeds. λ is chosen on validation families; the test families are looked at once
+per trained network.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import runtime
-from ..data import (
-    PictureSet,
-    flip_labels,
-    letterbox,
-    load_pictograms20,
-    standardize,
-)
+from .. import checks, runtime
+from ..data import PictureSet, flip_labels, letterbox, load_pictograms20, standardize
 from ..engine import fit
 from ..engine.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
 from ..layers import param_groups, penalized_parameters
@@ -41,17 +27,9 @@ from ..prune import alive, part_strength, prune, random_parts, strongest
 from .picture_sizes import run_sizes
 from .record import RESULTS, provenance, write
 
-__all__ = [
-    "PROFILES",
-    "Scale",
-    "Tensors",
-    "choose_lam",
-    "main",
-    "run_gates",
-    "run_learning_rates",
-    "run_sweep",
-    "tensors",
-]
+__all__ = ["PROFILES", "choose_lam", "main", "run_resnet", "scores"]
+
+SPLITS = ("train", "valid", "test")
 
 # Settings were found while looking at test scores of seeds below this one.
 FIRST_SEED = 100
@@ -75,39 +53,22 @@ BINS = 10
 HISTOGRAM = np.linspace(-0.8, 0.8, 62)
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How large the study is.
+class _Scale(NamedTuple):
+    """How large the study is."""
 
-    Parameters
-    ----------
-    n_seeds : int
-        Starts of each network, and draws of wrong labels.
-    epochs, gate_epochs, size_epochs : int
-        Passes through the data: plain networks, networks with gates, the comparison of sizes.
-    size_seeds : int
-        Seeds of the comparison of sizes.
-    image_size : int
-        Side of the letterboxed pictures.
-    network : dict
-        Arguments of :class:`~l2lab.engine.convnets.ImageClassifier`.
-    resnet : bool
-        Whether to fine-tune a ResNet-18.
-    """
-
-    n_seeds: int
-    epochs: int
+    n_seeds: int  # starts of each network, and draws of wrong labels
+    epochs: int  # passes through the data, of plain networks
     gate_epochs: int
     size_epochs: int
     size_seeds: int
     image_size: int = 24
-    network: dict[str, Any] = field(default_factory=dict)
+    network: dict[str, Any] = {}  # arguments of ImageClassifier  # noqa: RUF012
     resnet: bool = False
 
 
-PROFILES: dict[str, Scale] = {
-    "quick": Scale(5, epochs=40, gate_epochs=80, size_epochs=40, size_seeds=3),
-    "full": Scale(
+PROFILES = {
+    "quick": _Scale(5, epochs=40, gate_epochs=80, size_epochs=40, size_seeds=3),
+    "full": _Scale(
         10,
         epochs=100,
         gate_epochs=160,
@@ -120,65 +81,25 @@ PROFILES: dict[str, Scale] = {
 }
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """Letterboxed and standardized pictures.
+class _Tensors(NamedTuple):
+    """Letterboxed and standardized pictures by split, ink bright."""
 
-    Parameters
-    ----------
-    X : dict of str to Tensor, shape (n, 1, size, size)
-        Inputs of the network, ink bright.
-    y : dict of str to Tensor of int64, shape (n,)
-        Classes.
-    pixel_sd : float
-        Standard deviation of the training pixels, which turns noise of pixels into noise of inputs.
-    """
-
-    X: dict[str, Tensor]
+    X: dict[str, Tensor]  # (n, 1, size, size)
     y: dict[str, Tensor]
-    pixel_sd: float
+    pixel_sd: float  # turns noise of pixels into noise of inputs
 
 
-def tensors(pictures: PictureSet, size: int) -> Tensors:
-    """Make squares of all pictures.
-
-    Parameters
-    ----------
-    pictures : PictureSet
-        With the splits "train", "valid" and "test".
-    size : int
-        Side in pixels.
-
-    Returns
-    -------
-    Tensors
-        Standardized by the training pictures.
-    """
-    boxed = {split: letterbox(pictures[split].pictures, size) for split in ("train", "valid", "test")}
-    X = dict(zip(boxed, standardize(*boxed.values(), invert=True), strict=True))
-    y = {split: torch.as_tensor(pictures[split].labels) for split in boxed}
-    return Tensors(X, y, float(boxed["train"].std(correction=0)))
+def _tensors(pictures: PictureSet, size: int) -> _Tensors:
+    boxed = {split: letterbox(pictures[split].pictures, size) for split in SPLITS}
+    X = dict(zip(SPLITS, standardize(*boxed.values(), invert=True), strict=True))
+    y = {split: torch.as_tensor(pictures[split].labels) for split in SPLITS}
+    return _Tensors(X, y, float(boxed["train"].std(correction=0)))
 
 
-def start(scale: Scale, seed: int, **options: Any) -> ImageClassifier:
-    """Draw a network.
-
-    Parameters
-    ----------
-    scale : Scale
-        Of the study.
-    seed : int
-        Of the weights.
-    **options
-        Replace those of the scale.
-
-    Returns
-    -------
-    ImageClassifier
-        Not trained.
-    """
+def _start(scale: _Scale, seed: int) -> ImageClassifier:
+    """Draw a network."""
     torch.manual_seed(seed)
-    return ImageClassifier(**{**scale.network, **options})
+    return ImageClassifier(**scale.network)
 
 
 def scores(model: nn.Module, X: Tensor, y: Tensor) -> dict[str, float]:
@@ -203,6 +124,11 @@ def scores(model: nn.Module, X: Tensor, y: Tensor) -> dict[str, float]:
         "loss": round(float(F.cross_entropy(logits, y)), 4),
         "accuracy": round(float((logits.argmax(1) == y).double().mean()), 4),
     }
+
+
+def _all_scores(model: nn.Module, X: dict[str, Tensor], y: dict[str, Tensor]) -> dict[str, float]:
+    """Loss and accuracy on every split."""
+    return {f"{s}_{key}": value for s in SPLITS for key, value in scores(model, X[s], y[s]).items()}
 
 
 def choose_lam(rows: list[dict[str, Any]], key: str = "valid_loss", tolerance: float = 0.0) -> float:
@@ -231,37 +157,19 @@ def choose_lam(rows: list[dict[str, Any]], key: str = "valid_loss", tolerance: f
 # ---- plain L2 ----------------------------------------------------------------------------------------------
 
 
-def run_sweep(
-    data: Tensors, scale: Scale, seed: int, wrong: float, augment: bool, lams: Sequence[float] = LAMS
+def _run_sweep(
+    data: _Tensors, scale: _Scale, seed: int, wrong: float, augment: bool, lams: Sequence[float] = LAMS
 ) -> tuple[list[dict[str, Any]], list[nn.Module]]:
     """Train the network for all λ, and measure what L2 has done.
 
-    Parameters
-    ----------
-    data : Tensors
-        The pictures.
-    scale : Scale
-        Of the study.
-    seed : int
-        Of weights, batches and wrong labels.
-    wrong : float
-        Share of wrong labels among training and validation pictures; test labels are right.
-    augment : bool
-        Whether pictures are shifted and mirrored at random.
-    lams : sequence of float
-        Grid of λ.
-
-    Returns
-    -------
-    tuple of (list of dict, list of torch.nn.Module)
-        A row of measures and the network for each λ.
+    A share of the training and validation labels is wrong; test labels are right.
     """
     y = dict(data.y)
     n_classes = int(max(labels.max() for labels in y.values())) + 1
     for k, split in enumerate(("train", "valid")):
-        y[split] = torch.as_tensor(flip_labels(y[split].numpy(), wrong, n_classes, [seed, k])[0])
+        y[split] = torch.as_tensor(flip_labels(y[split].numpy(), wrong, n_classes, [seed, k]))
     models = train_all(
-        [start(scale, seed) for _ in lams],
+        [_start(scale, seed) for _ in lams],
         data.X["train"],
         y["train"],
         lams,
@@ -270,16 +178,16 @@ def run_sweep(
         seed=seed,
         progress=False,
     )
-    rows = []
-    for lam, model in zip(lams, models, strict=True):
-        row = {"wrong": wrong, "augment": augment, "seed": seed, "lam": lam}
-        for split in data.X:
-            row |= {f"{split}_{key}": v for key, v in scores(model, data.X[split], y[split]).items()}
-        rows.append(row | _inside(model, data))
+    rows = [
+        {"wrong": wrong, "augment": augment, "seed": seed, "lam": lam}
+        | _all_scores(model, data.X, y)
+        | _inside(model, data)
+        for lam, model in zip(lams, models, strict=True)
+    ]
     return rows, models
 
 
-def _inside(model: ImageClassifier, data: Tensors) -> dict[str, Any]:
+def _inside(model: ImageClassifier, data: _Tensors) -> dict[str, Any]:
     """Calibration, robustness, rank and live parts."""
     where = next(model.parameters()).device
     X, y = data.X["test"], data.y["test"]
@@ -299,38 +207,25 @@ def _inside(model: ImageClassifier, data: Tensors) -> dict[str, Any]:
         "noisy_accuracy": [scores(model, X + sd * noise, y)["accuracy"] for sd in PIXEL_NOISE],
         "rank_pooled": round(effective_rank(pooled.cpu()), 2),
         "rank_fc1": round(effective_rank(hidden.cpu()), 2),
-        "norm": round(
-            math.sqrt(sum(float(w.detach().square().sum()) for w in penalized_parameters(model).values())), 3
-        ),
+        "norm": _norm(penalized_parameters(model).values()),
         "alive": _counts(alive(model)),
     }
+
+
+def _norm(weights: Iterable[Tensor]) -> float:
+    return round(math.sqrt(sum(float(w.detach().square().sum()) for w in weights)), 3)
 
 
 def _counts(masks: dict[str, Tensor]) -> dict[str, int]:
     return {part: int(mask.sum()) for part, mask in masks.items()}
 
 
-def run_learning_rates(data: Tensors, scale: Scale, seed: int) -> list[dict[str, Any]]:
-    """Train without augmentation at several learning rates, to tell what λ gains from what the step does.
-
-    Parameters
-    ----------
-    data : Tensors
-        The pictures.
-    scale : Scale
-        Of the study.
-    seed : int
-        Of weights and batches.
-
-    Returns
-    -------
-    list of dict
-        Loss and accuracy for each learning rate and λ.
-    """
+def _run_learning_rates(data: _Tensors, scale: _Scale, seed: int) -> list[dict[str, Any]]:
+    """Train without augmentation at several learning rates, to tell the gain of λ from that of the step."""
     rows = []
     for lr in LEARNING_RATES:
         models = train_all(
-            [start(scale, seed) for _ in FEW_LAMS],
+            [_start(scale, seed) for _ in FEW_LAMS],
             data.X["train"],
             data.y["train"],
             FEW_LAMS,
@@ -339,28 +234,15 @@ def run_learning_rates(data: Tensors, scale: Scale, seed: int) -> list[dict[str,
             seed=seed,
             progress=False,
         )
-        for lam, model in zip(FEW_LAMS, models, strict=True):
-            row = {"seed": seed, "lr": lr, "lam": lam}
-            for split in data.X:
-                measured = scores(model, data.X[split], data.y[split])
-                row |= {f"{split}_{key}": value for key, value in measured.items()}
-            rows.append(row)
+        rows += [
+            {"seed": seed, "lr": lr, "lam": lam} | _all_scores(model, data.X, data.y)
+            for lam, model in zip(FEW_LAMS, models, strict=True)
+        ]
     return rows
 
 
-def pictures_along_lam(models: list[nn.Module]) -> dict[str, Any]:
-    """Histograms of the weights of each layer and the filters of the first, for a λ explorer.
-
-    Parameters
-    ----------
-    models : list of torch.nn.Module
-        One per λ.
-
-    Returns
-    -------
-    dict
-        "edges"; "histograms", for each layer counts (L, bins); "filters" (L, channels, 3, 3).
-    """
+def _pictures_along_lam(models: list[nn.Module]) -> dict[str, Any]:
+    """Histograms of the weights of each layer and the filters of the first, for a λ explorer."""
     names = [name for name, child in models[0].named_children() if hasattr(child, "weight")]
     layers = {n: torch.stack([getattr(m, n).weight.detach().cpu().flatten() for m in models]) for n in names}
     filters = torch.stack([m.conv1.weight.detach().cpu()[:, 0] for m in models])
@@ -374,32 +256,13 @@ def pictures_along_lam(models: list[nn.Module]) -> dict[str, Any]:
 # ---- gates -------------------------------------------------------------------------------------------------
 
 
-def run_gates(
-    data: Tensors, scale: Scale, seed: int, lams: Sequence[float] = GATE_LAMS, **changes: Any
+def _run_gates(
+    data: _Tensors, scale: _Scale, seed: int, lams: Sequence[float] = GATE_LAMS, **changes: Any
 ) -> tuple[list[dict[str, Any]], list[nn.Module]]:
-    """Train networks with gates and take out what they switched off.
-
-    Parameters
-    ----------
-    data : Tensors
-        The pictures.
-    scale : Scale
-        Of the study.
-    seed : int
-        Of weights and batches.
-    lams : sequence of float
-        Grid of λ.
-    **changes
-        Arguments of :func:`l2lab.engine.convnets.train_all` other than the usual ones: what if?
-
-    Returns
-    -------
-    tuple of (list of dict, list of torch.nn.Module)
-        A row of measures and the pruned network for each λ.
-    """
+    """Train networks with gates and take out what they switched off; `changes` replace the usual settings."""
     settings = {"gate_lr": GATE_LR, "ramp": RAMP, "fixed": TRUNK, "epochs": scale.gate_epochs} | changes
     models = train_all(
-        [gate_parts(start(scale, seed)) for _ in lams],
+        [gate_parts(_start(scale, seed)) for _ in lams],
         data.X["train"],
         data.y["train"],
         lams,
@@ -409,55 +272,32 @@ def run_gates(
         **settings,
     )
     rows, children = [], []
+    X, y = data.X["test"], data.y["test"]
     for lam, model in zip(lams, models, strict=True):
-        row: dict[str, Any] = {"seed": seed, "lam": lam}
-        for split in data.X:
-            row |= {f"{split}_{key}": v for key, v in scores(model, data.X[split], data.y[split]).items()}
         child = prune(model)
-        row["alive"] = _counts(alive(model))
-        row["difference"] = float(
-            (predict(child, data.X["test"]) - predict(model, data.X["test"])).abs().max()
+        strength = {part: (s / s.max()).tolist() for part, s in part_strength(model).items()}
+        rows.append(
+            {"seed": seed, "lam": lam}
+            | _all_scores(model, data.X, data.y)
+            | {
+                "alive": _counts(alive(model)),
+                "difference": float((predict(child, X) - predict(model, X)).abs().max()),
+                "pruned_accuracy": scores(child, X, y)["accuracy"],
+                "parameters": sum(p.numel() for p in child.parameters()),
+                "strength": {part: [float(f"{v:.3g}") for v in s] for part, s in strength.items()},
+            }
         )
-        row["pruned_accuracy"] = scores(child, data.X["test"], data.y["test"])["accuracy"]
-        row["parameters"] = sum(p.numel() for p in child.parameters())
-        strength = part_strength(model)
-        row["strength"] = {
-            part: [float(f"{v:.3g}") for v in (s / s.max()).tolist()] for part, s in strength.items()
-        }
-        rows.append(row)
         children.append(child)
     return rows, children
 
 
-def run_rivals(
-    data: Tensors, scale: Scale, seed: int, child: ImageClassifier, sizes: dict[str, int], plain_lam: float
+def _run_rivals(
+    data: _Tensors, scale: _Scale, seed: int, child: ImageClassifier, sizes: dict[str, int], plain_lam: float
 ) -> list[dict[str, Any]]:
-    """Prune ordinary networks to the size that gates chose, and train all of them a little more.
-
-    Parameters
-    ----------
-    data : Tensors
-        The pictures.
-    scale : Scale
-        Of the study.
-    seed : int
-        Of weights, batches and chance.
-    child : ImageClassifier
-        What the gates left.
-    sizes : dict of str to int
-        How many parts of each kind that are.
-    plain_lam : float
-        λ of the ordinary network, chosen on validation data.
-
-    Returns
-    -------
-    list of dict
-        For "unpruned", "gates", "magnitude" and "random": test accuracy and loss as they are, and after the
-        fine-tuning, which has the same λ for all.
-    """
+    """Prune ordinary networks to the size that gates chose, and train all of them a little more."""
     X, y = data.X["train"], data.y["train"]
     options = {"augment": random_shift, "seed": seed, "progress": False}
-    parent = train_all([start(scale, seed)], X, y, [plain_lam], epochs=scale.gate_epochs, **options)[0]
+    parent = train_all([_start(scale, seed)], X, y, [plain_lam], epochs=scale.gate_epochs, **options)[0]
     candidates = {
         "unpruned": parent,
         "gates": child,
@@ -515,53 +355,30 @@ def run_resnet(
     from torchvision.models import ResNet18_Weights, resnet18
 
     device = runtime.pick_device()
-    splits = ("train", "valid", "test")
-    boxed = standardize(*(letterbox(pictures[s].pictures, image_size, channels=3) for s in splits))
-    X = dict(zip(splits, boxed, strict=True))
-    y = {s: torch.as_tensor(pictures[s].labels) for s in splits}
+    boxed = standardize(*(letterbox(pictures[s].pictures, image_size, channels=3) for s in SPLITS))
+    X = dict(zip(SPLITS, boxed, strict=True))
+    y = {s: torch.as_tensor(pictures[s].labels) for s in SPLITS}
     rows = []
     for lam in lams:
         torch.manual_seed(seed)
         model = resnet18(weights=ResNet18_Weights.DEFAULT if pretrained else None)
         model.fc = nn.Linear(model.fc.in_features, len(pictures.classes))
-        train_resnet(model.to(device), X["train"].to(device), y["train"].to(device), lam, epochs, seed)
-        row = {"seed": seed, "lam": lam, "pretrained": pretrained}
-        for split in splits:
-            row |= {f"{split}_{key}": v for key, v in scores(model, X[split], y[split]).items()}
-        square = sum(float(w.detach().square().sum()) for w in model.parameters() if w.ndim == 4)
-        rows.append(row | {"conv_norm": round(math.sqrt(square), 3)})
+        optimizer = torch.optim.SGD(param_groups(model.to(device), lam), lr=0.01, momentum=0.9)
+        fit(
+            model,
+            (X["train"].to(device), y["train"].to(device)),
+            criterion=nn.CrossEntropyLoss(),
+            optimizer=optimizer,
+            scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+            epochs=epochs,
+            batch_size=min(64, len(X["train"]) // 2),
+            device=device,
+            seed=seed,
+            progress=False,
+        )
+        row = {"seed": seed, "lam": lam, "pretrained": pretrained} | _all_scores(model, X, y)
+        rows.append(row | {"conv_norm": _norm(w for w in model.parameters() if w.ndim == 4)})
     return rows
-
-
-def train_resnet(model: nn.Module, X: Tensor, y: Tensor, lam: float, epochs: int, seed: int) -> None:
-    """Train all layers with SGD, cosine learning rate and, on a GPU, mixed precision.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Trained in place.
-    X : Tensor, shape (n, 3, H, W)
-        Pictures on the device of the model.
-    y : Tensor of int64, shape (n,)
-        Classes.
-    lam : float
-        λ of all weights, without biases and the parameters of normalization.
-    epochs, seed : int
-        Passes through the data; order of the rows.
-    """
-    optimizer = torch.optim.SGD(param_groups(model, lam), lr=0.01, momentum=0.9)
-    fit(
-        model,
-        (X, y),
-        criterion=nn.CrossEntropyLoss(),
-        optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
-        epochs=epochs,
-        batch_size=min(64, len(X) // 2),
-        device=X.device,
-        seed=seed,
-        progress=False,
-    )
 
 
 # ---- the study ---------------------------------------------------------------------------------------------
@@ -586,12 +403,10 @@ def main(profile: str = "quick") -> dict[str, Any]:
     ValueError
         If there is no such profile.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {list(PROFILES)}, got {profile!r}")
-    scale = PROFILES[profile]
+    scale = PROFILES[checks.one_of("profile", profile, PROFILES)]
     chosen = runtime.setup()
     pictures = load_pictograms20()
-    data = tensors(pictures, scale.image_size)
+    data = _tensors(pictures, scale.image_size)
     seeds = range(FIRST_SEED, FIRST_SEED + scale.n_seeds)
     started = time.perf_counter()
     result: dict[str, Any] = {
@@ -622,26 +437,26 @@ def main(profile: str = "quick") -> dict[str, Any]:
     result["sweep"] = []
     for wrong, augment in ((0.0, True), (0.0, False), *((share, False) for share in WRONG)):
         for seed in seeds:
-            rows, models = run_sweep(data, scale, seed, wrong, augment)
+            rows, models = _run_sweep(data, scale, seed, wrong, augment)
             result["sweep"] += rows
             if augment and seed == FIRST_SEED:
-                result["along_lam"] = pictures_along_lam(models)
+                result["along_lam"] = _pictures_along_lam(models)
             accuracies = [row["test_accuracy"] for row in rows]
             say(f"sweep, wrong {wrong:.0%}, augment {augment}, seed {seed}: {accuracies}")
-    result["learning_rates"] = [row for seed in seeds for row in run_learning_rates(data, scale, seed)]
+    result["learning_rates"] = [row for seed in seeds for row in _run_learning_rates(data, scale, seed)]
     say("learning rates")
-    longer = replace(scale, epochs=LONGER * scale.epochs)
+    longer = scale._replace(epochs=LONGER * scale.epochs)
     result["longer"] = [
         row
         for seed in seeds[: scale.size_seeds]
-        for row in run_sweep(data, longer, seed, 0.0, True, LONGER_LAMS)[0]
+        for row in _run_sweep(data, longer, seed, 0.0, True, LONGER_LAMS)[0]
     ]
     say("longer training")
     clean = [row for row in result["sweep"] if row["augment"]]
     plain_lam = choose_lam(clean)
     result["gates"], children = [], {}
     for seed in seeds:
-        rows, networks = run_gates(data, scale, seed)
+        rows, networks = _run_gates(data, scale, seed)
         result["gates"] += rows
         children[seed] = dict(zip(GATE_LAMS, networks, strict=True))
         say(f"gates, seed {seed}: {[(r['test_accuracy'], r['alive']['pooled']) for r in rows]}")
@@ -650,15 +465,15 @@ def main(profile: str = "quick") -> dict[str, Any]:
     result["rivals"], result["without"] = [], []
     for seed in seeds:
         row = next(r for r in result["gates"] if (r["seed"], r["lam"]) == (seed, gate_lam))
-        result["rivals"] += run_rivals(data, scale, seed, children[seed][gate_lam], row["alive"], plain_lam)
+        result["rivals"] += _run_rivals(data, scale, seed, children[seed][gate_lam], row["alive"], plain_lam)
         for what, change in WITHOUT.items():
-            new = run_gates(data, scale, seed, [gate_lam], **change)[0][0]
+            new = _run_gates(data, scale, seed, [gate_lam], **change)[0][0]
             result["without"].append({"without": what, **{k: v for k, v in new.items() if k != "strength"}})
         say(f"rivals, seed {seed}: {[(r['method'], r['tuned_accuracy']) for r in result['rivals'][-4:]]}")
     result["sizes"] = []
     for seed in seeds[: scale.size_seeds]:
         result["sizes"] += run_sizes(
-            pictures, partial(start, scale, seed), scale.image_size, scale.size_epochs, seed, plain_lam
+            pictures, partial(_start, scale, seed), scale.image_size, scale.size_epochs, seed, plain_lam
         )
         say(f"sizes, seed {seed}: {[(r['method'], r['test_accuracy']) for r in result['sizes'][-5:]]}")
     if scale.resnet:

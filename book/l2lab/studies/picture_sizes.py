@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,19 +21,12 @@ __all__ = ["epoch_of", "feeders", "run_sizes"]
 Batch = tuple[Tensor, Tensor | None]
 
 
-@dataclass(frozen=True)
-class _Feeder:
-    """One way to make batches.
+class _Feeder(NamedTuple):
+    """One way to make batches."""
 
-    Parameters
-    ----------
-    order : callable
-        ``order(n, epoch)`` gives the rows of each batch.
-    batch : callable
-        ``batch(rows, split)`` gives pieces to run through the network one after the other: images, mask.
-    """
-
+    # The rows of each batch, from n and the epoch.
     order: Callable[[int, int], list[np.ndarray]]
+    # From rows and split: pieces to run through the network one after the other, images and mask.
     batch: Callable[[np.ndarray, str], list[Batch]]
 
 
@@ -58,16 +50,14 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
     dict of str to _Feeder
         The last three show the pictures in their own resolution.
     """
+
+    def stretch(split: str) -> Tensor:
+        alone = (pad_batch([picture])[0] for picture in pictures[split].pictures)
+        side = (image_size, image_size)
+        return torch.cat([F.interpolate(x, side, mode="bilinear", antialias=True) for x in alone])
+
     boxed = {split: letterbox(pictures[split].pictures, image_size) for split in pictures.splits}
-    stretched = {
-        split: torch.cat(
-            [
-                F.interpolate(x, (image_size, image_size), mode="bilinear", antialias=True)
-                for x in _singles(pictures, split)
-            ]
-        )
-        for split in pictures.splits
-    }
+    stretched = {split: stretch(split) for split in pictures.splits}
     mean, sd = float(boxed["train"].mean()), float(boxed["train"].std())
     sizes = pictures.sizes("train")
 
@@ -91,11 +81,6 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
         "padded, buckets": _Feeder(lambda n, epoch: size_buckets(sizes, 32, epoch), padded),
         "one by one": _Feeder(_shuffled, singles),
     }
-
-
-def _singles(pictures: PictureSet, split: str) -> Iterator[Tensor]:
-    for picture in pictures[split].pictures:
-        yield pad_batch([picture])[0]
 
 
 def epoch_of(
@@ -132,13 +117,7 @@ def epoch_of(
 
 
 def run_sizes(
-    pictures: PictureSet,
-    start: Callable[[], nn.Module],
-    image_size: int,
-    epochs: int,
-    seed: int,
-    lam: float,
-    names: Sequence[str] | None = None,
+    pictures: PictureSet, start: Callable[[], nn.Module], image_size: int, epochs: int, seed: int, lam: float
 ) -> list[dict[str, Any]]:
     """Train the same network on pictures that are fed in different ways.
 
@@ -156,18 +135,15 @@ def run_sizes(
         Stands in the rows.
     lam : float
         λ.
-    names : sequence of str, optional
-        Keys of :func:`feeders`; default all.
 
     Returns
     -------
     list of dict
         "method", seconds per epoch, share of padding, accuracy on validation and test pictures.
     """
-    ways = feeders(pictures, image_size)
     rows = []
-    for name in names or ways:
-        feeder, model = ways[name], start()
+    for name, feeder in feeders(pictures, image_size).items():
+        model = start()
         optimizer = torch.optim.SGD(param_groups(model, lam), lr=0.03, momentum=0.9)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, 0.03, epochs * math.ceil(len(pictures["train"]) / 32), cycle_momentum=False
@@ -189,14 +165,10 @@ def run_sizes(
             "padding": round(float(np.mean(waste)), 3),
         }
         for split in ("valid", "test"):
+            chunks = np.array_split(np.arange(len(pictures[split])), 20)
             with torch.no_grad():
-                logits = torch.cat(
-                    [
-                        model(x, mask)
-                        for chunk in np.array_split(np.arange(len(pictures[split])), 20)
-                        for x, mask in feeder.batch(chunk, split)
-                    ]
-                )
+                pieces = [piece for chunk in chunks for piece in feeder.batch(chunk, split)]
+                logits = torch.cat([model(x, mask) for x, mask in pieces])
             right = logits.argmax(1).numpy() == pictures[split].labels
             row[f"{split}_accuracy"] = round(float(right.mean()), 4)
         rows.append(row)
