@@ -27,6 +27,7 @@ from l2lab.explore import (
     heatmap_panel,
     hist_panel,
     paths_panel,
+    pixels_panel,
 )
 
 if TYPE_CHECKING:
@@ -71,14 +72,13 @@ def make_data() -> SimpleNamespace:
     d.fits = np.sin(3 * d.x) / (1 + LAMS)[:, None]
     d.points = np.c_[np.linspace(-1, 1, 12), np.sin(3 * np.linspace(-1, 1, 12)) + 0.2 * rng.normal(size=12)]
     gx, gy = np.meshgrid(np.linspace(-2, 2, 33), np.linspace(-1, 1, 25))
-    d.logit = (np.sin(2 * gx) - 2 * gy)[None] * (1 / (1 + LAMS))[:, None, None] + 0.4 * np.log10(LAMS)[
-        :, None, None
-    ]
-    # best at a product lr·λ of 10⁻³, diverged where it is large; the last λ has no finite run
+    logit = (np.sin(2 * gx) - 2 * gy) / (1 + LAMS)[:, None, None] + 0.4 * np.log10(LAMS)[:, None, None]
+    d.field = 1 / (1 + np.exp(-logit))
+    # best at a product lr·λ of 10⁻³
     power = np.log10(np.maximum(HEAT_LAMS, 1e-6))[:, None] + np.log10(HEAT_ROWS)
-    d.heat = np.where(power > -0.3, np.nan, 0.91 - 0.03 * (power + 3) ** 2)
-    d.heat[-1] = np.nan
-    d.sites = np.c_[rng.uniform(-1.9, 1.9, 40), rng.uniform(-0.95, 0.95, 40), rng.integers(0, 2, 40)]
+    d.heat = 0.91 - 0.03 * (power + 3) ** 2
+    d.pixels = rng.random((L, 3, 4)) / (1 + LAMS)[:, None, None]
+    d.marks = np.arange(12).reshape(3, 4) % 5 == 0
     return d
 
 
@@ -90,10 +90,10 @@ def make_explorers() -> list[LambdaExplorer]:
     a = LambdaExplorer(
         LAMS,
         [
-            fit_panel(d.x, d.fits, d.points, np.sin(3 * d.x)),
+            fit_panel(d.x, d.fits, d.points, np.sin(3 * d.x), ylim=(-1.5, 1.5)),
             curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss"),
             hist_panel(d.edges, d.counts, d.zeros),
-            field_panel(1 / (1 + np.exp(-d.logit)), (-2, 2, -1, 1), d.sites),
+            field_panel(d.field, (-2, 2, -1, 1), notes=[f"Note {k}." for k in range(L)]),
         ],
         name="a",
         label="λ (weight decay)",
@@ -105,7 +105,7 @@ def make_explorers() -> list[LambdaExplorer]:
             paths_panel(
                 np.r_[d.coefs[:1], d.coefs], groups=d.groups, notes=[f"Note {k}." for k in range(L + 1)]
             ),
-            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=[f"feature {k}" for k in range(12)]),
+            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=[f"feature {k}" for k in range(12)], ylim=(-3, 3)),
             curves_panel(
                 {"test": np.linspace(0.5, 0.97, L + 1)}, percent=True, ylabel="accuracy", title="Accuracy"
             ),
@@ -126,7 +126,7 @@ def make_explorers() -> list[LambdaExplorer]:
     )
     e = LambdaExplorer(
         LAMS,
-        [curves_panel({"train": d.train})],
+        [curves_panel({"train": d.train}), pixels_panel(d.pixels, d.marks, title="Pixels")],
         name="e",
         alt="Losses that a live kernel can train again",
         controls={"noise": [0.0, 0.5], "width": [8, 16]},
@@ -135,9 +135,9 @@ def make_explorers() -> list[LambdaExplorer]:
     f = LambdaExplorer(
         HEAT_LAMS,
         [
-            heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy"),
+            heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy", zlim=(0.5, 0.92)),
             budget_panel(),
-            heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)"),
+            heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)", zlim=(0, 0.5)),
         ],
         name="f",
         label="λ (weight decay)",

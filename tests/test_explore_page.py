@@ -113,9 +113,7 @@ class TestLook:
         settle(page)
         assert page.evaluate(get) == light
 
-    def test_nothing_is_cut_off_and_labels_do_not_touch(
-        self, page: Page, url: str, said: list[str]
-    ) -> None:
+    def test_nothing_is_cut_off_and_labels_do_not_touch(self, page: Page, url: str, said: list[str]) -> None:
         open_page(page, f"{url}/index.html")
         for width in (1280, 768, 360, 320):
             page.set_viewport_size({"width": width, "height": 800})

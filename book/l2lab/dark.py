@@ -7,9 +7,8 @@ their lightness around, so that paper becomes ground, ink becomes light and a pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,11 +67,10 @@ def counterparts(colors: Any) -> np.ndarray:
         Red, green, blue and opacity; the opacity is that of the given colours.
     """
     rgba = to_rgba_array(colors)
-    known = [PAIRS.get(to_hex(color)) for color in rgba]
     result = np.column_stack([_turned(rgba[:, :3]), rgba[:, 3]])
-    for row, color in enumerate(known):
-        if color is not None:
-            result[row, :3] = to_rgba_array(color)[0, :3]
+    for row, color in enumerate(map(to_hex, rgba)):
+        if color in PAIRS:
+            result[row, :3] = to_rgba_array(PAIRS[color])[0, :3]
     return result
 
 
@@ -90,18 +88,17 @@ def dark_colours(fig: Figure) -> Iterator[Figure]:
     Figure
         The same figure, in other colours.
     """
-    undo: list[Callable[[], Any]] = []
+    done: list[tuple[Artist, str, Any]] = []
     try:
         for artist in _artists(fig):
             # all at once: a marker may have the colour of its line until it is given one
             for name, old, new in list(_changes(artist)):
-                put = getattr(artist, f"set_{name}")
-                undo.append(partial(put, old))
-                put(new)
+                done.append((artist, name, old))
+                artist.set(**{name: new})
         yield fig
     finally:
-        for restore in reversed(undo):
-            restore()
+        for artist, name, old in reversed(done):
+            artist.set(**{name: old})
 
 
 def _turned(rgb: np.ndarray) -> np.ndarray:
@@ -132,14 +129,13 @@ def _changes(artist: Artist) -> Iterator[tuple[str, Any, Any]]:
         turned = ListedColormap(counterparts(cmap(np.arange(cmap.N))))
         yield "cmap", cmap, turned.with_extremes(bad=counterparts(cmap.get_bad())[0])
         return
+    names: tuple[str, ...] = ()
     if isinstance(artist, Text):
-        names: tuple[str, ...] = ("color",)
+        names = ("color",)
     elif isinstance(artist, Line2D):
         names = ("color", "markerfacecolor", "markeredgecolor")
     elif isinstance(artist, Patch) or (isinstance(artist, Collection) and artist.get_array() is None):
         names = ("facecolor", "edgecolor")
-    else:
-        names = ()
     for name in names:
         value = getattr(artist, f"get_{name}")()
         if to_rgba_array(value)[:, 3:].any():  # what is invisible may have an opacity of its own: leave it
@@ -147,14 +143,10 @@ def _changes(artist: Artist) -> Iterator[tuple[str, Any, Any]]:
             yield name, value, (colors if isinstance(artist, Collection) else colors[0])
 
 
-def _has_map(artist: Artist) -> bool:
-    array = artist.get_array() if isinstance(artist, AxesImage | Collection) else None
-    return array is not None and array.ndim < 3
-
-
 def _fades_into_paper(artist: Artist) -> bool:
     # A map of colours with white in it; but a grey image is a picture.
-    if not _has_map(artist):
+    array = artist.get_array() if isinstance(artist, AxesImage | Collection) else None
+    if array is None or array.ndim > 2:
         return False
     rgb = artist.get_cmap()([0.0, 0.5, 1.0])[:, :3]
     grey = np.ptp(rgb, axis=1).max() < 0.02

@@ -16,6 +16,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from IPython import get_ipython
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -117,30 +119,20 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
     Raises
     ------
     ValueError
-        If `alt` is too short or `caption` is empty.
-    TypeError
-        If `fig` is not a Matplotlib figure.
+        If `alt` is too short, `caption` is empty, or `name` is no label.
     """
-    if not isinstance(fig, Figure):
-        raise TypeError(
-            f"show needs a Matplotlib Figure, got {type(fig).__name__}; axes have theirs in `ax.figure`"
-        )
-    alt, caption = " ".join(str(alt or "").split()), " ".join(str(caption or "").split())
+    alt, caption = " ".join(alt.split()), " ".join(caption.split())
     if len(alt) < MIN_ALT:
         raise ValueError(f"alt must say in at least {MIN_ALT} characters what the picture shows, got {alt!r}")
     if not caption:
         raise ValueError("give a caption: one sentence that says what the reader should see")
     if name is not None and not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-        raise ValueError(
-            f"name must be lower-case letters, digits, '-' and '_', a letter first, got {name!r}"
-        )
+        raise ValueError(f"name must be a lower-case letter, then letters, digits, '-', '_', got {name!r}")
     light, dark = pictures(fig)
     width, height = (round(inches * CSS_DPI) for inches in fig.get_size_inches())
     plt.close(fig)
-    if not _in_notebook():
+    if get_ipython() is None:
         return
-    from IPython.display import display
-
     display(
         {"image/png": light, "text/plain": alt},
         metadata={
@@ -193,23 +185,11 @@ def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
     -------
     ndarray, shape (L,)
         Where to draw each λ: λ itself, and for λ = 0 the place at the left edge.
-
-    Raises
-    ------
-    ValueError
-        If the values are not increasing, not finite, negative, or all zero.
     """
     lams = np.asarray(lams, dtype=np.float64)
-    if (
-        lams.ndim != 1
-        or not len(lams)
-        or not np.isfinite(lams).all()
-        or (np.diff(lams) <= 0).any()
-        or lams[0] < 0
-    ):
-        raise ValueError("lams must be a 1-D array of finite, increasing numbers of at least 0")
-    if lams[-1] == 0:
-        raise ValueError("a λ axis needs at least one positive λ")
+    rising = lams.ndim == 1 and np.isfinite(lams).all() and (np.diff(lams) > 0).all()
+    if not rising or not len(lams) or lams[0] < 0 or lams[-1] == 0:
+        raise ValueError("lams must be finite numbers of at least 0 that increase, one of them positive")
     positive = lams[lams > 0]
     low, high = np.log10(positive[0]), np.log10(positive[-1])
     gap = max(0.14 * (high - low), 0.3)
@@ -239,10 +219,7 @@ def u_curve(
     curves: Mapping[str, Any],
     *,
     spread: str = "minmax",
-    best: str | None = None,
-    mode: str = "min",
     ylabel: str | None = None,
-    log: bool = False,
     legend: bool | str = True,
 ) -> None:
     """Draw one or more quantities against λ, with their spread over seeds as a band.
@@ -259,28 +236,18 @@ def u_curve(
     spread : {"minmax", "sd"}
         "minmax": median and band from the smallest to the largest seed. "sd": mean ± one standard deviation
         (the n − 1 one). The legend says which, and of how many seeds.
-    best : str, optional
-        Name of the curve whose best λ is marked by a vertical line.
-    mode : {"min", "max"}
-        Whether the best value is the smallest or the largest.
     ylabel : str, optional
         Label of the y axis.
-    log : bool, default False
-        Logarithmic y axis.
     legend : bool or str, default True
         Draw the legend; a text says where, as in ``ax.legend(loc=...)``.
 
     Raises
     ------
     ValueError
-        If there is no curve, a shape does not fit, or an option is unknown.
+        If a shape does not fit, or `spread` is unknown.
     """
     if spread not in ("minmax", "sd"):
         raise ValueError(f"spread must be 'minmax' or 'sd', got {spread!r}")
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
-    if not curves or (best is not None and best not in curves):
-        raise ValueError(f"curves must not be empty and must hold best={best!r}; they are {list(curves)}")
     x = lam_axis(ax, lams)
     first = int(np.asarray(lams)[0] == 0)
     looks = _looks(list(curves))
@@ -288,9 +255,7 @@ def u_curve(
     for name, values in curves.items():
         values = np.asarray(values, dtype=np.float64)
         if values.ndim not in (1, 2) or len(values) != len(x):
-            raise ValueError(
-                f"curve {name!r} must have shape ({len(x)},) or ({len(x)}, seeds), got {values.shape}"
-            )
+            raise ValueError(f"curve {name!r} must have shape ({len(x)}[, seeds]), got {values.shape}")
         values = values.reshape(len(x), -1)
         middle, low, high = _centre(values, spread)
         ax.plot(x[first:], middle[first:], label=name, markevery=max(1, len(x) // 8), **looks[name])
@@ -301,88 +266,12 @@ def u_curve(
             ax.fill_between(x[first:], low[first:], high[first:], color=color, alpha=0.16, linewidth=0)
             if first:
                 ax.vlines(x[0], low[0], high[0], color=color, alpha=0.3, linewidth=6)
-        if name == best:
-            chosen = int(np.nanargmin(middle) if mode == "min" else np.nanargmax(middle))
-    if best is not None:
-        where = f"best {best}: λ = {np.asarray(lams)[chosen]:.2g}"
-        ax.axvline(
-            x[chosen], color=COLORS["black"], linewidth=1, linestyle=(0, (3, 2)), zorder=1.5, label=where
-        )
-    if log:
-        ax.set_yscale("log")
     if ylabel:
         ax.set_ylabel(ylabel)
     if legend:
         what = "median and min–max" if spread == "minmax" else "mean ± 1 sd"
         title = f"{what} of {seeds} seeds" if seeds > 1 else None
-        ax.legend(loc=_loc(legend), title=title, alignment="left")
-
-
-def paths(
-    ax: Axes,
-    lams: Any,
-    coefs: Any,
-    *,
-    groups: Any = None,
-    ylabel: str | None = "coefficient",
-    legend: bool | str = True,
-) -> None:
-    """Draw coefficients against λ, one line per feature.
-
-    Parameters
-    ----------
-    ax : Axes
-        Axes to draw in.
-    lams : array_like, shape (L,)
-        Values of λ, see :func:`lam_axis`.
-    coefs : array_like, shape (L, p)
-        Coefficients.
-    groups : array_like of bool or of str, shape (p,), optional
-        Groups share a look and stand in the legend. A mask means "true features" (coloured, thick) and "noise
-        features" (grey, thin, behind). Of names, "noise" is grey. By default every feature is drawn alike.
-    ylabel : str, optional
-        Label of the y axis.
-    legend : bool or str, default True
-        Draw the legend if there are groups; a text says where, as in ``ax.legend(loc=...)``.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit.
-    """
-    x, coefs = lam_axis(ax, lams), np.asarray(coefs, dtype=np.float64)
-    if coefs.ndim != 2 or len(coefs) != len(x):
-        raise ValueError(f"coefs must have shape ({len(x)}, features), got {coefs.shape}")
-    if groups is None:
-        names, legend = np.full(coefs.shape[1], ""), False
-    else:
-        names = np.asarray(groups)
-        if names.dtype == bool:
-            names = np.where(names, "true features", "noise features")
-    if names.shape != (coefs.shape[1],):
-        raise ValueError(
-            f"groups must have one entry per feature, shape ({coefs.shape[1]},), got {names.shape}"
-        )
-    first = int(np.asarray(lams)[0] == 0)
-    grey = [g for g in dict.fromkeys(names.tolist()) if g in ("noise", "noise features")]
-    bright = [g for g in dict.fromkeys(names.tolist()) if g not in grey]
-    ax.axhline(0, color=COLORS["black"], linewidth=0.8, zorder=1.5)
-    for g in bright + grey:
-        k = bright.index(g) % len(_CYCLE) if g in bright else 0
-        look = (
-            {"color": COLORS["grey"], "linewidth": 0.9, "linestyle": "-", "alpha": 0.7, "zorder": 2}
-            if g in grey
-            else {"color": COLORS[_CYCLE[k]], "linewidth": 1.9, "linestyle": _LINES[k], "zorder": 3}
-        )
-        mine = coefs[:, names == g]
-        lines = ax.plot(x[first:], mine[first:], **look)
-        lines[0].set_label(f"{g} ({mine.shape[1]})" if g else None)
-        if first:
-            ax.plot(x[:1], mine[:1], **look | {"linestyle": "none", "marker": "o", "markersize": 3})
-    if ylabel:
-        ax.set_ylabel(ylabel)
-    if legend:
-        ax.legend(loc=_loc(legend), handlelength=1.6)
+        ax.legend(loc="best" if legend is True else legend, title=title, alignment="left")
 
 
 def weight_histogram(
@@ -421,22 +310,17 @@ def weight_histogram(
     Raises
     ------
     ValueError
-        If shapes do not fit or a count is negative.
+        If shapes do not fit.
     """
     edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
-    if counts.ndim != 1 or edges.shape != (len(counts) + 1,):
-        raise ValueError(
-            f"counts must have shape (bins,) and edges (bins + 1,), got {counts.shape}, {edges.shape}"
-        )
-    if (counts < 0).any() or (zeros or 0) < 0:
-        raise ValueError("counts and zeros must not be negative")
+    if edges.shape != (counts.size + 1,):
+        raise ValueError(f"counts must have shape (bins,), edges (bins + 1,): {counts.shape}, {edges.shape}")
     floor, span = 0.6, edges[-1] - edges[0]
     top = top or 3.0 * max(counts.max(), zeros or 0, 3)
     ax.set_yscale("log", nonpositive="clip")
     ax.set_ylim(floor, top)
     ax.stairs(counts, edges, fill=True, baseline=floor, color=color, linewidth=0)
-    ax.set_xlabel("weight")
-    ax.set_ylabel("number of weights")
+    ax.set(xlabel="weight", ylabel="number of weights")
     if label:
         ax.set_title(label)
     ax.grid(axis="x", visible=False)
@@ -445,31 +329,15 @@ def weight_histogram(
         return
     bar, right = edges[-1] + 0.18 * span, edges[-1] + 0.33 * span
     ax.axvspan(edges[-1] + 0.03 * span, right, color="#F0F2F4", linewidth=0, zorder=0)
+    red = COLORS["vermillion"]
     if zeros:
-        ax.bar(
-            bar,
-            zeros - floor,
-            0.08 * span,
-            bottom=floor,
-            color=COLORS["vermillion"],
-            hatch="////",
-            edgecolor="white",
-            linewidth=0,
-        )
-    ax.annotate(
-        f"{zeros:,}",
-        (bar, max(zeros, floor)),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=9,
-        fontweight="bold",
-        color=COLORS["vermillion"],
-    )
-    ticks = [
-        t for t in MaxNLocator(4).tick_values(edges[0], edges[-1]) if edges[0] <= t <= edges[-1] - 0.1 * span
-    ]
+        look = {"color": red, "hatch": "////", "edgecolor": "white", "linewidth": 0}
+        ax.bar(bar, zeros - floor, 0.08 * span, bottom=floor, **look)
+    look = {"color": red, "fontsize": 9, "fontweight": "bold", "ha": "center", "va": "bottom"}
+    place = (bar, max(zeros, floor))
+    ax.annotate(f"{zeros:,}", place, xytext=(0, 2), textcoords="offset points", **look)
+    ticks = MaxNLocator(4).tick_values(edges[0], edges[-1])
+    ticks = [t for t in ticks if edges[0] <= t <= edges[-1] - 0.1 * span]
     ax.set_xlim(edges[0], right)
     ax.set_xticks([*ticks, bar], [*(f"{t:g}".replace("-", "−") for t in ticks), "= 0"])
 
@@ -485,10 +353,6 @@ def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
             k, used = free[used % len(free)], used + 1
         looks[name] = {"color": COLORS[_CYCLE[k]], "linestyle": _LINES[k], "marker": _MARKERS[k]}
     return looks
-
-
-def _loc(legend: bool | str) -> str:
-    return legend if isinstance(legend, str) else "best"
 
 
 def _centre(values: np.ndarray, spread: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -507,33 +371,14 @@ def _number(x: float) -> str:
 
 def _axis_break(ax: Axes, x: float) -> None:
     # Two strokes over a white gap in the axis line: the scale is interrupted here.
-    ax.plot(
-        [x],
-        [0],
-        transform=ax.get_xaxis_transform(),
-        marker=[(-1, -1.6), (1, 1.6)],
-        markersize=7,
-        color="white",
-        markeredgecolor="white",
-        markeredgewidth=5,
-        clip_on=False,
-        zorder=4,
-        linestyle="none",
-    )
+    at = ax.get_xaxis_transform()
+    gap = {"markersize": 7, "color": "white", "markeredgecolor": "white", "markeredgewidth": 5}
+    stroke = [(-1, -1.6), (1, 1.6)]
+    ax.plot([x], [0], transform=at, marker=stroke, linestyle="none", clip_on=False, zorder=4, **gap)
+    look = {"ha": "center", "va": "center", "fontsize": 9, "color": "#4A5058"}
+    look |= {"xycoords": at, "textcoords": "offset points", "zorder": 5, "annotation_clip": False}
     for shift in (-2.4, 2.4):
-        ax.annotate(
-            "/",
-            (x, 0),
-            xycoords=ax.get_xaxis_transform(),
-            xytext=(shift, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="#4A5058",
-            zorder=5,
-            annotation_clip=False,
-        )
+        ax.annotate("/", (x, 0), xytext=(shift, 0), **look)
 
 
 def _png(fig: Figure, ground: str) -> str:
@@ -544,11 +389,3 @@ def _png(fig: Figure, ground: str) -> str:
     image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     image.save(buffer, format="png", optimize=True, dpi=(DPI, DPI))
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return get_ipython() is not None

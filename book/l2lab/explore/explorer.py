@@ -1,9 +1,8 @@
 """`LambdaExplorer`: one slider over λ and any number of panels that are drawn in the browser.
 
-The same object works in three hosts. In Jupyter and Colab it is an ipywidget (through anywidget) that Python
-can observe and that can retrain. On the book's static page the same JavaScript runs without kernel or network
-from the stored widget state. Everywhere else (GitHub, print, no JavaScript) a picture of small multiples
-stands in.
+In Jupyter and Colab it is an ipywidget (through anywidget) that Python can observe and that can retrain. On
+the book's page the same JavaScript runs without kernel or network from the stored widget state. Everywhere
+else (GitHub, print, no JavaScript) a picture of small multiples stands in.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .panels import Panel
 __all__ = ["Control", "LambdaExplorer", "compact_state"]
 
 #: Kinds of panels, each with a file of its own in ``js/``.
-KINDS = ("hist", "curves", "paths", "bars", "fit", "field", "heatmap", "budget", "geometry")
+KINDS = ("hist", "curves", "paths", "bars", "fit", "field", "pixels", "heatmap", "budget", "geometry")
 
 _HERE = Path(__file__).parent
 _BEFORE, _AFTER = ("base", "axes"), ("panel", "address", "theme", "controls", "explorer")
@@ -39,8 +38,7 @@ _MIN_ALT = 20
 def _source(*files: str) -> str:
     """Join front-end files without indentation, blank lines and whole-line comments.
 
-    The source goes into every page with a widget, so bytes count. The files are written such that this is
-    safe: no string spans lines.
+    The source goes into every page with a widget, so bytes count. No string in these files spans lines.
     """
     text = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in files)
     lines = (line.strip() for line in text.splitlines())
@@ -60,7 +58,7 @@ class Control:
     Parameters
     ----------
     options : sequence
-        Values to choose from: numbers, strings or bools.
+        At least two values to choose from: numbers, strings or bools.
     value : object, optional
         The value at the start. By default the first option.
     label : str, optional
@@ -72,14 +70,10 @@ class Control:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        options = [v.item() if isinstance(v, np.generic) else v for v in self.options]
-        if len(options) < 2 or not all(isinstance(v, (bool, int, float, str)) for v in options):
-            raise ValueError("a control needs at least two options, each a number, string or bool.")
-        value = options[0] if self.value is None else self.value
-        if value not in options:
-            raise ValueError(f"value {value!r} is not among the options {options}.")
-        object.__setattr__(self, "options", tuple(options))
-        object.__setattr__(self, "value", options[options.index(value)])
+        if self.value is None:
+            object.__setattr__(self, "value", self.options[0])
+        if self.value not in self.options:
+            raise ValueError(f"value {self.value!r} is not among the options {self.options}.")
 
 
 class LambdaExplorer(anywidget.AnyWidget):
@@ -117,10 +111,6 @@ class LambdaExplorer(anywidget.AnyWidget):
         The optimum that geometry panels share; dragging it in the browser changes it here.
     choice : dict
         The current values of the controls.
-    busy : bool
-        Whether ``compute`` is running.
-    error : str
-        What ``compute`` raised last, or "".
 
     Raises
     ------
@@ -175,41 +165,32 @@ class LambdaExplorer(anywidget.AnyWidget):
         controls: Mapping[str, Control | Sequence[Any]] | None = None,
         compute: Callable[..., Any] | None = None,
     ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(
-                f"name must be a lower-case letter, then letters, digits and hyphens; got {name!r}."
-            )
-        if not isinstance(alt, str) or len(alt.strip()) < _MIN_ALT:
-            raise ValueError(
-                f"alt must say in at least {_MIN_ALT} characters what the figure shows; got {alt!r}."
-            )
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"name must be a lower-case letter, then letters, digits, '-'; got {name!r}.")
+        if len(alt.strip()) < _MIN_ALT:
+            raise ValueError(f"alt must say in at least {_MIN_ALT} characters what is shown; got {alt!r}.")
         if bool(controls) != (compute is not None):
             raise ValueError("controls and compute go together: give both or neither.")
         self._compute = None
         self._controls = {
-            str(k): c if isinstance(c, Control) else Control(c) for k, c in (controls or {}).items()
+            key: c if isinstance(c, Control) else Control(c) for key, c in (controls or {}).items()
         }
-        choice = {k: c.value for k, c in self._controls.items()}
         grid, panels = _check(lams, panels)
-        if index is None:
-            index = len(grid) // 2
-        if not 0 <= int(index) < len(grid):
-            raise ValueError(f"index must be in 0 … {len(grid) - 1}, got {index}.")
         self._lams, self._panels, self._picture = grid, panels, None
         specs, blob = _pack(panels)
         super().__init__(
             name=name,
-            label=str(label),
+            label=label,
             alt=alt.strip(),
             lams=grid.tolist(),
-            index=int(index),
+            index=len(grid) // 2 if index is None else int(index),
             panels=specs,
             blob=blob,
             w_star=_shared_w_star(panels),
-            choice=choice,
+            choice={key: c.value for key, c in self._controls.items()},
             controls=[
-                {"name": k, "label": c.label or k, "options": list(c.options)}
-                for k, c in self._controls.items()
+                {"name": key, "label": c.label or key, "options": list(c.options)}
+                for key, c in self._controls.items()
             ],
         )
         self._follow()
@@ -233,13 +214,7 @@ class LambdaExplorer(anywidget.AnyWidget):
         super().set_state(sync_data)
 
     def fallback_png(self) -> bytes:
-        """Return the picture for hosts without widgets.
-
-        Returns
-        -------
-        bytes
-            A PNG, the same bytes whenever the data are the same.
-        """
+        """Return the picture for hosts without widgets, a PNG: the same bytes for the same data."""
         if self._picture is None:
             self._picture = _fallback.draw(self._lams, self._panels, label=self.label, index=self.index)
         return self._picture
@@ -247,10 +222,7 @@ class LambdaExplorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         own = super()._repr_mimebundle_(**kwargs)
         # anywidget's own metadata carries what Colab needs to find its widget manager
-        if isinstance(own, tuple):
-            data, meta = dict(own[0]), dict(own[1])
-        else:
-            data, meta = dict(own or {}), {}
+        data, meta = map(dict, own) if isinstance(own, tuple) else (dict(own or {}), {})
         data["text/plain"] = repr(self)
         meta["l2lab"] = {"alt": self.alt, "role": "explorer", "name": self.name}
         data["image/png"] = base64.b64encode(self.fallback_png()).decode("ascii")
@@ -260,31 +232,20 @@ class LambdaExplorer(anywidget.AnyWidget):
     @traitlets.validate("index")
     def _index_on_grid(self, proposal: Any) -> int:
         if not 0 <= proposal["value"] < len(self._lams):
-            raise traitlets.TraitError(
-                f"index must be in 0 … {len(self._lams) - 1}, got {proposal['value']}."
-            )
+            raise ValueError(f"index must be in 0 … {len(self._lams) - 1}, got {proposal['value']}.")
         return proposal["value"]
 
     @traitlets.validate("choice")
     def _choice_among_options(self, proposal: Any) -> dict[str, Any]:
         given = proposal["value"]
         if set(given) != set(self._controls):
-            raise traitlets.TraitError(
-                f"choice must have the keys {list(self._controls)}, got {list(given)}."
-            )
-        chosen = {}
-        for key, control in self._controls.items():
-            if given[key] not in control.options:
-                raise traitlets.TraitError(
-                    f"{key} must be one of {list(control.options)}, got {given[key]!r}."
-                )
-            # JSON makes 1 of 1.0: hand the option itself to compute
-            chosen[key] = control.options[control.options.index(given[key])]
-        return chosen
+            raise ValueError(f"choice must have the keys {list(self._controls)}, got {list(given)}.")
+        # JSON makes 1 of 1.0: hand the option itself to compute
+        return {key: c.options[list(c.options).index(given[key])] for key, c in self._controls.items()}
 
     @traitlets.observe("index", "lams")
     def _follow(self, _change: Any = None) -> None:
-        if self.lams and self.index < len(self.lams):
+        if self.index < len(self.lams):
             self.set_trait("lam", self.lams[self.index])
 
     @traitlets.observe("choice")
@@ -293,7 +254,8 @@ class LambdaExplorer(anywidget.AnyWidget):
             return
         self.error, self.busy = "", True
         try:
-            grid, panels = _check(*_answer(self._compute(**self.choice), self._lams))
+            answer = self._compute(**self.choice)
+            grid, panels = _check(*(answer if isinstance(answer, tuple) else (self._lams, answer)))
             specs, blob = _pack(panels)
         except Exception as err:
             # shown to the reader: a widget that silently keeps the old picture would lie
@@ -304,8 +266,6 @@ class LambdaExplorer(anywidget.AnyWidget):
             # one message to the browser, and observers in Python see the new state whole
             with self.hold_sync(), self.hold_trait_notifications():
                 self.lams, self.panels, self.blob, self.index = grid.tolist(), specs, blob, near
-                if not self.w_star:
-                    self.w_star = _shared_w_star(panels)
         finally:
             self.busy = False
 
@@ -318,32 +278,22 @@ LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.va
 def compact_state(state: dict[str, Any]) -> dict[str, Any]:
     """Prepare a stored widget state for the book's page: each widget's source once, and the current one.
 
-    What a notebook stores of its explorers are their data. This adds to the first model of each class
-    (``_anywidget_id``) the JavaScript for the kinds of panels that the page shows, and the style; the page's
-    loader ``widgets-offline.js`` takes both from there for the other models. So a page shows the current
-    front end without running its notebook again.
+    This adds to the first model of each class the JavaScript for the kinds of panels that the page shows, and
+    the style; the page's loader ``widgets-offline.js`` takes both from there for the other models. So a page
+    shows the current front end without running its notebook again.
 
     Parameters
     ----------
     state : dict
-        Content of ``application/vnd.jupyter.widget-state+json``:
-        ``{"version_major": 2, "version_minor": 0, "state": {model_id: {...}}}``. Not changed.
+        Content of ``application/vnd.jupyter.widget-state+json``, which has the models under "state". Not
+        changed.
 
     Returns
     -------
     dict
         The same structure; models of other packages are left as they are.
-
-    Raises
-    ------
-    ValueError
-        If ``state`` has no "state" entry.
     """
-    if not isinstance(state, Mapping) or not isinstance(state.get("state"), Mapping):
-        raise ValueError(
-            'not a widget state: expected {"version_major": 2, ..., "state": {model_id: {...}}}.'
-        )
-    models = {key: {**model, "state": dict(model.get("state", {}))} for key, model in state["state"].items()}
+    models = {key: {**model, "state": dict(model["state"])} for key, model in state["state"].items()}
     own = [m["state"] for m in models.values() if m["state"].get("_anywidget_id", "").startswith(_OWN)]
     kinds = {panel["kind"] for traits in own for panel in traits["panels"]}
     sources = {"_esm": _script(kinds), "_css": LambdaExplorer._css}
@@ -358,41 +308,17 @@ def compact_state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(lams: ArrayLike, panels: Sequence[Panel]) -> tuple[np.ndarray, list[Panel]]:
-    try:
-        grid = np.asarray(lams, dtype=np.float64)
-    except (TypeError, ValueError) as err:
-        raise ValueError("lams must be an array of numbers.") from err
-    if grid.ndim != 1 or len(grid) < 2:
-        raise ValueError(f"lams must be one-dimensional with at least two values, got shape {grid.shape}.")
-    if not np.isfinite(grid).all():
-        raise ValueError("lams holds NaN or infinite values.")
-    if grid[0] < 0:
-        raise ValueError(f"λ must not be negative, got {grid[0]:g}.")
-    if np.any(np.diff(grid) <= 0):
-        raise ValueError(
-            "lams must increase strictly: sort the grid and what lies along it, drop duplicates."
-        )
-    if isinstance(panels, Panel) or not len(panels):
+    grid = np.asarray(lams, dtype=np.float64)
+    rising = grid.ndim == 1 and len(grid) > 1 and np.isfinite(grid).all() and np.all(np.diff(grid) > 0)
+    if not rising or grid[0] < 0:
+        raise ValueError("lams must be at least two finite numbers that increase strictly, none negative.")
+    if isinstance(panels, Panel) or not panels:
         raise ValueError("panels must be a list of at least one panel.")
     for p in panels:
-        if not isinstance(p, Panel):
-            raise ValueError(f"panels must come from hist_panel, curves_panel …, got {type(p).__name__}.")
-        if p.n_lams is not None and p.n_lams != len(grid):
-            raise ValueError(
-                f"panel {p.title!r} ({p.kind}) has {p.n_lams} entries along λ, "
-                f"but the grid has {len(grid)} values."
-            )
+        if p.n_lams not in (None, len(grid)):
+            raise ValueError(f"panel {p.title!r} has {p.n_lams} entries along λ, the grid {len(grid)}.")
     _shared_w_star(panels)
     return grid, list(panels)
-
-
-def _answer(result: Any, lams: ArrayLike) -> tuple[ArrayLike, Sequence[Panel]]:
-    """Split what compute returned: panels, or (lams, panels)."""
-    if isinstance(result, tuple) and len(result) == 2 and not isinstance(result[0], Panel):
-        return result
-    if isinstance(result, (list, tuple)):
-        return lams, result
-    raise ValueError(f"compute must return a list of panels or (lams, panels), got {type(result).__name__}.")
 
 
 def _shared_w_star(panels: Sequence[Panel]) -> list[float]:
@@ -412,15 +338,12 @@ def _nearest(grid: np.ndarray, lam: float) -> int:
 
 def _pack(panels: Sequence[Panel]) -> tuple[list[dict[str, Any]], bytes]:
     """Put all arrays into one buffer, aligned to 8 bytes; the JSON part only says where they are."""
-    specs, parts, pos = [], [], 0
+    specs, blob = [], bytearray()
     for p in panels:
         arrays = {}
         for key, a in p.arrays.items():
-            raw = np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<"), copy=False).tobytes()
-            pad = -pos % 8
-            pos += pad
-            arrays[key] = {"dtype": a.dtype.name, "shape": list(a.shape), "offset": pos}
-            parts += [b"\0" * pad, raw]
-            pos += len(raw)
+            blob += bytes(-len(blob) % 8)
+            arrays[key] = {"dtype": a.dtype.name, "shape": list(a.shape), "offset": len(blob)}
+            blob += a.tobytes()
         specs.append({"kind": p.kind, "title": p.title, **p.spec, "arrays": arrays})
-    return specs, b"".join(parts)
+    return specs, bytes(blob)

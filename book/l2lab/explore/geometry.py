@@ -12,17 +12,14 @@ def ridge_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
 
     Parameters
     ----------
-    hessian : ndarray of shape (2, 2)
-        Symmetric positive definite matrix H.
-    w_star : ndarray of shape (2,)
-        Minimum without penalty.
+    hessian, w_star : ndarray of shape (2, 2), ndarray of shape (2,)
+        Symmetric positive definite matrix H, and the minimum without penalty.
     lam : float
         λ, at least 0.
 
     Returns
     -------
     ndarray of shape (2,)
-        The solution.
     """
     return np.linalg.solve(hessian + lam * np.eye(2), hessian @ w_star)
 
@@ -34,12 +31,8 @@ def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
 
     Parameters
     ----------
-    hessian : ndarray of shape (2, 2)
-        Symmetric positive definite matrix H.
-    w_star : ndarray of shape (2,)
-        Minimum without penalty.
-    lam : float
-        λ, at least 0.
+    hessian, w_star, lam : ndarray of shape (2, 2), ndarray of shape (2,), float
+        As for `ridge_2d`.
 
     Returns
     -------
@@ -63,26 +56,18 @@ def lasso_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
 def box_2d(hessian: np.ndarray, w_star: np.ndarray, lam: float) -> np.ndarray:
     """Return the minimum of ½ (w − w*)ᵀ H (w − w*) with ``|w₁|, |w₂| ≤ 1/λ``.
 
-    This is where AdamW on full batches comes to rest. A minimum outside the box lies on a wall: one weight is
-    fixed there, and the other, at its best given the first, is clipped. The best of the four walls is taken.
+    This is where AdamW on full batches comes to rest (Xie and Li, ICML 2024). A minimum outside the box lies
+    on a wall: one weight is fixed there, and the other, at its best given the first, is clipped.
 
     Parameters
     ----------
-    hessian : ndarray of shape (2, 2)
-        Symmetric positive definite matrix H.
-    w_star : ndarray of shape (2,)
-        Minimum without constraint.
-    lam : float
-        λ, at least 0; at 0 there is no box.
+    hessian, w_star, lam : ndarray of shape (2, 2), ndarray of shape (2,), float
+        As for `ridge_2d`; at λ = 0 there is no box.
 
     Returns
     -------
     ndarray of shape (2,)
         The solution; a weight at its wall is exactly ±1/λ.
-
-    References
-    ----------
-    Xie and Li, *Implicit bias of AdamW: ℓ∞-norm constrained optimization*, ICML 2024.
     """
     half = np.inf if lam == 0 else 1 / lam
     if np.abs(w_star).max() <= half:

@@ -1,9 +1,8 @@
 """Panels of the λ explorer: what is drawn, as compact arrays with λ as first axis.
 
-A panel is data, not a drawing. Each function below checks its input, reduces it to the smallest arrays that
-still show the same picture (8- or 16-bit integers, 32-bit floats) and returns a `Panel`; ``js/<kind>.js``
-draws it in the browser and ``fallback.py`` draws it with Matplotlib. Nothing here knows torch. How a kind is
-added stands in ``js/panel.js``. What does not fit raises a ValueError that says what is allowed.
+A panel is data, not a drawing: each function below checks its input and reduces it to the smallest arrays
+that still show the same picture. ``js/<kind>.js`` draws them in the browser and ``fallback.py`` with
+Matplotlib. How a kind is added stands in ``js/panel.js``.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ __all__ = [
     "heatmap_panel",
     "hist_panel",
     "paths_panel",
+    "pixels_panel",
 ]
 
-#: Colours by name, in the order in which series and groups take them. Okabe-Ito hues, dark enough for labels:
-#: each one reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
+#: Colours by name, in the order in which series take them. Okabe-Ito hues, dark enough for labels: each one
+#: reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
 PALETTE: dict[str, str] = {
     "blue": "#0072b2",
     "vermillion": "#bf4a00",
@@ -41,22 +41,9 @@ PALETTE: dict[str, str] = {
     "gold": "#8a6000",
     "grey": "#5c6670",
 }
-_NAMES = tuple(PALETTE)
-
+_NAMES = list(PALETTE)
 # What occurs in every chapter always looks the same (as in `l2lab.plots`).
-_KNOWN = {
-    "train": "blue",
-    "training": "blue",
-    "test": "vermillion",
-    "valid": "green",
-    "validation": "green",
-    "ridge": "blue",
-    "lasso": "vermillion",
-    "true": "blue",
-    "noise": "grey",
-}
-
-
+_KNOWN = {"train": 1, "training": 1, "test": 2, "valid": 3, "validation": 3, "ridge": 1, "lasso": 2}
 _MAX_STEPS = 1_000_000
 
 # What `geometry_panel` draws: whose solution, and on which body.
@@ -70,13 +57,13 @@ class Panel:
     Attributes
     ----------
     kind : str
-        Which drawing: "hist", "curves", "paths", "bars", "fit", "field", "heatmap", "geometry" or "budget".
+        Which drawing; ``js/<kind>.js`` makes it.
     title : str
         Short heading above the drawing.
     spec : dict
         JSON-serializable part: labels, colours, limits.
     arrays : dict of str to ndarray
-        The numbers, as sent to the browser. See ``along`` for which of them have λ as first axis.
+        The numbers, as sent to the browser.
     n_lams : int or None
         Length of the λ axis; None if the panel is computed in the browser for whatever grid it is given.
     """
@@ -107,31 +94,21 @@ def hist_panel(
         Numbers of weights per bin *without* the exact zeros, one row per λ.
     zeros : array-like of int, shape (L,), optional
         Numbers of weights that are exactly zero, drawn apart at the left. None draws no such bar.
-    title, xlabel : str
-        Heading, and label of the horizontal axis.
-    noun : str
-        What is counted, in the plural.
+    title, xlabel, noun : str
+        Heading, label of the horizontal axis, and what is counted, in the plural.
 
     Returns
     -------
     Panel
     """
-    e = _numbers(edges, "edges", 1)
-    c = _counts(counts, "counts", 2)
-    if len(e) != c.shape[1] + 1:
-        raise ValueError(
-            f"edges must have one entry more than counts has columns, got {len(e)} and {c.shape[1]}."
-        )
-    if np.any(np.diff(e) <= 0):
-        raise ValueError("edges must increase strictly.")
-    arrays = {"counts": _smallest(c)}
+    e, arrays = _numbers(edges, "edges", 1), {"counts": _counts(counts, "counts", 2)}
+    n, bins = arrays["counts"].shape
+    _require(len(e) == bins + 1, f"edges must have one entry more than the {bins} columns of counts.")
+    _require(np.all(np.diff(e) > 0), "edges must increase strictly.")
     if zeros is not None:
-        z = _counts(zeros, "zeros", 1)
-        if len(z) != len(c):
-            raise ValueError(f"zeros must have one entry per row of counts, got {len(z)} and {len(c)}.")
-        arrays["zeros"] = _smallest(z)
-    spec = {"edges": _short(e), "xlabel": xlabel, "noun": noun}
-    return Panel("hist", _title(title), spec, arrays, len(c))
+        arrays["zeros"] = _counts(zeros, "zeros", 1)
+        _require(len(arrays["zeros"]) == n, f"zeros must have one entry per row of counts ({n}).")
+    return Panel("hist", title, {"edges": _short(e), "xlabel": xlabel, "noun": noun}, arrays, n)
 
 
 def curves_panel(
@@ -167,45 +144,36 @@ def curves_panel(
     -------
     Panel
     """
-    if not series:
-        raise ValueError("series must hold at least one curve.")
-    names = [str(k) for k in series]
-    rows, n = [], None
-    for name, values in series.items():
-        v = np.asarray(values)
-        v = _numbers(v, f"series {name!r}", 2 if v.ndim == 2 else 1)
-        if n is None:
-            n = len(v)
-        elif len(v) != n:
-            raise ValueError(f"all series must have the same length, got {n} and {len(v)} ({name!r}).")
-        if v.ndim == 1:
-            v = v[:, None]
+    rows = []
+    for name, given in series.items():
+        v = _numbers(given, f"series {name!r}", np.ndim(given) if np.ndim(given) == 2 else 1)
+        v = v.reshape(len(v), -1)
         rows.append(np.stack([v.mean(axis=1), v.min(axis=1), v.max(axis=1)]))
-    values = np.stack(rows)
-    if logy and values.min() <= 0:
-        raise ValueError("logy=True needs positive values; drop logy or the values that are not positive.")
+    lengths = sorted({row.shape[1] for row in rows})
+    _require(len(lengths) == 1, f"series must hold curves of the same length, got lengths {lengths}.")
+    values, names = np.stack(rows), list(series)
+    _require(not logy or values.min() > 0, "logy=True needs positive values.")
     spec: dict[str, Any] = {
         "names": names,
         "ylabel": ylabel,
-        "logy": bool(logy),
-        "percent": bool(percent),
+        "logy": logy,
+        "percent": percent,
         "band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows],
         "spread": "band: smallest to largest",
         "colors": _colors(names),
         "ylim": _limits(ylim, "ylim"),
     }
     if best is not None:
-        if best not in names:
-            raise ValueError(f"best must name one of the series {names}, got {best!r}.")
+        _require(best in names, f"best must name one of the series {names}, got {best!r}.")
         j = names.index(best)
         spec["best"] = {"series": j, "at": int(values[j, 0].argmin()), "label": f"best λ by {best}"}
-    return Panel("curves", _title(title), spec, {"y": values.astype(np.float32)}, n)
+    return Panel("curves", title, spec, {"y": values.astype(np.float32)}, lengths[0])
 
 
 def paths_panel(
     coefs: ArrayLike,
     *,
-    groups: Sequence[Any] | None = None,
+    groups: ArrayLike | None = None,
     title: str = "Coefficient paths",
     ylabel: str = "coefficient",
     ylim: tuple[float, float] | None = None,
@@ -217,8 +185,8 @@ def paths_panel(
     ----------
     coefs : array-like of shape (L, p)
         Coefficients. Exact zeros stay exact: they are counted in the read-out.
-    groups : sequence of p labels, optional
-        The group of each coefficient, for example "true" and "noise". A bool array means true/noise.
+    groups : array-like of bool, shape (p,), optional
+        Which coefficients are "true"; the others are "noise".
     title, ylabel : str
         Heading, and label of the vertical axis.
     ylim : (float, float), optional
@@ -231,20 +199,29 @@ def paths_panel(
     Panel
     """
     c = _numbers(coefs, "coefs", 2)
+    n, p = c.shape
     spec = {"ylabel": ylabel, "noun": "coefficients", "ylim": _limits(ylim, "ylim")}
-    spec |= {"notes": _notes(notes, len(c)), **_grouped(groups, c.shape[1])}
-    return Panel("paths", _title(title), spec, {"y": _float32(c)}, len(c))
+    spec["notes"] = _notes(notes, n)
+    if groups is None:
+        spec |= {"names": [""], "group": [0] * p, "colors": [1]}
+    else:
+        true = np.asarray(groups)
+        fits = true.dtype == bool and true.shape == (p,)
+        _require(fits, f"groups must hold one bool per column of coefs ({p}).")
+        colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
+        spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
+    return Panel("paths", title, spec, {"y": _float32(c)}, n)
 
 
 def bars_panel(
     values: ArrayLike,
     *,
+    ylim: tuple[float, float],
     labels: Sequence[str] | None = None,
     title: str = "Coefficients",
     ylabel: str = "coefficient",
     xlabel: str = "",
     noun: str = "coefficients",
-    ylim: tuple[float, float] | None = None,
 ) -> Panel:
     """Coefficients at one λ as bars; an exact zero is drawn as a hollow ring on the axis.
 
@@ -252,31 +229,24 @@ def bars_panel(
     ----------
     values : array-like of shape (L, p)
         Coefficients.
+    ylim : (float, float)
+        Limits of the vertical axis; what lies outside is clipped.
     labels : sequence of p str, optional
         Names under the bars.
-    title, ylabel, xlabel : str
-        Heading and labels of the axes.
-    noun : str
-        What is counted, in the plural.
-    ylim : (float, float), optional
-        Limits of the vertical axis; what lies outside is clipped.
+    title, ylabel, xlabel, noun : str
+        Heading, labels of the axes, and what is counted, in the plural.
 
     Returns
     -------
     Panel
     """
     v = _numbers(values, "values", 2)
-    p = v.shape[1]
-    if labels is not None and len(labels) != p:
-        raise ValueError(f"labels must have one entry per column of values ({p}), got {len(labels)}.")
-    spec = {
-        "labels": None if labels is None else [str(x) for x in labels],
-        "ylabel": ylabel,
-        "xlabel": xlabel,
-        "noun": noun,
-        "ylim": _limits(ylim, "ylim"),
-    }
-    return Panel("bars", _title(title), spec, {"y": _float32(v)}, len(v))
+    names = None if labels is None else [str(label) for label in labels]
+    fits = names is None or len(names) == v.shape[1]
+    _require(fits, f"labels must have one entry per column of values ({v.shape[1]}).")
+    limits = _limits(ylim, "ylim")
+    spec = {"labels": names, "ylabel": ylabel, "xlabel": xlabel, "noun": noun, "ylim": limits}
+    return Panel("bars", title, spec, {"y": _float32(v)}, len(v))
 
 
 def fit_panel(
@@ -285,11 +255,11 @@ def fit_panel(
     points: ArrayLike | None = None,
     truth: ArrayLike | None = None,
     *,
+    ylim: tuple[float, float],
     title: str = "Fitted function",
     xlabel: str = "x",
     ylabel: str = "y",
     names: tuple[str, str, str] = ("data", "fit", "truth"),
-    ylim: tuple[float, float] | None = None,
 ) -> Panel:
     """Draw data points and the fitted function at one λ.
 
@@ -303,60 +273,47 @@ def fit_panel(
         Training data (x, y).
     truth : array-like of shape (nx,), optional
         A function at ``x`` to compare with; the read-out then gives the root mean square distance to it.
+    ylim : (float, float)
+        Limits of the vertical axis: an overfitted function may leave them.
     title, xlabel, ylabel : str
         Heading and labels of the axes.
     names : (str, str, str)
         What points, function and truth are called in the legend and the read-out.
-    ylim : (float, float), optional
-        Limits of the vertical axis. By default those of points and truth (else of the function at the largest
-        λ) with a margin of a quarter: an overfitted function may leave the frame.
 
     Returns
     -------
     Panel
     """
     xs, ys = _numbers(x, "x", 1), _numbers(y, "y", 2)
-    if ys.shape[1] != len(xs):
-        raise ValueError(f"y must have one column per entry of x ({len(xs)}), got {ys.shape[1]}.")
-    if len(xs) < 2 or np.any(np.diff(xs) <= 0):
-        raise ValueError("x must increase strictly and have at least two entries.")
+    _require(ys.shape[1] == len(xs), f"y must have one column per entry of x ({len(xs)}), got {ys.shape[1]}.")
+    _require(np.all(np.diff(xs) > 0), "x must increase strictly.")
     pts = np.empty((0, 2)) if points is None else _numbers(points, "points", 2)
-    if pts.shape[1] != 2:
-        raise ValueError(f"points must have two columns (x, y), got {pts.shape[1]}.")
+    _require(pts.shape[1] == 2, f"points must have two columns (x, y), got {pts.shape[1]}.")
     tr = None if truth is None else _numbers(truth, "truth", 1)
-    if tr is not None and len(tr) != len(xs):
-        raise ValueError(f"truth must have one entry per entry of x ({len(xs)}), got {len(tr)}.")
-    if len(names) != 3:
-        raise ValueError(f"names must be three: for points, function and truth; got {names!r}.")
-    limits = _limits(ylim, "ylim")
-    if limits is None:
-        seen = np.concatenate([pts[:, 1], [] if tr is None else tr])
-        seen = seen if len(seen) else ys[-1]
-        room = 0.25 * float(np.ptp(seen)) or 1.0
-        limits = [float(seen.min()) - room, float(seen.max()) + room]
+    _require(tr is None or len(tr) == len(xs), f"truth must have one entry per entry of x ({len(xs)}).")
+    low, high = _limits(ylim, "ylim")
     # 16 bits over three times the frame: finer than a pixel inside it; what is farther out is clipped anyway
-    low, span = limits[0] - (limits[1] - limits[0]), 3 * (limits[1] - limits[0])
-    q = np.clip(np.rint((ys - low) / span * 65535), 0, 65535).astype(np.uint16)
+    offset, span = low - (high - low), 3 * (high - low)
+    q = np.clip(np.rint((ys - offset) / span * 65535), 0, 65535).astype(np.uint16)
     spec = {
         "x": _short(xs),
-        "names": [str(v) for v in names],
+        "names": list(names),
         "points": _short(pts, 4),
         "truth": None if tr is None else _short(tr),
         # the distance is taken before rounding and clipping
         "rms": None if tr is None else _short(np.sqrt(np.mean((ys - tr) ** 2, axis=1)), 3),
         "xlabel": xlabel,
         "ylabel": ylabel,
-        "ylim": limits,
-        "offset": low,
+        "ylim": [low, high],
+        "offset": offset,
         "step": span / 65535,
     }
-    return Panel("fit", _title(title), spec, {"y": q}, len(ys))
+    return Panel("fit", title, spec, {"y": q}, len(ys))
 
 
 def field_panel(
     prob: ArrayLike,
     extent: Sequence[float],
-    points: ArrayLike | None = None,
     *,
     title: str = "Decision boundary",
     xlabel: str = "x₁",
@@ -373,8 +330,6 @@ def field_panel(
         ``extent``.
     extent : (xmin, xmax, ymin, ymax)
         The region covered.
-    points : array-like of shape (n, 3), optional
-        Data (x, y, class), class 0 or 1. The read-out counts those on the wrong side.
     title, xlabel, ylabel : str
         Heading and labels of the axes.
     classes : (str, str)
@@ -386,33 +341,49 @@ def field_panel(
     -------
     Panel
     """
-    f = _numbers(prob, "prob", 3)
-    if f.min() < 0 or f.max() > 1:
-        raise ValueError(f"prob must lie in [0, 1], got values from {f.min():g} to {f.max():g}.")
-    if min(f.shape[1:]) < 2:
-        raise ValueError(f"prob needs at least 2 × 2 grid points per λ, got {f.shape[1]} × {f.shape[2]}.")
-    box = _numbers(extent, "extent", 1)
-    if len(box) != 4 or box[0] >= box[1] or box[2] >= box[3]:
-        raise ValueError(f"extent must be (xmin, xmax, ymin, ymax) with min < max, got {list(extent)}.")
-    pts = np.empty((0, 3)) if points is None else _numbers(points, "points", 2)
-    if pts.shape[1] != 3 or not np.isin(pts[:, 2], (0, 1)).all():
-        raise ValueError("points must have three columns: x, y, and a class that is 0 or 1.")
-    if len(classes) != 2:
-        raise ValueError(f"classes must be two names, got {len(classes)}.")
+    f, box = _numbers(prob, "prob", 3), _numbers(extent, "extent", 1)
+    _require(f.min() >= 0 and f.max() <= 1, f"prob must lie in [0, 1], got {f.min():g} to {f.max():g}.")
+    _require(min(f.shape[1:]) > 1, f"prob needs at least 2 × 2 grid points per λ, got {f.shape[1:]}.")
+    fits = len(box) == 4 and box[0] < box[1] and box[2] < box[3]
+    _require(fits, f"extent must be (xmin, xmax, ymin, ymax) with min < max, got {extent!r}.")
     # One byte per point, finest where the eye looks: near the boundary, p = 1/2. A linear code would turn the
     # boundary into stairs where the probability is almost flat.
     margin = 2 * f - 1
     code = np.rint(127.5 + 127.5 * np.sign(margin) * np.sqrt(np.abs(margin)))
     code = np.where(margin > 0, np.maximum(code, 128), np.minimum(code, 127)).astype(np.uint8)
-    spec = {
-        "extent": _short(box),
-        "points": _short(pts, 4),
-        "classes": [str(c) for c in classes],
-        "xlabel": xlabel,
-        "ylabel": ylabel,
-        "notes": _notes(notes, len(f)),
-    }
-    return Panel("field", _title(title), spec, {"code": code}, len(f))
+    spec = {"extent": _short(box), "classes": list(classes), "notes": _notes(notes, len(f))}
+    return Panel("field", title, {**spec, "xlabel": xlabel, "ylabel": ylabel}, {"code": code}, len(f))
+
+
+def pixels_panel(
+    values: ArrayLike,
+    marks: ArrayLike,
+    *,
+    title: str,
+    unit: str = "norm",
+    mark: str = "constant",
+) -> Panel:
+    """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
+
+    Parameters
+    ----------
+    values : array-like of shape (L, H, W)
+        The numbers, at least 0; row 0 is at the top.
+    marks : array-like of bool, shape (H, W)
+        Pixels that get a cross; the read-out compares their mean with that of the others.
+    title, unit, mark : str
+        Heading, what the numbers are, and what the crosses mean.
+
+    Returns
+    -------
+    Panel
+    """
+    v, at = _numbers(values, "values", 3), np.asarray(marks, dtype=bool)
+    _require(v.min() >= 0, f"values must be at least 0, got {v.min():g}.")
+    _require(at.shape == v.shape[1:], f"marks must have the shape {v.shape[1:]}, got {at.shape}.")
+    _require(at.any() and not at.all(), "marks must hold some of the pixels, not none and not all.")
+    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark}
+    return Panel("pixels", title, spec, {"y": v.astype(np.float32)}, len(v))
 
 
 def geometry_panel(
@@ -420,7 +391,6 @@ def geometry_panel(
     w_star: ArrayLike,
     *,
     norms: Sequence[Literal["l2", "l1", "linf"]] = ("l2", "l1"),
-    extent: float | None = None,
     title: str | None = None,
 ) -> Panel:
     """Solve for two weights in the browser: loss contours, ball, diamond or box, and where they touch.
@@ -435,11 +405,9 @@ def geometry_panel(
     hessian : array-like of shape (2, 2)
         Symmetric positive definite matrix H.
     w_star : array-like of shape (2,)
-        Minimum of the loss without penalty, at the start.
+        Minimum of the loss without penalty, at the start. Its larger entry sets the scale of the axes.
     norms : sequence of {"l2", "l1", "linf"}
         Which bodies are drawn: ridge's ball, the lasso's diamond, AdamW's box.
-    extent : float, optional
-        Both axes run from −extent to extent. By default 1.4 times the larger entry of ``w_star``.
     title : str, optional
         Heading. By default it names the bodies.
 
@@ -453,20 +421,16 @@ def geometry_panel(
     Xie and Li, *Implicit bias of AdamW: ℓ∞-norm constrained optimization*, ICML 2024.
     """
     h, w = _numbers(hessian, "hessian", 2), _numbers(w_star, "w_star", 1)
-    if h.shape != (2, 2) or not np.allclose(h, h.T) or np.linalg.eigvalsh(h).min() <= 0:
-        raise ValueError("hessian must be a symmetric positive definite 2 × 2 matrix.")
-    if w.shape != (2,):
-        raise ValueError(f"w_star must have two entries, got {w.size}.")
-    chosen = list(norms)
-    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(_BODIES):
-        raise ValueError(f"norms must name each of {', '.join(_BODIES)} at most once, got {norms!r}.")
-    reach = float(extent) if extent is not None else 1.4 * float(np.abs(w).max()) or 1.0
-    if not np.isfinite(reach) or np.abs(w).max() > reach:
-        raise ValueError(f"extent must be a number of at least {np.abs(w).max():g}, got {extent!r}.")
-    owners, shapes = zip(*(_BODIES[norm] for norm in chosen), strict=True)
-    heading = title or f"{', '.join(owners)}{' in two weights' if len(chosen) > 1 else ': ' + shapes[0]}"
-    spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": chosen, "extent": reach}
-    return Panel("geometry", _title(heading[:1].upper() + heading[1:]), spec)
+    fits = h.shape == (2, 2) and np.allclose(h, h.T) and np.linalg.eigvalsh(h).min() > 0
+    _require(fits, "hessian must be a symmetric positive definite 2 × 2 matrix.")
+    _require(w.shape == (2,), f"w_star must have two entries, got {w.size}.")
+    fits = 0 < len(norms) == len(set(norms)) and set(norms) <= set(_BODIES)
+    _require(fits, f"norms must name each of {', '.join(_BODIES)} at most once, got {norms!r}.")
+    owners, shapes = zip(*(_BODIES[norm] for norm in norms), strict=True)
+    heading = title or f"{', '.join(owners)}{' in two weights' if len(norms) > 1 else ': ' + shapes[0]}"
+    reach = 1.4 * float(np.abs(w).max()) or 1.0
+    spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": list(norms), "extent": reach}
+    return Panel("geometry", heading[:1].upper() + heading[1:], spec)
 
 
 def heatmap_panel(
@@ -474,9 +438,9 @@ def heatmap_panel(
     ys: ArrayLike,
     *,
     title: str,
+    zlim: tuple[float, float],
     ylabel: str = "learning rate",
     zlabel: str = "test accuracy",
-    zlim: tuple[float, float] | None = None,
 ) -> Panel:
     """Map of a quantity over λ and a second parameter; the slider frames the column of its λ.
 
@@ -485,37 +449,26 @@ def heatmap_panel(
     Parameters
     ----------
     values : array-like of shape (L, R)
-        The quantity; NaN where training diverged (drawn as a crossed cell and named in the read-out).
+        The quantity.
     ys : array-like of shape (R,)
-        The second parameter: positive and increasing, in roughly equal ratios, as all rows are equally high.
+        The second parameter: increasing, in roughly equal ratios, as all rows are equally high.
     title : str
         Heading.
+    zlim : (float, float)
+        Limits of the colours; what lies outside takes the colour of the end.
     ylabel, zlabel : str
         Names of the second parameter and of the quantity; the read-out leaves out what stands in brackets.
-    zlim : (float, float), optional
-        Limits of the colours; what lies outside takes the colour of the end. By default those of the values.
 
     Returns
     -------
     Panel
     """
-    with np.errstate(over="ignore"):
-        z = _numbers(values, "values", 2, nan=True).astype(np.float32)
-    rows = _numbers(ys, "ys", 1)
-    if z.shape[1] != len(rows):
-        raise ValueError(f"values must have one column per entry of ys ({len(rows)}), got {z.shape[1]}.")
-    if rows[0] <= 0 or np.any(np.diff(rows) <= 0):
-        raise ValueError("ys must be positive and increase strictly: sort it and the columns of values.")
-    if np.isinf(z).any() or np.isnan(z).all():
-        raise ValueError("values must hold finite numbers, and NaN (not infinity) where training diverged.")
-    limits = _limits(zlim, "zlim")
-    if limits is None:
-        low, high = float(np.nanmin(z)), float(np.nanmax(z))
-        room = 0.0 if high > low else 0.5 * abs(high) or 0.5
-        limits = [low - room, high + room]
-    at = [int(k) for k in np.unravel_index(np.nanargmax(z), z.shape)]
-    spec = {"ys": _short(rows), "ylabel": ylabel, "zlabel": zlabel, "at": at, "zlim": limits}
-    return Panel("heatmap", _title(title), spec, {"z": z}, len(z))
+    z, rows = _numbers(values, "values", 2).astype(np.float32), _numbers(ys, "ys", 1)
+    _require(z.shape[1] == len(rows), f"values must have one column per entry of ys ({len(rows)}).")
+    _require(np.all(np.diff(rows) > 0), "ys must increase strictly: sort it and the columns of values.")
+    at = [int(k) for k in np.unravel_index(z.argmax(), z.shape)]
+    spec = {"ys": _short(rows), "ylabel": ylabel, "zlabel": zlabel, "at": at, "zlim": _limits(zlim, "zlim")}
+    return Panel("heatmap", title, spec, {"z": z}, len(z))
 
 
 def budget_panel(
@@ -531,8 +484,7 @@ def budget_panel(
 
     The reader sets λ with the slider and the run with fields in the panel. Drawn are the share that is left,
     followed step by step as ``torch.optim`` does, and e^(−B) with the budget B of
-    `l2lab.budget.decay_budget`; the read-out gives both, the steps from which less than 10⁻³ and 10⁻⁶ is
-    left, and the λ that reaches 10⁻³ in the given steps.
+    `l2lab.budget.decay_budget`.
 
     Parameters
     ----------
@@ -553,43 +505,34 @@ def budget_panel(
     -------
     Panel
     """
-    decay_budget(0.0, lr, steps, momentum, schedule, optimizer)  # checks all of them
-    if steps > _MAX_STEPS:
-        raise ValueError(f"steps must be at most {_MAX_STEPS:,}: the browser follows each one; got {steps}.")
-    spec = {
-        "lr": float(lr),
-        "steps": int(steps),
-        "momentum": float(momentum),
-        "schedule": schedule,
-        "optimizer": optimizer,
-    }
-    return Panel("budget", _title(title), spec)
+    run = {"lr": lr, "steps": steps, "momentum": momentum, "schedule": schedule, "optimizer": optimizer}
+    decay_budget(0.0, **run)  # checks all of them
+    _require(steps <= _MAX_STEPS, f"steps must be at most {_MAX_STEPS:,}: the browser follows each one.")
+    return Panel("budget", title, run)
 
 
-def _numbers(value: ArrayLike, name: str, ndim: int, nan: bool = False) -> np.ndarray:
-    """Finite float64 array with ``ndim`` axes, none of them empty; anything may be in it if ``nan``."""
+def _require(fits: bool, message: str) -> None:
+    if not fits:
+        raise ValueError(message)
+
+
+def _numbers(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
+    """Finite float64 array with ``ndim`` axes, none of them empty."""
     try:
         a = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as err:
         raise ValueError(f"{name} must be an array of numbers.") from err
-    if a.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {a.shape}.")
-    if a.size == 0 and name != "points":
-        raise ValueError(f"{name} must not be empty, got shape {a.shape}.")
-    if not nan and not np.isfinite(a).all():
-        raise ValueError(f"{name} holds NaN or infinite values; leave out the λ at which training diverged.")
+    _require(a.ndim == ndim and a.size, f"{name} must have {ndim} axes, none of them empty; got {a.shape}.")
+    _require(np.isfinite(a).all(), f"{name} holds NaN or infinite values; leave out the λ that diverged.")
     return a
 
 
 def _counts(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
+    """Whole numbers, in the smallest integers that hold them."""
     a = _numbers(value, name, ndim)
-    if a.min() < 0 or np.any(a != np.rint(a)) or a.max() >= 2**32:
-        raise ValueError(f"{name} must hold whole numbers from 0 to 2³² − 1.")
-    return a
-
-
-def _smallest(a: np.ndarray) -> np.ndarray:
-    return a.astype(np.min_scalar_type(int(a.max())) if a.max() < 2**16 else np.uint32)
+    whole = a.min() >= 0 and a.max() < 2**32 and np.all(a == np.rint(a))
+    _require(whole, f"{name} must hold whole numbers from 0 to 2³² − 1.")
+    return a.astype(np.min_scalar_type(int(a.max())))
 
 
 def _float32(a: np.ndarray) -> np.ndarray:
@@ -605,49 +548,22 @@ def _short(a: np.ndarray, digits: int = 6) -> list:
     return np.vectorize(lambda v: float(f"{v:.{digits}g}"), otypes=[float])(a).tolist() if a.size else []
 
 
-def _title(title: str) -> str:
-    if not isinstance(title, str) or not title.strip():
-        raise ValueError("title must be a non-empty string.")
-    return title.strip()
-
-
 def _notes(notes: Sequence[str] | None, n: int) -> list[str] | None:
-    if notes is None:
-        return None
-    if isinstance(notes, str) or len(notes) != n:
-        raise ValueError(f"notes must be a sequence of {n} strings, one per λ.")
-    return [str(x) for x in notes]
+    _require(notes is None or len(notes) == n, f"notes must be {n} strings, one per λ.")
+    return None if notes is None else list(notes)
 
 
-def _limits(ylim: tuple[float, float] | None, name: str) -> list[float] | None:
-    if ylim is None:
+def _limits(limits: tuple[float, float] | None, name: str) -> list[float] | None:
+    if limits is None:
         return None
-    a = _numbers(ylim, name, 1)
-    if len(a) != 2 or a[0] >= a[1]:
-        raise ValueError(f"{name} must be (low, high) with low < high, got {ylim!r}.")
+    a = _numbers(limits, name, 1)
+    _require(len(a) == 2 and a[0] < a[1], f"{name} must be (low, high) with low < high, got {limits!r}.")
     return a.tolist()
 
 
 def _colors(names: Sequence[str]) -> list[int]:
     """Numbers (1 …) of palette colours; names without one of their own take the free ones in order."""
-    known = [_KNOWN.get(name.lower()) for name in names]
-    own = [c if c and c not in known[:k] else None for k, c in enumerate(known)]
-    free = [c for c in PALETTE if c not in own]
-    chosen = [c or (free.pop(0) if free else _NAMES[k % len(_NAMES)]) for k, c in enumerate(own)]
-    return [_NAMES.index(c) + 1 for c in chosen]
-
-
-def _grouped(groups: Sequence[Any] | None, p: int) -> dict[str, Any]:
-    if groups is None:
-        labels = [""] * p
-    else:
-        g = np.asarray(groups)
-        if g.ndim != 1 or len(g) != p:
-            raise ValueError(f"groups must have one entry per column ({p}), got shape {g.shape}.")
-        labels = [("true" if v else "noise") for v in g] if g.dtype == bool else [str(v) for v in g]
-    names = list(dict.fromkeys(labels))
-    if set(names) == {"true", "noise"}:
-        names = ["true", "noise"]
-    if len(names) > len(_NAMES):
-        raise ValueError(f"at most {len(_NAMES)} groups can be told apart, got {len(names)}.")
-    return {"names": names, "group": [names.index(v) for v in labels], "colors": _colors(names)}
+    known = [_KNOWN.get(name) for name in names]
+    own = [c if c not in known[:k] else None for k, c in enumerate(known)]
+    free = [c for c in range(1, len(_NAMES) + 1) if c not in own]
+    return [c or (free.pop(0) if free else k % len(_NAMES) + 1) for k, c in enumerate(own)]

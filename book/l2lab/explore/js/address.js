@@ -96,27 +96,11 @@ function copyButton(ctx, state) {
   const button = html("button", look, words);
   ctx.listen(button, "click", async () => {
     const url = location.href.split("#")[0] + hashOf(new Map([[ctx.name, state()]]));
-    const copied = await copyText(url, ctx.root);
-    button.focus();
+    const copied = await navigator.clipboard.writeText(url).then(() => true, () => false);
     words.textContent = ctx.live.textContent = copied ? "Link copied" : "Not copied";
     setTimeout(() => {
       words.textContent = "Copy link";
     }, 2000);
   });
   return button;
-}
-
-async function copyText(content, parent) {
-  try {
-    await navigator.clipboard.writeText(content);
-    return true;
-  } catch {
-    // no clipboard permission, or a page opened as a file
-    const field = html("textarea", { value: content, className: "lx-hidden" });
-    parent.append(field);
-    field.select();
-    const copied = document.execCommand("copy");
-    field.remove();
-    return copied;
-  }
 }

@@ -10,6 +10,22 @@ function plotBox(frame, labels, right = 12) {
   };
 }
 
+// A box with a vertical axis of round numbers; returns both, the axis as a function.
+function yScale(frame, low, high, label, grid) {
+  const marks = ticks(low, high, 4);
+  const box = plotBox(frame, marks.map(short));
+  const y = linear(low, high, box.bottom, box.top);
+  yAxis(frame, box, numbered(y, marks), label, grid);
+  return [box, y];
+}
+
+function xScale(frame, box, low, high, label, step = 70, from = box.left) {
+  const x = linear(low, high, from, box.right);
+  const marks = ticks(low, high, (box.right - from) / step);
+  xAxis(frame, box, numbered(x, marks), label, from);
+  return x;
+}
+
 // Marks are pairs: a place in pixels and a text.
 function yAxis(frame, box, marks, label, grid = true) {
   for (const [y, t] of marks) {

@@ -3,7 +3,7 @@ PANELS.bars = (spec, arrays, ctx, frame) => {
   const values = arrays.y;
   const [, P] = values.shape;
   const labels = spec.labels;
-  const [low, high] = range(spec, [...values, 0]);
+  const [low, high] = spec.ylim;
   const marks = ticks(low, high, 4);
   const box = plotBox(frame, marks.map(short));
   let slot = (box.right - box.left) / P;

@@ -148,12 +148,7 @@ function logTicks(low, high, n) {
 // Limits of an axis: those that were asked for, or those of the values with some room.
 function range(spec, values) {
   if (spec.ylim) return spec.ylim;
-  let low = Infinity;
-  let high = -Infinity;
-  for (const v of values) {
-    if (v < low) low = v;
-    if (v > high) high = v;
-  }
+  const [low, high] = [Math.min(...values), Math.max(...values)];
   const room = (high - low) * 0.06 || Math.abs(high) || 1;
   return [low - room, high + room];
 }

@@ -99,61 +99,51 @@ function decay(rates, lam, momentum) {
   return out;
 }
 
-// Fields of the run, with what each must satisfy.
-const NUMBERS = {
-  lr: ["Learning rate", (v) => v.lr > 0, "The learning rate must be above 0."],
-  steps: [
-    "Steps",
-    (v) => Number.isInteger(v.steps) && v.steps >= 1 && v.steps <= 1e6,
-    "Steps must be a whole number from 1 to 1,000,000.",
-  ],
-  momentum: [
-    "Momentum",
-    (v) => v.optimizer !== "sgd" || (v.momentum >= 0 && v.momentum < 1),
-    "Momentum must be at least 0 and below 1.",
-  ],
+const LABELS = {
+  lr: "Learning rate",
+  steps: "Steps",
+  momentum: "Momentum",
+  schedule: "Schedule",
+  optimizer: "Optimizer",
 };
-const MENUS = {
-  schedule: ["Schedule", Object.keys(SCHEDULES)],
-  optimizer: ["Optimizer", ["sgd", "adamw"]],
+const RULES = {
+  lr: "The learning rate must be above 0.",
+  steps: "Steps must be a whole number from 1 to 1,000,000.",
+  momentum: "Momentum must be at least 0 and below 1.",
 };
-const NAMES = { sgd: "SGD", adamw: "AdamW" };
 
-// What is not valid is said, and the last valid run stays.
+// Fields of the run. The browser checks them; what is not valid is said, and the last valid run stays.
 function runForm(run, frame) {
   const wrong = html("span", { className: "lx-wrong", role: "status", id: newId() });
-  const fields = {};
-  for (const key in NUMBERS) {
-    const step = key === "steps" ? 1 : "any";
-    fields[key] = html("input", { type: "number", min: 0, step, value: run[key] });
-  }
-  for (const key in MENUS) {
-    const options = MENUS[key][1].map((value) => new Option(NAMES[value] || value, value));
-    fields[key] = html("select", {}, ...options);
-    fields[key].value = run[key];
-  }
+  const look = { type: "number", required: true, step: "any", min: 0 };
+  const menu = (...options) => html("select", {}, ...options.map((o) => new Option(...o)));
+  const fields = {
+    lr: html("input", { ...look, min: 1e-9 }),
+    steps: html("input", { ...look, min: 1, max: 1e6, step: 1 }),
+    momentum: html("input", { ...look, max: 0.999999 }),
+    schedule: menu(...Object.keys(SCHEDULES).map((name) => [name, name])),
+    optimizer: menu(["SGD", "sgd"], ["AdamW", "adamw"]),
+  };
+  const useMomentum = () => (fields.momentum.disabled = fields.optimizer.value !== "sgd");
   const read = () => {
-    const asked = {};
-    for (const key in NUMBERS) asked[key] = fields[key].valueAsNumber;
-    for (const key in MENUS) asked[key] = fields[key].value;
-    const bad = [];
-    for (const key in NUMBERS) {
-      const [, isValid, message] = NUMBERS[key];
-      fields[key].setAttribute("aria-invalid", !isValid(asked));
-      if (!isValid(asked)) bad.push(message);
-    }
-    fields.momentum.disabled = asked.optimizer !== "sgd";
-    wrong.textContent = bad.length ? bad.join(" ") + " Drawn is the last valid run." : "";
+    useMomentum(); // a disabled field is always valid
+    const bad = Object.keys(RULES).filter((key) => !fields[key].checkValidity());
+    for (const key in RULES) fields[key].setAttribute("aria-invalid", bad.includes(key));
+    const said = [...bad.map((key) => RULES[key]), "Drawn is the last valid run."];
+    wrong.textContent = bad.length ? said.join(" ") : "";
     if (bad.length) return;
-    frame.kept.run = asked;
+    for (const key in fields) {
+      const { value } = fields[key];
+      run[key] = key in RULES ? +value : value;
+    }
     frame.drawAgain();
   };
-  const labels = Object.entries({ ...NUMBERS, ...MENUS }).map(([key, [name]]) => {
-    fields[key].setAttribute("aria-describedby", wrong.id);
-    fields[key].oninput = read;
-    return html("label", {}, name, fields[key]);
+  const labels = Object.entries(fields).map(([key, field]) => {
+    field.value = run[key];
+    field.oninput = read;
+    return html("label", {}, LABELS[key], put(field, { "aria-describedby": wrong.id }));
   });
-  fields.momentum.disabled = run.optimizer !== "sgd";
+  useMomentum();
   // no key may reach the notebook, where digits are commands
   const onkeydown = (event) => event.stopPropagation();
   const group = { className: "lx-form", role: "group", ariaLabel: "Run", onkeydown };

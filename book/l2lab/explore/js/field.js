@@ -3,23 +3,10 @@ PANELS.field = (spec, arrays, ctx, frame) => {
   const codes = arrays.code;
   const [, rows, columns] = codes.shape;
   const [x0, x1, y0, y1] = spec.extent;
-  const yTicks = ticks(y0, y1, 4);
-  const box = plotBox(frame, yTicks.map(short));
-  const x = linear(x0, x1, box.left, box.right);
-  const y = linear(y0, y1, box.bottom, box.top);
-  const at = (i, r, k) => MARGIN[codes[(i * rows + r) * columns + k]];
-
+  const [box] = yScale(frame, y0, y1, spec.ylabel, false);
+  xScale(frame, box, x0, x1, spec.xlabel);
   const paint = fieldCanvas(frame, box, rows, columns);
-  yAxis(frame, box, numbered(y, yTicks), spec.ylabel, false);
-  const xTicks = ticks(x0, x1, (box.right - box.left) / 70);
-  xAxis(frame, box, numbered(x, xTicks), spec.xlabel);
   const boundary = path(frame.svg, "boundary");
-  for (const [u, v, k] of spec.points) {
-    const shape = k
-      ? { x: px(x(u) - 3.4), y: px(y(v) - 3.4), width: 6.8, height: 6.8 }
-      : { cx: px(x(u)), cy: px(y(v)), r: 3.8 };
-    svg(k ? "rect" : "circle", { ...shape, fill: color(k + 1), class: "dot" }, frame.svg);
-  }
   frame.legend([
     ["circle", color(1), spec.classes[0]],
     ["rect", color(2), spec.classes[1]],
@@ -28,20 +15,12 @@ PANELS.field = (spec, arrays, ctx, frame) => {
 
   const toX = linear(0, columns - 1, box.left, box.right);
   const toY = linear(0, rows - 1, box.bottom, box.top);
-  const boundaryAt = once((i) => contour((r, k) => at(i, r, k), rows, columns, toX, toY));
-  const column = linear(x0, x1, 0, columns - 1);
-  const row = linear(y0, y1, 0, rows - 1);
-  const isWrong = (i) => ([u, v, k]) => {
-    const c = clamp(column(u), 0, columns - 1.001);
-    const r = clamp(row(v), 0, rows - 1.001);
-    return between((a, b) => at(i, a, b), r, c) > 0 !== !!k;
-  };
-  const wrong = once((i) => spec.points.filter(isWrong(i)).length);
+  const margin = (i) => (r, k) => MARGIN[codes[(i * rows + r) * columns + k]];
+  const boundaryAt = once((i) => contour(margin(i), rows, columns, toX, toY));
   return (i) => {
-    paint((r, k) => at(i, r, k), ctx.rgb());
+    paint(margin(i), ctx.rgb());
     shape(boundary, boundaryAt(i));
-    if (!spec.points.length) return "";
-    return `${wrong(i)} of ${spec.points.length} points are on the wrong side.`;
+    return "";
   };
 };
 
@@ -74,16 +53,6 @@ function fieldCanvas(frame, box, rows, columns) {
     }
     pen.putImageData(image, 0, 0);
   };
-}
-
-// Bilinear interpolation.
-function between(z, r, c) {
-  const j = Math.floor(c);
-  const i = Math.floor(r);
-  const s = c - j;
-  const t = r - i;
-  const lower = z(i, j) * (1 - s) * (1 - t) + z(i, j + 1) * s * (1 - t);
-  return lower + z(i + 1, j) * (1 - s) * t + z(i + 1, j + 1) * s * t;
 }
 
 // Where z changes its sign: marching squares.

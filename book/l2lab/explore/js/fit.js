@@ -3,14 +3,8 @@ PANELS.fit = (spec, arrays, ctx, frame) => {
   const codes = arrays.y; // 16 bits: see fit_panel in panels.py
   const xs = spec.x;
   const n = xs.length;
-  const marks = ticks(...spec.ylim, 4);
-  const box = plotBox(frame, marks.map(short));
-  const x = linear(xs[0], xs[n - 1], box.left, box.right);
-  const y = linear(...spec.ylim, box.bottom, box.top);
-  yAxis(frame, box, numbered(y, marks), spec.ylabel);
-  const xTicks = ticks(xs[0], xs[n - 1], (box.right - box.left) / 70);
-  xAxis(frame, box, numbered(x, xTicks), spec.xlabel);
-
+  const [box, y] = yScale(frame, ...spec.ylim, spec.ylabel);
+  const x = xScale(frame, box, xs[0], xs[n - 1], spec.xlabel);
   const area = clipTo(frame, box);
   const through = (value) => polyline(n, (k) => x(xs[k]), (k) => y(value(k)));
   const dashed = { stroke: color(6), "stroke-dasharray": DASH[1] };

@@ -166,6 +166,8 @@ function boxed([[a, b], [, c]], w, lam) {
   return points.reduce((best, point) => (loss(point) < loss(best) ? point : best));
 }
 
+const around = (x, y, t) => [x - t, x + t, y - t, y + t].map(px);
+
 const BODIES = {
   l2: {
     name: "Ridge",
@@ -186,8 +188,7 @@ const BODIES = {
     markSize: { x: -5, y: -5, width: 10, height: 10 },
     tell: zerosText,
     body: (w, unit, x, y) => {
-      const t = (Math.abs(w[0]) + Math.abs(w[1])) * unit;
-      const [left, right, top, bottom] = [x - t, x + t, y - t, y + t].map(px);
+      const [left, right, top, bottom] = around(x, y, (Math.abs(w[0]) + Math.abs(w[1])) * unit);
       return `M${left} ${px(y)}L${px(x)} ${top}L${right} ${px(y)}L${px(x)} ${bottom}Z`;
     },
   },
@@ -202,8 +203,7 @@ const BODIES = {
     tell: wallText,
     // Its size does not depend on the data; a box larger than the picture fills it.
     body: (w, unit, x, y, lam) => {
-      const t = Math.min(unit / lam, 1e4);
-      const [left, right, top, bottom] = [x - t, x + t, y - t, y + t].map(px);
+      const [left, right, top, bottom] = around(x, y, Math.min(unit / lam, 1e4));
       return `M${left} ${top}H${right}V${bottom}H${left}Z`;
     },
   },
@@ -241,14 +241,9 @@ function knob(spec, ctx, frame, toWeights) {
   handle.onpointerup = (event) => follow(event, true);
   handle.onkeydown = (event) => {
     const step = (R / 20) * (event.shiftKey ? 0.1 : 1);
-    const moves = {
-      ArrowLeft: [-step, 0],
-      ArrowRight: [step, 0],
-      ArrowUp: [0, step],
-      ArrowDown: [0, -step],
-    };
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     const move = moves[event.key];
-    if (move) go(ctx.w().map((v, j) => v + move[j]), true);
+    if (move) go(ctx.w().map((v, j) => v + step * move[j]), true);
     else if (event.key === "Home") go(spec.w_star, true);
     else return;
     event.preventDefault();

@@ -3,7 +3,6 @@ PANELS.heatmap = (spec, arrays, ctx, frame) => {
   const [L, R] = arrays.z.shape;
   const lams = ctx.lams;
   const at = (i, r) => arrays.z[i * R + r];
-  const lost = (i, r) => Number.isNaN(at(i, r));
   const [low, high] = spec.zlim;
 
   const zTicks = ticks(low, high, 4).map((v) => [v, number(v)]);
@@ -23,23 +22,16 @@ PANELS.heatmap = (spec, arrays, ctx, frame) => {
   scrub(frame, xs, ctx);
 
   // numbers in the cells where they fit beside or below a mark
-  const finite = Array.from(arrays.z).filter((v) => !Number.isNaN(v));
-  const room = widest(finite.map(threeDigits));
+  const room = widest(Array.from(arrays.z, threeDigits));
   const beside = width >= room + 40;
   const told = beside ? height >= 16 : width >= room + 6 && height >= 34;
   const dx = told && beside ? -room / 2 - 11 : 0;
   const dy = told && !beside ? -9 : 0;
   const seam = width > 7 && height > 7 ? 1 : 0;
   const size = { width: px(width - seam), height: px(height - seam) };
-  let crosses = "";
   for (let i = 0; i < L; i++) {
     for (let r = 0; r < R; r++) {
       const place = { x: px(xs[i] - width / 2), y: px(y(r) - height / 2), ...size };
-      if (lost(i, r)) {
-        svg("rect", { ...place, class: "lost" }, frame.svg);
-        crosses += cross(xs[i], y(r), Math.min(width, height, 14) * 0.3);
-        continue;
-      }
       const rgb = ramp(clamp((at(i, r) - low) / (high - low), 0, 1));
       svg("rect", { ...place, fill: `rgb(${rgb})` }, frame.svg);
       if (!told) continue;
@@ -47,7 +39,6 @@ PANELS.heatmap = (spec, arrays, ctx, frame) => {
       tint(value, readable(rgb));
     }
   }
-  path(frame.svg, "cross", crosses);
   colourBar(frame, box, zTicks, linear(low, high, box.bottom, box.top));
   // the names of both scales share a line where it is wide enough
   const share = wide(spec.ylabel) + wide(spec.zlabel) + 20 < frame.width;
@@ -63,30 +54,22 @@ PANELS.heatmap = (spec, arrays, ctx, frame) => {
   for (const k of ["under", "over"]) svg("circle", { r: r0, class: "halo-ring " + k }, ring);
   const [bestI, bestR] = spec.at;
   path(frame.svg, "best-cell", starShape(xs[bestI] + dx, y(bestR) + dy, r0));
-  frame.legend(
-    [
-      !share && ["rect", `rgb(${ramp(0.8)})`, `colour: ${spec.zlabel}`],
-      ["star", "currentColor", "best of all"],
-      ["ring", "currentColor", `best for this ${ctx.sign}`],
-      crosses && ["cross", "currentColor", "diverged"],
-    ],
-    1,
-  );
+  frame.legend([
+    !share && ["rect", `rgb(${ramp(0.8)})`, `colour: ${spec.zlabel}`],
+    ["star", "currentColor", "best of all"],
+    ["ring", "currentColor", `best for this ${ctx.sign}`],
+  ]);
 
   const yName = bare(spec.ylabel);
   const cell = (i, r) =>
     `${yName} ${number(spec.ys[r])}, ${bare(spec.zlabel)} ${threeDigits(at(i, r))}`;
   const overall = `Best of all: ${ctx.sign} = ${number(lams[bestI])}, ${cell(bestI, bestR)}.`;
   return (i) => {
-    const rows = spec.ys.map((_, r) => r);
-    const [top] = rows.filter((r) => !lost(i, r)).sort((a, b) => at(i, b) - at(i, a));
+    const values = arrays.z.subarray(i * R, (i + 1) * R);
+    const top = values.indexOf(Math.max(...values));
     moveTo(column, xs[i]);
-    ring.setAttribute("visibility", top === undefined ? "hidden" : "visible");
-    if (top === undefined) return `Diverged at every ${yName}. ${overall}`;
     moveTo(ring, xs[i] + dx, y(top) + dy);
-    const gone = rows.filter((r) => lost(i, r)).map((r) => number(spec.ys[r]));
-    const diverged = gone.length ? `; diverged at ${list(gone)}` : "";
-    return `Best ${cell(i, top)}${diverged}. ${bestI === i ? "This is the best of all." : overall}`;
+    return `Best ${cell(i, top)}. ${bestI === i ? "This is the best of all." : overall}`;
   };
 };
 

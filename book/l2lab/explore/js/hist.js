@@ -2,19 +2,15 @@
 PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   const bins = counts.shape[1];
   const edges = spec.edges;
-  let top = 2;
-  for (const v of counts) if (v > top) top = v;
-  if (zeros) for (const v of zeros) if (v > top) top = v;
+  const top = Math.max(2, ...counts, ...(zeros || []));
 
   const marks = logTicks(0, Math.log10(top * 1.9), 4).map(([v]) => v).filter((v) => v >= 1);
   const box = plotBox(frame, marks.map(count));
   const left = box.left + (zeros ? 66 : 0);
   const height = linear(Math.log10(0.6), Math.log10(top * 1.9), box.bottom, box.top);
   const y = (v) => height(Math.log10(v));
-  const x = linear(edges[0], edges[bins], left, box.right);
   yAxis(frame, box, marks.map((v) => [y(v), count(v)]), `number of ${spec.noun}, log axis`);
-  const xTicks = ticks(edges[0], edges[bins], (box.right - left) / 60);
-  xAxis(frame, box, numbered(x, xTicks), spec.xlabel, left);
+  const x = xScale(frame, box, edges[0], edges[bins], spec.xlabel, 60, left);
 
   const bars = path(frame.svg, "", "", { fill: color(1) });
   const barsAt = once((i) => {

@@ -34,7 +34,7 @@ function makePanel(spec, arrays, ctx, kept) {
   let drawAt = null;
 
   const frame = { svg: picture, stage, kept, width: 0, height: 0 };
-  frame.legend = (items, least = 2) => fillLegend(legend, items.filter(Boolean), least);
+  frame.legend = (items) => fillLegend(legend, items.filter(Boolean));
   frame.drawAgain = () => {
     const width = frame.width;
     frame.width = 0;
@@ -66,10 +66,9 @@ function makePanel(spec, arrays, ctx, kept) {
   return { figure, width: () => stage.clientWidth, layout, draw };
 }
 
-// Items are a key, a colour, a text and, for lines, dashes. A single one says nothing new.
-function fillLegend(legend, items, least) {
+// Items are a key, a colour, a text and, for lines, dashes.
+function fillLegend(legend, items) {
   legend.replaceChildren();
-  if (items.length < least) return;
   for (const [mark, hue, name, dash] of items) {
     const box = { viewBox: "0 0 20 10", width: 20, height: 10, class: "key" };
     const key = svg("svg", { ...box, style: `color:${hue}` });
@@ -87,12 +86,7 @@ function keyStyle(mark, dash) {
 }
 
 // All arrays travel in one buffer; the JSON says where each lies.
-const TYPES = {
-  uint8: Uint8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  float32: Float32Array,
-};
+const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 
 function unpack(spec, buffer) {
   const arrays = {};

@@ -2,11 +2,7 @@
 PANELS.paths = (spec, arrays, ctx, frame) => {
   const values = arrays.y;
   const [, P] = values.shape;
-  const [low, high] = range(spec, values);
-  const marks = ticks(low, high, 4);
-  const box = plotBox(frame, marks.map(short));
-  const y = linear(low, high, box.bottom, box.top);
-  yAxis(frame, box, numbered(y, marks), spec.ylabel);
+  const [box, y] = yScale(frame, ...range(spec, values), spec.ylabel);
   const x = lamAxis(frame, box, ctx);
   const area = clipTo(frame, box);
   path(area, "zero", `M${box.left} ${px(y(0))}H${box.right}`);
