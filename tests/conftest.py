@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,16 +19,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[1]
-for folder in ("book", "book/_site", "book/_site/ext", "book/l2lab/data/pictograms20"):
-    if str(ROOT / folder) not in sys.path:
-        sys.path.insert(0, str(ROOT / folder))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let the suite fail if it leaves something behind (see leftovers.py)."""
     if not hasattr(config, "workerinput"):
-        temporary = Path(tempfile.gettempdir()).resolve()
-        config.pluginmanager.register(Leftovers(ROOT, Path.home(), Path("/"), temporary))
+        config.pluginmanager.register(Leftovers(ROOT))
 
 
 # Tests wait for what shall happen; on a busy machine that takes long (milliseconds).
@@ -154,20 +149,14 @@ def page(browser: Browser) -> Iterator[Page]:
 
 # Of the rules that hold, axe need not list each element, nor say where it stands: that is most of its time.
 # The rule by name is one of the standard ones from axe 4.14 on.
-START_AXE = """() => { const options = {resultTypes: ['violations'], selectors: false,
-    rules: {'label-content-name-mismatch': {enabled: true}}};
-  window.audit = new Promise((ok, no) => setTimeout(() => axe.run(options).then(ok, no))) }"""
+AXE = """() => axe.run({resultTypes: ['violations'], selectors: false,
+  rules: {'label-content-name-mismatch': {enabled: true}}})"""
 
 
 def run_axe(*pages: Page) -> list[dict]:
-    """Run all standard rules of axe on these pages at the same time and return what each has reported.
-
-    Every violation is reported with all its elements; of what passes only that it does.
-    """
+    """Run all standard rules of axe on pages and return what each has reported; of what passes only that."""
     from axe_playwright_python.sync_playwright import Axe
 
-    script = Axe().axe_script
     for page in pages:
-        page.evaluate(script)
-        page.evaluate(START_AXE)
-    return [page.evaluate("() => window.audit") for page in pages]
+        page.evaluate(Axe().axe_script)
+    return [page.evaluate(AXE) for page in pages]

@@ -24,6 +24,7 @@ KINDS = {
     "glossary": "book/glossary",
     "api": "book/api",
     "search": "search",
+    "source": "_modules/l2lab/budget",
 }
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CALM = {"reduced_motion": "reduce"}  # nothing is still on its way when a test looks
@@ -96,8 +97,8 @@ def tab_through(page, longest: int) -> list[dict]:
 
 @pytest.mark.parametrize(
     ("kind", "viewport"),
-    [*((kind, DESKTOP) for kind in KINDS), ("chapter", PHONE), ("search", PHONE)],
-    ids=[*KINDS, "chapter-phone", "search-phone"],
+    [("chapter", DESKTOP), ("glossary", DESKTOP), ("assignment", PHONE), ("search", PHONE)],
+    ids=["chapter", "glossary", "assignment-phone", "search-phone"],
 )
 def test_the_tab_key_reaches_everything_in_order_and_one_sees_where_it_is(open_page, kind, viewport):
     page = open_page(KINDS[kind], viewport=viewport)
@@ -118,19 +119,15 @@ def test_the_tab_key_reaches_everything_in_order_and_one_sees_where_it_is(open_p
             assert ratio >= LEAST_CONTRAST, (theme, round(ratio, 2), line)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_shift_and_tab_go_back(open_page, kind):
-    page = open_page(KINDS[kind])
+def test_shift_and_tab_go_back(open_page):
+    page = open_page(CHAPTER)
     page.evaluate(EXPECT)
-    there = []
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        there.append(page.evaluate(LOOK)["stop"])
-    back = []
-    for _ in range(11):
-        page.keyboard.press("Shift+Tab")
-        back.append(page.evaluate(LOOK)["stop"])
-    assert back == there[-2::-1]
+    there, back = [], []
+    for seen, key in ((there, "Tab"), (back, "Shift+Tab")):
+        for _ in range(12):
+            page.keyboard.press(key)
+            seen.append(page.evaluate(LOOK))
+    assert [stop["stop"] for stop in back[:-1]] == [stop["stop"] for stop in there[-2::-1]]
 
 
 # One element of each look: kind and classes.
@@ -148,8 +145,8 @@ def picture(page, box: dict) -> Image.Image:
 
 @pytest.mark.parametrize(
     "window",
-    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}],
-    ids=["light", "dark", "forced-colors"],
+    [{"color_scheme": "light"}, {"forced_colors": "active"}],
+    ids=["light", "forced-colors"],
 )
 def test_the_focus_changes_what_is_drawn(open_page, window):
     """An outline can be cut off by a box around it, which its style does not tell; so look at the pixels."""
@@ -196,9 +193,8 @@ def focused(page, selector: str) -> bool:
     return page.evaluate("s => document.activeElement.matches(s)", selector)
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_search_opens_and_closes_by_key_and_gives_the_focus_back(open_page, viewport):
-    page = open_page(KINDS["glossary"], viewport=viewport)
+def test_the_search_opens_and_closes_by_key_and_gives_the_focus_back(open_page):
+    page = open_page(KINDS["glossary"], viewport=PHONE)
     start = page.locator(".bd-article a:visible").first
     start.focus()
     page.keyboard.press("Control+k")
@@ -220,9 +216,8 @@ def test_the_search_opens_and_closes_by_key_and_gives_the_focus_back(open_page, 
     page.wait_for_url("**/search.html?q=ridge*")
 
 
-@pytest.mark.parametrize("key", ["Enter", "Space"])
-def test_every_kind_of_control_answers_to_the_keyboard(open_page, site_url, key):
-    page = open_page(CHAPTER)
+def test_every_kind_of_control_answers_to_the_keyboard(open_page, site_url):
+    page, key = open_page(CHAPTER), "Space"
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site_url)
 
     def press(selector: str, nth: int = 0):
@@ -328,10 +323,9 @@ LOST = """() => {
 
 
 @pytest.mark.parametrize("name", [*CHAPTERS, *(n for n in KINDS.values() if n != CHAPTER), "genindex"])
-@pytest.mark.parametrize("size", [(640, 450), (320, 568)], ids=["zoom-200", "zoom-400"])
-def test_nothing_is_lost_enlarged_or_with_wider_spacing(open_page, name, size):
-    """1280 pixels at 200 % are 640, at 400 % they are 320 (WCAG 1.4.4, 1.4.10)."""
-    page = open_page(name, viewport={"width": size[0], "height": size[1]})
+def test_nothing_is_lost_enlarged_or_with_wider_spacing(open_page, name):
+    """1280 pixels at 400 % are 320 (WCAG 1.4.4, 1.4.10)."""
+    page = open_page(name, viewport={"width": 320, "height": 568})
     open_all(page)
     assert not page.evaluate(LOST)
     page.add_style_tag(content=SPACING)
@@ -340,15 +334,17 @@ def test_nothing_is_lost_enlarged_or_with_wider_spacing(open_page, name, size):
     assert not page.evaluate(LOST)
 
 
-# ---- axe, where test_site does not look --------------------------------------------------------------------
+# ---- axe ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop-light", "phone-dark"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_axe_finds_nothing_on_a_phone_with_solutions_open(open_page, kind, theme):
-    page = open_page(KINDS[kind], viewport=PHONE, color_scheme=theme)
+def test_axe_finds_nothing_with_solutions_open(open_page, kind, viewport):
+    page = open_page(KINDS[kind], viewport=viewport, color_scheme="light" if viewport is DESKTOP else "dark")
     open_all(page)
-    assert complaints(run_axe(page)[0]) == []
+    (result,) = run_axe(page)
+    assert result["passes"], "axe did not run"
+    assert complaints(result) == []
     if kind == "glossary":  # the dialog is the same on all pages
         page.keyboard.press("Control+k")
         page.locator("#pst-search-dialog").wait_for(state="visible")
@@ -396,7 +392,7 @@ CONTRAST = """own => axe.run({include: own.filter(s => document.querySelector(s)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", CHAPTERS[1:3])
 def test_the_contrast_of_our_own_elements_is_known_and_sufficient(open_page, name, theme):
     """Axe counts a contrast that it cannot work out neither as good nor as bad; of ours none is left open."""
     from axe_playwright_python.sync_playwright import Axe
@@ -424,10 +420,10 @@ def test_nothing_moves_for_readers_who_ask_for_that(open_page):
     assert page.evaluate("() => getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_page_has_one_main_heading_and_no_level_is_left_out(site, name):
-    text = BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser").find(class_="bd-article")
-    levels = [int(heading.name[1]) for heading in text.find_all(re.compile("^h[1-6]$"))]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(below <= above + 1 for above, below in itertools.pairwise(levels)), levels
+def test_a_page_has_one_main_heading_and_no_level_is_left_out(site):
+    for name in DOCUMENTS:
+        page = BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser")
+        levels = [int(h.name[1]) for h in page.find(class_="bd-article").find_all(re.compile("^h[1-6]$"))]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(below <= above + 1 for above, below in itertools.pairwise(levels)), (name, levels)

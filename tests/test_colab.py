@@ -13,7 +13,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 
@@ -85,14 +84,10 @@ def python() -> Path:
     """The interpreter of the light environment; made once, kept beside the environment of the tests."""
     if not (ROOT / ".git").exists():
         pytest.skip("an unpacked archive: on Colab l2lab is installed with git, and here is no commit")
-    with FileLock(ROOT / ".venv-colab-light.lock"):
-        try:
-            return colab.make_light_environment(ROOT / ".venv-colab-light")
-        except SystemExit:  # what pip said stands in the captured output
-            pytest.skip("Colab's versions could not be installed, which needs the network once")
-
-
-# ---- what is claimed about Colab ---------------------------------------------------------------------------
+    try:
+        return colab.make_environment(ROOT / ".venv-colab-light", light=True)
+    except SystemExit:  # what pip said stands in the captured output
+        pytest.skip("Colab's versions could not be installed, which needs the network once")
 
 
 def test_what_l2lab_needs_is_there_in_a_version_that_it_accepts():
@@ -100,18 +95,15 @@ def test_what_l2lab_needs_is_there_in_a_version_that_it_accepts():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pins = colab.pins()
     for need in map(Requirement, project["dependencies"]):
-        assert colab.normal(need.name) in pins, f"{need.name} is not on Colab"
-        assert need.specifier.contains(pins[colab.normal(need.name)]), need
-
-
-# ---- the light environment ---------------------------------------------------------------------------------
+        assert need.name in pins, f"{need.name} is not on Colab"
+        assert need.specifier.contains(pins[need.name]), need
 
 
 def test_the_first_cell_installs_and_every_panel_is_shown(python, tmp_path):
     shown = [EXPLORER.format(*panel) for panel in PANELS.items()]
-    report = colab.run(store(tmp_path, first_cell(), IMPORTS, DATA, *shown, LIVE), python)
-    assert report.problems == []
-    _, imports, _, *panels, live = report.notebook.cells
+    problems, notebook = colab.run(store(tmp_path, first_cell(), IMPORTS, DATA, *shown, LIVE), python)
+    assert problems == []
+    _, imports, _, *panels, live = notebook.cells
     pins = colab.pins()
     assert kernels.text(imports).split() == [pins["anywidget"], pins["ipywidgets"], pins["ipython"]]
     for name, cell in zip(PANELS, panels, strict=True):
@@ -126,16 +118,9 @@ def test_the_first_cell_installs_and_every_panel_is_shown(python, tmp_path):
     )
 
 
-def test_no_panel_is_forgotten():
-    from l2lab import explore
-
-    assert {name for name in explore.__all__ if name.endswith("_panel")} == set(PANELS)
-
-
 def test_an_assignment_needs_no_installation_and_its_solution_passes(python):
     folder = ROOT / "book" / "assignments"
-    solved = colab.run(folder / "source" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", python)
-    assert solved.problems == []
-    unsolved = colab.run(folder / f"{ASSIGNMENT}.ipynb", python, unsolved=True)
-    assert unsolved.problems == []
-    assert any(kernels.error(cell) for cell in unsolved.notebook.cells if cell.cell_type == "code")
+    assert colab.run(folder / "source" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", python)[0] == []
+    problems, notebook = colab.run(folder / f"{ASSIGNMENT}.ipynb", python, unsolved=True)
+    assert problems == []
+    assert any(kernels.error(cell) for cell in notebook.cells if cell.cell_type == "code")

@@ -119,7 +119,7 @@ def about_contents(page: Path, soup: BeautifulSoup) -> Iterator[str]:
 
 def pages_of(site: Path) -> dict[Path, BeautifulSoup]:
     """Parse the pages of a site, without the HTML files that libraries bring."""
-    files = [p for p in sorted(site.resolve().rglob("*.html")) if not {"_static", "mathjax"} & set(p.parts)]
+    files = [p for p in sorted(site.resolve().rglob("*.html")) if p.parent.name not in ("_static", "mathjax")]
     return {file: BeautifulSoup(file.read_text("utf-8"), "html.parser") for file in files}
 
 

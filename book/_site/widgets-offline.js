@@ -18,8 +18,8 @@
     #heard = new Map();
     constructor({ state, buffers = [] }) {
       this.#state = { ...state };
-      for (const { data, path, encoding } of buffers) {
-        const bytes = encoding === "hex" ? (data.match(/../g) || []).map((x) => parseInt(x, 16)) : [...atob(data)].map((c) => c.charCodeAt(0));
+      for (const { data, path } of buffers) {
+        const bytes = [...atob(data)].map((c) => c.charCodeAt(0));
         let at = this.#state;
         // a buffer may sit deep in the state: copy what the path crosses
         for (const key of path.slice(0, -1)) at = at[key] = Array.isArray(at[key]) ? [...at[key]] : { ...at[key] };
