@@ -40,19 +40,17 @@ class FitResult:
     history : dict of str to ndarray, shape (epochs,)
         One entry per finished epoch, resumed ones included. ``"train_loss"``: mean over the rows while the
         weights were changing, without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"``
-        (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"`` if there are validation
-        data. ``"lr"``: learning rate of the first parameter group during the epoch. ``"seconds"``: wall-clock
-        time of the epoch.
+        (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"``. ``"lr"``: that of the
+        first parameter group during the epoch. ``"seconds"``: wall-clock time of the epoch.
     best_epoch : int
-        Position in the history of the smallest validation loss; without validation data the last epoch. −1 if
-        no epoch was finished.
+        Position of the smallest validation loss; without validation data the last epoch; −1 if none was
+        finished.
     stopped : {"epochs", "patience", "interrupted", "diverged"}
         Why training ended.
     seconds : float
         Wall-clock time of this call.
     model : torch.nn.Module
-        The model that was given, with the weights of `best_epoch` (the first weights if that is −1), in
-        evaluation mode.
+        The model that was given, with the weights of `best_epoch`, in evaluation mode.
     """
 
     history: dict[str, np.ndarray]
@@ -108,10 +106,8 @@ def fit(
         Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
         Stepped after every epoch.
-    epochs : int, default 20
-        Number of passes through the training data.
-    batch_size : int, default 64
-        Rows per batch if the data are arrays. The last batch of an epoch may be smaller.
+    epochs, batch_size : int
+        Number of passes through the training data, and rows per batch if the data are arrays.
     patience : int, optional
         Stop after so many epochs without a smaller validation loss. Default: never.
     checkpoint : path-like, optional
@@ -135,8 +131,7 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of range; if the checkpoint is damaged or belongs to a call with other
-        arguments, in which case the file is left alone.
+        If an argument is out of range, or the checkpoint is damaged or of a call with other arguments.
 
     Warns
     -----
@@ -162,11 +157,10 @@ def fit(
 
     Examples
     --------
-    >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    >>> model = nn.Linear(64, 10)
     >>> optimizer = torch.optim.SGD(param_groups(model, 1e-3), lr=0.1, momentum=0.9)
     >>> result = fit(model, problem.splits["train"], problem.splits["valid"], criterion=nn.CrossEntropyLoss(),
     ...              optimizer=optimizer, epochs=100, patience=10, checkpoint="digits.pt")
-    >>> result.history["valid_loss"][result.best_epoch]
     """
     started = time.perf_counter()
     checks.whole("epochs", epochs, 1)
