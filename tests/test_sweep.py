@@ -179,17 +179,6 @@ def test_minibatches_are_shuffled_epochs():
     assert any(not torch.equal(a, b) for a, b in zip(batches, other, strict=True))
 
 
-def test_order_of_rows_depends_on_batch_seed_only():
-    network = NETS["mlp"]
-    data = make_data(network, "cross_entropy")
-    args = {"steps": 9, "batch_size": 6, **DOUBLE}
-    torch.manual_seed(1)
-    first = sweep(network, data, 0.1, batch_seed=4, **args).weights()
-    torch.manual_seed(2)
-    np.testing.assert_array_equal(first, sweep(network, data, 0.1, batch_seed=4, **args).weights())
-    assert np.abs(first - sweep(network, data, 0.1, batch_seed=5, **args).weights()).max() > 1e-4
-
-
 @pytest.fixture(scope="module")
 def result():
     network = MLP((6, 7, 3))
@@ -199,9 +188,6 @@ def result():
 
 def test_shapes_and_axes(result):
     assert result.shape == (3, 2, 2)
-    np.testing.assert_array_equal(result.lams, LAMS)
-    np.testing.assert_array_equal(result.seeds, SEEDS)
-    np.testing.assert_array_equal(result.lrs, LRS)
     assert set(result.metrics) == {
         f"{s}_{m}" for s in ("train", "valid", "test") for m in ("loss", "accuracy")
     }
@@ -211,8 +197,6 @@ def test_shapes_and_axes(result):
         np.testing.assert_array_equal(values[-1], result.metrics[key])
         np.testing.assert_array_equal(values[0, 0], values[0, 2])  # before training λ cannot matter
     assert result.params["0.weight"].shape == (3, 2, 2, 7, 6)
-    assert (result.steps, result.interrupted) == (8, False)
-    assert result.seconds > 0
     assert "3 λ × 2 seeds × 2 learning rates, 8 steps" in repr(result)
 
 
@@ -362,12 +346,16 @@ def test_the_second_ctrl_c_interrupts_at_once():
 
 
 def test_works_outside_of_the_main_thread():
-    network, results = MLP((6, 3)), []
-    data = make_data(network, "cross_entropy")
-    thread = threading.Thread(target=lambda: results.append(sweep(network, data, 0.1, steps=3, **DOUBLE)))
+    answers = []
+
+    def ask():
+        with interruptible() as interrupted:
+            answers.append(interrupted())
+
+    thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert results[0].steps == 3
+    assert answers == [False]
 
 
 def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
@@ -397,16 +385,6 @@ def test_all_kinds_of_arrays_are_accepted():
     tensors = {"train": (torch.tensor(X, requires_grad=True), torch.tensor(y, dtype=torch.int32))}
     for data, lams in [(tensors, torch.tensor([0.1], dtype=torch.float64)), ({"train": [X, y]}, 0.1)]:
         np.testing.assert_array_equal(expected, sweep(network, data, lams, **options).weights())
-
-
-def test_a_problem_is_accepted():
-    from l2lab import data
-
-    result = sweep(MLP((10, 1)), data.diabetes(), [0.0, 1.0], steps=5, device="cpu", progress=False)
-    assert result.loss == "squared"
-    assert set(result.metrics) == {"train_loss", "valid_loss", "test_loss"}
-    result = sweep(MLP((64, 8, 10)), data.digits(n_train=50), 0.01, steps=5, device="cpu", progress=False)
-    assert result.metrics["test_accuracy"].shape == (1, 1, 1)
 
 
 def good(**changes):

@@ -270,7 +270,8 @@ def _batches(
     name: str, source: Any, model: nn.Module, device: torch.device, batch_size: int, seed: int | None
 ) -> _Batches:
     """Recognize arrays and iterables of batches."""
-    if not isinstance(source, tuple):
+    is_pair = isinstance(source, tuple | list) and len(source) == 2
+    if not is_pair or isinstance(source[0], tuple | list):
         return _LoaderBatches(name, source, device)
     X, y = (_tensor(name, part, model) for part in source)
     if len(X) != len(y) or not len(X):
@@ -282,6 +283,7 @@ def _batches(
 
 
 def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
+    # a copy: torch cannot use read-only memory
     values = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if not values.is_floating_point():
         return values.long()
@@ -293,31 +295,28 @@ def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
 # ---- the loop ----------------------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class _Loop:
     """Everything that changes during training, and one epoch of it."""
 
-    def __init__(
-        self,
-        *,
-        model: nn.Module,
-        train: _Batches,
-        valid: _Batches | None,
-        criterion: Callable[[Any, Any], Tensor],
-        optimizer: torch.optim.Optimizer,
-        scheduler: Any,
-        precision: torch.dtype | None,
-        device: torch.device,
-    ) -> None:
-        self.model, self.train, self.valid, self.criterion = model, train, valid, criterion
-        self.optimizer, self.scheduler, self.precision, self.device = optimizer, scheduler, precision, device
+    model: nn.Module
+    train: _Batches
+    valid: _Batches | None
+    criterion: Callable[[Any, Any], Tensor]
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    precision: torch.dtype | None
+    device: torch.device
+
+    def __post_init__(self) -> None:
         # Small gradients vanish in float16; bfloat16 has the range of float32.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         # All groups but the last are weights, also inside a layer with λ = 0.
-        groups = param_groups(model, 0.0)[:-1]
+        groups = param_groups(self.model, 0.0)[:-1]
         self.weights = [p for group in groups for p in group["params"] if p.requires_grad]
         self.history: dict[str, list[float]] = {"train_loss": []}
         self.best_epoch = -1
-        self.best = _copy(model.state_dict())
+        self.best = _copy(self.model.state_dict())
         self._look_at_the_optimizer()
 
     @property
@@ -342,7 +341,7 @@ class _Loop:
                     f"{len(held & inside)} parameters are penalized twice, by an L2RegularizationLayer and "
                     "by the optimizer; make the optimizer with weight_decay=0",
                     UserWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def run(
@@ -416,9 +415,8 @@ class _Loop:
         self.model.train()
         # The sum stays on the device: to read it after every batch would make a GPU wait. An infinite loss
         # remains visible in it.
-        total = torch.zeros(
-            (), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device
-        )
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        total = torch.zeros((), dtype=exact, device=self.device)
         rows = unseen = 0
         looked = time.perf_counter()
         for x, y in self.train.epoch(self.done):
@@ -436,9 +434,8 @@ class _Loop:
                 mean = float(total) / rows
                 if not math.isfinite(mean):
                     return mean, "diverged"
-                advance(
-                    unseen, f"loss {mean:.4g}, penalty {self.penalty():.3g}, ‖w‖ {_norm(self.weights):.4g}"
-                )
+                weights = _norm(self.weights)
+                advance(unseen, f"loss {mean:.4g}, penalty {self.penalty():.3g}, ‖w‖ {weights:.4g}")
                 unseen, looked = 0, time.perf_counter()
         advance(unseen)
         return float(total) / rows, None
