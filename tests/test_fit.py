@@ -9,8 +9,8 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -140,20 +140,6 @@ def test_validation_is_measured_in_evaluation_mode():
     assert "3 epochs" in repr(result)
 
 
-def test_regression_has_no_accuracy_and_metrics_are_recorded():
-    data = (TRAIN[0], TRAIN[0][:, :3] ** 2)
-    seen = []
-
-    def small(model):
-        seen.append((model.training, torch.is_grad_enabled()))
-        return (model[0].weight.abs() < 0.1).sum()
-
-    result = call(train=data, valid=data, criterion=nn.MSELoss(), metrics={"small": small}, epochs=2)
-    assert "valid_accuracy" not in result.history
-    assert result.history["small"].shape == (2,)
-    assert seen == [(False, False)] * 2
-
-
 def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
     def state():
         return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
@@ -212,113 +198,70 @@ def test_patience_counts_epochs_since_the_best_and_restores_it():
     assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("epochs", 0, 1)
 
 
-def test_reduce_on_plateau_gets_the_validation_loss():
-    model, data, criterion = scripted([5.0, 6.0, 7.0, 8.0])
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
-    result = fit(model, data, data, criterion=criterion, optimizer=optimizer, scheduler=scheduler, epochs=4,
-                 batch_size=4, device="cpu", progress=False)  # fmt: skip
-    np.testing.assert_array_equal(result.history["lr"], [1, 1, 0.5, 0.25])
-
-
 @pytest.mark.parametrize("where", ["training", "validation", "weights"])
-def test_divergence_stops_and_keeps_the_best(where, tmp_path):
+def test_divergence_stops_and_keeps_the_best(where):
     """In the third epoch the loss, the validation loss or the weights become infinite or NaN."""
     model, data, criterion = scripted([3.0, 2.0, np.nan if where == "validation" else 1.0, 0.5])
     calls = []
 
     def bad(outputs, y):
-        loss = criterion(outputs, y)
-        if model.training:
-            calls.append(1)
-            if len(calls) == 3:
-                if where == "training":
-                    loss = loss * torch.inf
-                if where == "weights":
-                    model.weight.register_hook(lambda g: g * torch.inf)
-        return loss
+        calls.append(model.training)
+        third = model.training and sum(calls) == 3
+        if third and where == "weights":
+            model.weight.register_hook(lambda g: g * torch.inf)
+        return criterion(outputs, y) * (torch.inf if third and where == "training" else 1)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    path = tmp_path / "run.pt"
-    with pytest.warns(
-        RuntimeWarning, match="diverged in epoch 2.*weights of epoch 1.*smaller learning rate"
-    ) as w:
+    with pytest.warns(RuntimeWarning, match="diverged in epoch 2.*weights of epoch 1.*smaller") as caught:
         result = fit(model, data, data, criterion=bad, optimizer=optimizer, epochs=4, batch_size=4,
-                     device="cpu", progress=False, checkpoint=path)  # fmt: skip
-    assert w[0].filename == __file__
+                     device="cpu", progress=False)  # fmt: skip
+    assert caught[0].filename == __file__
     assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("diverged", 1, 2)
-    np.testing.assert_array_equal(result.history["valid_loss"], [3, 2])
-    assert len(torch.load(path, weights_only=True)["history"]["valid_loss"]) == 2
+    assert len(result.history["valid_loss"]) == 2
 
 
 # ---- checkpoints -------------------------------------------------------------------------------------------
 
-CHILD = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-import torch
-from torch import nn
-import test_fit as t
+CHILD = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import test_fit as t; t.long_run(t.Slow(13), sys.argv[2])"
+)
 
-torch.set_num_threads(1)
-batches = 0
 
 class Slow(nn.CrossEntropyLoss):
+    """Says so and falls asleep in the given batch of the training, where it can be killed."""
+
+    def __init__(self, asleep_at=None):
+        super().__init__()
+        self.batches, self.asleep_at = 0, asleep_at
+
     def forward(self, outputs, y):
-        global batches
-        if outputs.requires_grad:  # training, not validation
-            batches += 1
-            if batches == 2 * 5 + 3:  # the third batch of the third epoch
-                print("in the middle", flush=True)
-                time.sleep(600)
+        self.batches += outputs.requires_grad  # training, not validation
+        if self.batches == self.asleep_at:
+            print("in the middle", flush=True)
+            time.sleep(600)
         return super().forward(outputs, y)
 
-t.long_run(sys.argv[2], checkpoint=sys.argv[3], criterion=Slow())
-"""
 
-
-def loader(seed=None):
-    data = TensorDataset(torch.tensor(TRAIN[0], dtype=torch.float32), torch.tensor(TRAIN[1]))
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return DataLoader(data, batch_size=8, shuffle=True, generator=generator)
-
-
-def long_run(kind, **changes):
-    """Dropout, batch statistics, Adam's moments and a schedule: all of it must survive."""
-    cosine = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=6)
-    data = {"arrays": lambda: TRAIN, "loader": loader, "loader with generator": lambda: loader(9)}[kind]()
-    options = {
-        "optimizer": "adam",
-        "scheduler": cosine,
-        "epochs": 6,
-        "lr": 0.03,
-        "train": data,
-        "patience": 5,
-    }
-    return call(make_model(dropout=0.4), **(options | changes))
-
-
-class Slow(nn.CrossEntropyLoss):
-    """The child's criterion without the delay, so that both calls have the same arguments."""
-
-
-@pytest.mark.parametrize("kind", ["arrays", "loader"])
-def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(kind, tmp_path):
-    threads = torch.get_num_threads()
+def long_run(criterion, checkpoint=None):
+    """Shuffling, dropout, batch statistics, Adam's moments and a schedule: all of it must survive."""
     torch.set_num_threads(1)
-    try:
-        path = tmp_path / "run.pt"
-        command = [sys.executable, "-c", CHILD, Path(__file__).parent, kind, path]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    data = TensorDataset(torch.tensor(TRAIN[0], dtype=torch.float32), torch.tensor(TRAIN[1]))
+    options = {"optimizer": "adam", "epochs": 6, "lr": 0.03, "patience": 5, "checkpoint": checkpoint}
+    options["scheduler"] = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=6)
+    loader = DataLoader(data, batch_size=8, shuffle=True)
+    return call(make_model(dropout=0.4), train=loader, criterion=criterion, **options)
+
+
+def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(tmp_path):
+    path, threads = tmp_path / "run.pt", torch.get_num_threads()
+    command = [sys.executable, "-c", CHILD, Path(__file__).parent, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "in the middle\n"
         child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-        child.stdout.close()
-        assert len(torch.load(path, weights_only=True)["history"]["train_loss"]) == 2
-        resumed = long_run(kind, checkpoint=path, criterion=Slow())
-        whole = long_run(kind, criterion=Slow())
-    finally:
-        torch.set_num_threads(threads)
+    assert child.returncode == -signal.SIGKILL
+    assert len(torch.load(path, weights_only=True)["history"]["train_loss"]) == 2
+    resumed, whole = long_run(Slow(), path), long_run(Slow())
+    torch.set_num_threads(threads)
     assert len(resumed.history["train_loss"]) == 6
     assert_equal(resumed, whole)
 
@@ -330,16 +273,7 @@ def test_a_finished_run_is_read_and_may_be_made_longer(tmp_path):
     assert_equal(first, again)
     assert again.history["seconds"].tolist() == first.history["seconds"].tolist()  # read, not done again
     assert_equal(call(checkpoint=path, epochs=5), call(epochs=5))
-    with pytest.raises(ValueError, match="holds 5 epochs, and epochs=3"):
-        call(checkpoint=path, epochs=3)
     assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
-
-
-def test_a_run_that_lost_patience_stays_stopped(tmp_path):
-    options = {"patience": 1, "checkpoint": tmp_path / "run.pt", "epochs": 100, "lr": 1.0}
-    first = call(**options)
-    assert first.stopped == "patience"
-    assert_equal(first, call(**options))
 
 
 MISMATCHES = {
@@ -348,11 +282,10 @@ MISMATCHES = {
     "seed": {"seed": 1},
     "optimizer": {"lr": 0.2},
     "scheduler": {"scheduler": functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1)},
-    "criterion": {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1)},
+    "criterion": {"criterion": nn.functional.cross_entropy},
     "train": {"train": (TRAIN[0] + 1e-3, TRAIN[1])},
     "valid": {"valid": None},
     "amp": {"amp": True},
-    "metrics": {"metrics": {"m": lambda model: 0.0}},
     "model (initial weights)": {"model": make_model(seed=1)},
     "model (structure)": {"model": make_model(dropout=0.1)},
 }
@@ -369,33 +302,22 @@ def test_a_checkpoint_of_other_arguments_is_refused_and_kept(name, tmp_path):
     assert path.read_bytes() == content
 
 
-def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path):
-    path = tmp_path / "run.pt"
-    call(checkpoint=path, epochs=1)
-    good = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        tensor = next(i for i in archive.infolist() if i.filename.endswith("data/0"))
-    flipped = bytearray(good)
-    flipped[good.index(tensor.filename.encode()) + 100] ^= 1
-    for content in (bytes(flipped), good[:-100], good[: len(good) // 2], b"", b"not a checkpoint"):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"run\.pt is damaged"):
-            call(checkpoint=path, epochs=2)
-        assert path.read_bytes() == content
-    torch.save({"weights": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match=r"run\.pt is no checkpoint of fit"):
-        call(checkpoint=path, epochs=2)
-
-
-def test_a_checkpoint_that_runs_code_is_not_read(tmp_path):
+def test_a_file_that_is_no_sound_checkpoint_is_refused_and_kept(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     path = tmp_path / "run.pt"
-    torch.save({"format": 1, "fingerprint": Evil()}, path)
-    with pytest.raises(ValueError, match="cannot be read again"):
-        call(checkpoint=path)
+    call(checkpoint=path, epochs=1)
+    files = [path.read_bytes()[:-100], b"", b"nonsense"]
+    for state in ({"weights": torch.zeros(2)}, {"fingerprint": Evil()}):
+        torch.save(state, path)
+        files.append(path.read_bytes())
+    for content in files:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"run\.pt is damaged or no checkpoint of fit"):
+            call(checkpoint=path, epochs=2)
+        assert path.read_bytes() == content
     assert not (tmp_path / "executed").exists()
 
 
@@ -416,37 +338,25 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert_equal(call(checkpoint=path, epochs=2), call(epochs=2))
 
 
-def test_a_loader_with_a_generator_of_its_own_resumes_exactly(tmp_path):
-    """The state of that generator is in no checkpoint."""
-    kind, path = "loader with generator", tmp_path / "run.pt"
-    long_run(kind, checkpoint=path, epochs=3)
-    assert_equal(long_run(kind, checkpoint=path), long_run(kind))
-    assert not torch.equal(long_run(kind).model[0].weight, long_run("loader").model[0].weight)
-
-
-@pytest.mark.parametrize("has_checkpoint", [True, False])
-def test_ctrl_c_returns_what_there_is(has_checkpoint, tmp_path):
+def test_ctrl_c_returns_what_there_is(tmp_path):
     """In the middle of the third epoch: the first two count, and the run goes on from there."""
     before = signal.getsignal(signal.SIGINT)
     batches = []
 
     class Pressed(nn.CrossEntropyLoss):
         def forward(self, outputs, y):
-            if outputs.requires_grad:
-                batches.append(len(y))
-                if len(batches) == 13:
-                    signal.raise_signal(signal.SIGINT)
+            batches.append(len(y))
+            if len(batches) == 13:
+                signal.raise_signal(signal.SIGINT)
             return super().forward(outputs, y)
 
-    path = tmp_path / "run.pt" if has_checkpoint else None
-    result = call(make_model(dropout=0.3), valid=None, criterion=Pressed(), checkpoint=path)
+    options = {"valid": None, "criterion": Pressed(), "checkpoint": tmp_path / "run.pt"}
+    result = call(make_model(dropout=0.3), **options)
     assert signal.getsignal(signal.SIGINT) is before
     assert (result.stopped, result.best_epoch, len(batches)) == ("interrupted", 1, 13)
     whole = call(make_model(dropout=0.3), valid=None, epochs=2)
     assert torch.equal(result.model[0].weight, whole.model[0].weight)
-    if has_checkpoint:
-        again = call(make_model(dropout=0.3), valid=None, criterion=Pressed(), checkpoint=path)
-        assert_equal(again, call(make_model(dropout=0.3), valid=None))
+    assert_equal(call(make_model(dropout=0.3), **options), call(make_model(dropout=0.3), valid=None))
 
 
 # ---- mixed precision ---------------------------------------------------------------------------------------
@@ -487,9 +397,7 @@ def test_float16_scales_the_loss_and_the_scale_is_in_the_checkpoint(tmp_path, mo
     ("amp", "kind", "has_bf16", "expected"),
     [
         ("auto", "cpu", True, None),
-        ("auto", "mps", True, None),
         ("auto", "cuda", True, torch.bfloat16),
-        ("auto", "cuda", False, torch.float16),
         (True, "cuda", False, torch.float16),
         (False, "cuda", True, None),
         (True, "cpu", False, torch.bfloat16),
@@ -506,17 +414,7 @@ def test_choice_of_the_precision(amp, kind, has_bf16, expected, monkeypatch):
 def test_arrays_and_batches_of_them_are_the_same():
     X, y = (torch.tensor(part) for part in TRAIN)
     batches = [(X[k : k + 8].float(), y[k : k + 8]) for k in range(0, 37, 8)]
-
-    class Ordered(list):
-        epochs: list[int] = []  # noqa: RUF012
-
-        def set_epoch(self, epoch):
-            self.epochs.append(epoch)
-
-    listed = call(train=Ordered(batches), valid=batches, epochs=2)
-    assert Ordered.epochs == [0, 1]
-    arrays = call(valid=TRAIN, train=Ordered(batches), epochs=2)
-    assert_equal(listed, arrays)
+    assert_equal(call(train=batches, valid=batches, epochs=2), call(train=batches, valid=TRAIN, epochs=2))
 
 
 def test_penalty_of_both_kinds_and_warning_of_the_double_one():
@@ -545,32 +443,16 @@ def bad(**changes):
     return lambda: call(**({"epochs": 1} | changes))
 
 
-NAN = float("nan")
-
-
 @pytest.mark.parametrize(
     ("run", "message"),
     [
         (bad(epochs=0), "epochs must be an integer of at least 1"),
-        (bad(batch_size=2.5), "batch_size must be an integer"),
-        (bad(patience=0), "patience must be an integer"),
         (bad(patience=2, valid=None), "patience needs a validation loss"),
-        (bad(scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau, valid=None), "ReduceLROnPlateau needs"),
-        (bad(amp="yes"), "amp must be True, False or 'auto'"),
         (bad(device="gpu"), "is not a device"),
-        (bad(seed=-1), "seed must be an integer"),
         (bad(groups=lambda m: make_model().parameters()), "parameters that are not those of model"),
-        (bad(optimizer="sgd", metrics={"norm": len}), "metrics must not be called norm"),
-        (bad(criterion=nn.CrossEntropyLoss(reduction="none")), r"tensor of shape \(\), got shape \(8,\)"),
-        (bad(criterion=lambda o, y: 1.0), "got float"),
-        (bad(train=np.ones(3)), "must give batches"),
-        (bad(train=3), "train must be a pair"),
-        (bad(train={"train": TRAIN}), "train must be a pair"),
-        (bad(train=iter([TRAIN])), "used up after one epoch"),
         (bad(train=[]), "train gave no batch"),
         (bad(valid=(VALID[0][:5], VALID[1])), r"valid: X has shape \(5, 6\) and y \(23,\)"),
-        (bad(train=(np.full((9, 6), NAN), np.zeros(9, int))), "train holds NaN"),
-        (bad(train=(np.full((9, 6), "a"), np.zeros(9, int))), "train must hold numbers"),
+        (bad(train=(np.full((9, 6), np.nan), np.zeros(9, int))), "train holds NaN"),
     ],
 )
 def test_bad_input_gets_a_clear_error(run, message):

@@ -17,17 +17,8 @@ from l2lab.engine import MLP, shards, sweep, sweep_shards
 
 NETWORK = MLP((6, 7, 3))
 LAMS, SEEDS, LRS = (0.0, 0.02, 0.1, 0.3, 1.0), (0, 5, 7), (0.05, 0.01)
-OPTIONS = {
-    "seeds": SEEDS,
-    "lrs": LRS,
-    "steps": 11,
-    "batch_size": 5,
-    "record_every": 4,
-    "schedule": "cosine",
-    "dtype": torch.float64,
-    "device": "cpu",
-    "progress": False,
-}
+OPTIONS = {"seeds": SEEDS, "lrs": LRS, "steps": 11, "batch_size": 5, "record_every": 4, "schedule": "cosine"}
+OPTIONS |= {"dtype": torch.float64, "device": "cpu", "progress": False}
 
 
 def make_data(network=NETWORK, n=23, seed=0):
@@ -58,43 +49,12 @@ def assert_same(parts, whole, tol=1e-12):
 # ---- the numbers -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 5, 7, 100])
-def test_any_number_of_shards_gives_the_undivided_sweep(n):
+@pytest.mark.parametrize(("n", "n_parts"), [(1, 1), (4, 4), (7, 10), (100, 15)])
+def test_any_number_of_shards_gives_the_undivided_sweep(n, n_parts, tmp_path):
     """Uneven cuts along λ, cuts along seeds as well, every λ and seed alone."""
-    pieces = shards._cut({"lams": np.array(LAMS), "seeds": np.array(SEEDS)}, n)
-    assert min(n, 15) <= len(pieces) <= 15
-    assert sum(len(p["lams"]) * len(p["seeds"]) for p in pieces) == 15
-    assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=n, **OPTIONS), sweep(NETWORK, DATA, LAMS, **OPTIONS))
-
-
-def test_diverged_models_are_named_once_and_are_nan():
-    data = {"train": (DATA["train"][0], np.random.default_rng(0).standard_normal(23))}
-    options = {"steps": 200, "batch_size": 5, "lrs": (0.01, 1000.0), "device": "cpu", "progress": False}
-    with pytest.warns(RuntimeWarning, match="2 of 4 models diverged") as caught:
-        result = sweep_shards(MLP((6, 7, 1)), data, (0.0, 0.1), shards=2, **options)
-    assert [w.filename for w in caught] == [__file__]
-    assert np.isnan(result.metrics["train_loss"][:, :, 1]).all()
-    assert np.isfinite(result.metrics["train_loss"][:, :, 0]).all()
-
-
-def test_the_setting_of_this_process_is_known_and_applied():
-    threads = torch.get_num_threads()
-    small = torch.tensor(1e-310, dtype=torch.float64)
-    try:
-        for flushes in (True, False):
-            torch.set_flush_denormal(flushes)
-            setting = shards._Setting.of_this_process()
-            assert setting.flushes_denormals == flushes
-            torch.set_flush_denormal(not flushes)
-            setting.apply()
-            assert ((small * 0.5).item() == 0) == flushes
-            assert torch.get_num_threads() == 1
-        torch.set_num_threads(2)
-        sweep_shards(NETWORK, DATA, LAMS, **OPTIONS)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
+    whole = sweep(NETWORK, DATA, LAMS, **OPTIONS)
+    assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=n, folder=tmp_path, **OPTIONS), whole)
+    assert len(list(tmp_path.iterdir())) == n_parts
 
 
 # ---- other processes ---------------------------------------------------------------------------------------
@@ -102,22 +62,7 @@ def test_the_setting_of_this_process_is_known_and_applied():
 LONG = OPTIONS | {"steps": 1500, "record_every": None}
 
 
-@pytest.fixture(scope="module")
-def whole():
-    return sweep(NETWORK, DATA, LAMS, **LONG)
-
-
-def test_processes_of_this_machine(whole, tmp_path):
-    """The folder then serves a call in this process."""
-    with joblib.parallel_config(backend="loky", n_jobs=2):
-        assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=3, folder=tmp_path, **LONG), whole)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "sweep", None)
-        patch.setattr(shards.inspect, "signature", lambda _, s=shards.inspect.signature: s(sweep))
-        assert_same(sweep_shards(NETWORK, DATA, LAMS, shards=3, folder=tmp_path, **LONG), whole)
-
-
-def test_dask_with_a_killed_worker(whole, tmp_path):
+def test_dask_with_a_killed_worker(tmp_path):
     """One of two workers is killed while it trains: the other does its work, with the same numbers."""
     from distributed import Client, LocalCluster
 
@@ -148,7 +93,7 @@ def test_dask_with_a_killed_worker(whole, tmp_path):
         killer.join()
         assert killed
         assert list(client.run(os.getpid).values()) == [pid for pid in pids.values() if pid != killed[0]]
-    assert_same(result, whole)
+    assert_same(result, sweep(NETWORK, DATA, LAMS, **LONG))
     assert len(list(tmp_path.glob("*.npz"))) == 10  # 5 λ times 2 parts of the seeds
 
 
@@ -159,7 +104,7 @@ def test_dask_with_a_killed_worker(whole, tmp_path):
 def count(monkeypatch):
     """Count the parts that are computed."""
     done, original = [], shards._work
-    monkeypatch.setattr(shards, "_work", lambda *args: done.append(args[2]) or original(*args))
+    monkeypatch.setattr(shards, "_work", lambda *args: done.append(args[1]) or original(*args))
     return done
 
 
@@ -178,46 +123,23 @@ def test_only_what_is_missing_is_computed(tmp_path, count):
     assert len(list(folder.iterdir())) == 5
 
 
-def test_a_damaged_part_is_computed_again(tmp_path, count):
-    call = lambda: sweep_shards(NETWORK, DATA, LAMS, shards=2, folder=tmp_path, **OPTIONS)  # noqa: E731
-    first = call()
-    path = sorted(tmp_path.iterdir())[0]
-    good = path.read_bytes()
-    flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 1
-    for content in (bytes(flipped), good[:-50], good[:1000], b"", b"nonsense"):
-        path.write_bytes(content)
-        with pytest.warns(RuntimeWarning, match=f"{path.name} is damaged and is computed again") as caught:
-            assert_same(call(), first, 0)
-        assert [w.filename for w in caught] == [__file__]
-        assert path.read_bytes() == good
-    assert len(count) == 2 + 5
+CHANGES = [
+    {"network": MLP((6, 8, 3))},
+    {"data": DATA | {"valid": (DATA["valid"][0] + np.eye(9, 6) * 1e-9, DATA["valid"][1])}},
+    {"lams": np.array(LAMS) * 1.1},
+    {"seeds": (1, 5, 7)},
+    {"lrs": (0.05, 0.02)},
+    {"steps": 12},
+    {"optimizer": "adam"},
+    {"dtype": torch.float32},
+]
 
 
-CHANGES = {
-    "network": {"network": MLP((6, 8, 3))},
-    "data": {"data": make_data(seed=1)},
-    "one number": {"data": DATA | {"valid": (DATA["valid"][0] + np.eye(9, 6) * 1e-9, DATA["valid"][1])}},
-    "lams": {"lams": np.array(LAMS) * 1.1},
-    "seeds": {"seeds": (1, 5, 7)},
-    "lrs": {"lrs": (0.05, 0.02)},
-    "steps": {"steps": 12},
-    "momentum": {"momentum": 0.8},
-    "optimizer": {"optimizer": "adam"},
-    "batch_seed": {"batch_seed": 1},
-    "record_every": {"record_every": 5},
-    "dtype": {"dtype": torch.float32},
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_stored_part_never_serves_another_call(name, tmp_path, count):
-    def call(network=NETWORK, data=DATA, lams=LAMS, **changes):
-        return sweep_shards(network, data, lams, shards=2, folder=tmp_path, **(OPTIONS | changes))
-
-    call()
-    call(**CHANGES[name])
-    assert len(count) == len(set(count)) == 4
+def test_a_stored_part_never_serves_another_call(tmp_path, count):
+    for changes in ({}, *CHANGES):
+        arguments = {"network": NETWORK, "data": DATA, "lams": LAMS} | OPTIONS | changes
+        sweep_shards(**arguments, shards=2, folder=tmp_path)
+    assert len(count) == len(list(tmp_path.iterdir())) == 2 * (1 + len(CHANGES))
 
 
 def test_ctrl_c_keeps_the_finished_parts(tmp_path, monkeypatch):
@@ -230,7 +152,6 @@ def test_ctrl_c_keeps_the_finished_parts(tmp_path, monkeypatch):
             object.__setattr__(result, "interrupted", True)
         return result
 
-    pressed.__signature__ = shards.inspect.signature(sweep)
     monkeypatch.setattr(shards, "sweep", pressed)
     with pytest.raises(KeyboardInterrupt):
         sweep_shards(NETWORK, DATA, LAMS, shards=5, folder=tmp_path, **OPTIONS)
@@ -240,37 +161,16 @@ def test_ctrl_c_keeps_the_finished_parts(tmp_path, monkeypatch):
     assert_same(result, sweep(NETWORK, DATA, LAMS, **OPTIONS))
 
 
-def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
-    def full_disk(file, **arrays):
-        file.write(b"some")
-        raise OSError("no space left")
-
-    monkeypatch.setattr(shards.np, "savez", full_disk)
-    with pytest.raises(OSError, match="no space left"):
-        sweep_shards(NETWORK, DATA, LAMS, folder=tmp_path, **OPTIONS)
-    assert not list(tmp_path.glob("*.npz"))
-
-
-# ---- progress, errors --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"shards": 0}, ValueError, "shards must be an integer of at least 1"),
-        ({"shards": 2.5}, ValueError, "shards must be an integer"),
+        ({"shards": 2.5}, ValueError, "shards must be an integer of at least 1"),
         ({"lams": [-1]}, ValueError, "lams must not be negative"),
-        ({"seeds": 0.5}, ValueError, "seeds must be integers"),
-        ({"network": 3}, ValueError, "network must be an MLP or CNN"),
         ({"network": MLP((5, 3))}, ValueError, "needs"),
-        ({"data": 3}, ValueError, "data must be a Problem or a dict"),
-        ({"device": "gpu"}, ValueError, "is not a device"),
-        ({"optimizer": "adamax"}, ValueError, "optimizer='adamax' is not known"),
         ({"stepz": 3}, TypeError, "stepz"),
     ],
 )
-def test_bad_input_gets_a_clear_error(changes, error, message, tmp_path):
-    arguments = {"network": NETWORK, "data": DATA, "lams": LAMS, "folder": tmp_path} | OPTIONS | changes
+def test_bad_input_gets_a_clear_error(changes, error, message):
+    arguments = {"network": NETWORK, "data": DATA, "lams": LAMS} | OPTIONS | changes
     with pytest.raises(error, match=message):
         sweep_shards(**arguments)
-    assert list(tmp_path.iterdir()) == []

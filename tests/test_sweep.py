@@ -57,8 +57,8 @@ def reference(network, data, loss, lam, seed, lr, *, optimizer="sgd", schedule="
     groups = [{"params": weights, "weight_decay": lam}, {"params": biases, "weight_decay": 0.0}]
     optim = {
         "sgd": lambda: torch.optim.SGD(groups, lr=lr, momentum=0.9),
-        "adam": lambda: torch.optim.Adam(groups, lr=lr, betas=(0.8, 0.99), eps=1e-6),
-        "adamw": lambda: torch.optim.AdamW(groups, lr=lr, betas=(0.8, 0.99), eps=1e-6),
+        "adam": lambda: torch.optim.Adam(groups, lr=lr),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=lr),
     }[optimizer]()
     scheduler = (
         torch.optim.lr_scheduler.CosineAnnealingLR(optim, T_max=steps) if schedule == "cosine" else None
@@ -87,8 +87,7 @@ def assert_same(result, l, s, r, module, tol=1e-10):
 NETS = {"mlp": MLP((6, 7, 3)), "cnn": CNN(1, (3,), 3, 4)}
 
 
-@pytest.mark.parametrize("batch_size", [None, 5])
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize(("schedule", "batch_size"), [("constant", None), ("cosine", 5)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared"])
 @pytest.mark.parametrize("net", ["mlp", "cnn"])
@@ -97,35 +96,13 @@ def test_every_model_equals_its_separately_trained_twin(net, loss, optimizer, sc
     network, steps = NETS[net], 12
     data = make_data(network, loss)
     batches = None if batch_size is None else minibatches(23, batch_size, steps, seed=3)
+    common = {"optimizer": optimizer, "schedule": schedule, "steps": steps}
     result = sweep(
-        network,
-        data,
-        LAMS,
-        seeds=SEEDS,
-        lrs=LRS,
-        optimizer=optimizer,
-        schedule=schedule,
-        steps=steps,
-        betas=(0.8, 0.99),
-        eps=1e-6,
-        batch_size=batch_size,
-        batch_seed=3,
-        **DOUBLE,
+        network, data, LAMS, seeds=SEEDS, lrs=LRS, batch_size=batch_size, batch_seed=3, **common, **DOUBLE
     )
     assert result.loss == loss
     for l, s, r in [(0, 0, 0), (2, 0, 0), (0, 1, 1), (1, 0, 1), (2, 1, 0)]:
-        module = reference(
-            network,
-            data,
-            loss,
-            LAMS[l],
-            SEEDS[s],
-            LRS[r],
-            optimizer=optimizer,
-            schedule=schedule,
-            steps=steps,
-            batches=batches,
-        )
+        module = reference(network, data, loss, LAMS[l], SEEDS[s], LRS[r], batches=batches, **common)
         assert_same(result, l, s, r, module)
         for key, (X, y) in data.items():
             outputs, y = module(torch.as_tensor(X)).detach(), torch.as_tensor(y)
@@ -157,7 +134,6 @@ def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
     data = make_data(network, "cross_entropy")
     args = {"seeds": SEEDS, "lrs": LRS, "steps": 9, "batch_size": 6, "optimizer": optimizer, **DOUBLE}
     whole = sweep(network, data, LAMS, **args)
-    predicted = whole.predict(data["test"][0])
     monkeypatch.setattr(engine, "_models_at_once", lambda *args: 5)  # 12 models in 3 groups
     monkeypatch.setattr(splits, "EVALUATION_NUMBERS", 1)  # evaluation in many parts
     parts = sweep(network, data, LAMS, **args)
@@ -165,7 +141,6 @@ def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
         torch.testing.assert_close(whole.params[name], parts.params[name], rtol=0, atol=1e-12)
     for key in whole.metrics:
         np.testing.assert_allclose(whole.metrics[key], parts.metrics[key], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(predicted, parts.predict(data["test"][0]), rtol=0, atol=1e-12)
 
 
 def test_groups_fit_into_the_cache():
@@ -204,37 +179,15 @@ def test_minibatches_are_shuffled_epochs():
     assert any(not torch.equal(a, b) for a, b in zip(batches, other, strict=True))
 
 
-def test_order_of_rows_depends_on_batch_seed_only():
-    network = NETS["mlp"]
-    data = make_data(network, "cross_entropy")
-    args = {"steps": 9, "batch_size": 6, **DOUBLE}
-    torch.manual_seed(1)
-    first = sweep(network, data, 0.1, batch_seed=4, **args).weights()
-    torch.manual_seed(2)
-    np.testing.assert_array_equal(first, sweep(network, data, 0.1, batch_seed=4, **args).weights())
-    assert np.abs(first - sweep(network, data, 0.1, batch_seed=5, **args).weights()).max() > 1e-4
-
-
 @pytest.fixture(scope="module")
 def result():
     network = MLP((6, 7, 3))
-    return sweep(
-        network,
-        make_data(network, "cross_entropy"),
-        LAMS,
-        seeds=SEEDS,
-        lrs=LRS,
-        steps=8,
-        record_every=3,
-        **DOUBLE,
-    )
+    data = make_data(network, "cross_entropy")
+    return sweep(network, data, LAMS, seeds=SEEDS, lrs=LRS, steps=8, record_every=3, **DOUBLE)
 
 
 def test_shapes_and_axes(result):
     assert result.shape == (3, 2, 2)
-    np.testing.assert_array_equal(result.lams, LAMS)
-    np.testing.assert_array_equal(result.seeds, SEEDS)
-    np.testing.assert_array_equal(result.lrs, LRS)
     assert set(result.metrics) == {
         f"{s}_{m}" for s in ("train", "valid", "test") for m in ("loss", "accuracy")
     }
@@ -244,41 +197,18 @@ def test_shapes_and_axes(result):
         np.testing.assert_array_equal(values[-1], result.metrics[key])
         np.testing.assert_array_equal(values[0, 0], values[0, 2])  # before training λ cannot matter
     assert result.params["0.weight"].shape == (3, 2, 2, 7, 6)
-    assert (result.steps, result.interrupted) == (8, False)
-    assert result.seconds > 0
     assert "3 λ × 2 seeds × 2 learning rates, 8 steps" in repr(result)
 
 
-def test_weights_norms_and_histogram(result):
+def test_weights_norms_and_modules(result):
     module = result.module(2, 1, 0)
     first, second = (module[i].weight.detach().numpy().ravel() for i in (0, 2))
     np.testing.assert_array_equal(result.weights()[2, 1, 0], np.concatenate([first, second]))
-    for layer in (1, -1, "2", "2.weight"):
-        np.testing.assert_array_equal(result.weights(layer)[2, 1, 0], second)
-    np.testing.assert_allclose(result.norms(0)[2, 1, 0], np.sqrt((first**2).sum()), rtol=1e-12)
-    edges, counts, zeros = result.histogram(bins=7)
-    assert edges.shape == (8,)
-    assert counts.shape == (3, 7)
-    np.testing.assert_array_equal(counts.sum(1) + zeros, 2 * 2 * (6 * 7 + 7 * 3))
-    np.testing.assert_array_equal(counts[1], np.histogram(result.weights()[1], edges)[0])
-    for layer in (2, -3, "0.bias", "nothing", True):
-        with pytest.raises(ValueError, match="does not exist"):
-            result.weights(layer)
-
-
-def test_module_and_predict_agree(result):
-    X = np.random.default_rng(1).standard_normal((5, 6))
-    outputs = result.predict(X)
-    assert outputs.shape == (3, 2, 2, 5, 3)
-    for index in np.ndindex(3, 2, 2):
-        np.testing.assert_allclose(
-            outputs[index], result.module(*index)(torch.tensor(X)).detach().numpy(), atol=1e-12
-        )
-    module = result.module(0, 0, 0)
+    np.testing.assert_array_equal(result.weights(-1)[2, 1, 0], second)
+    both = np.sqrt((first**2).sum() + (second**2).sum())
+    np.testing.assert_allclose(result.norms()[2, 1, 0], both, rtol=1e-12)
     nn.init.zeros_(module[0].weight)
-    assert np.abs(result.weights(0)[0, 0, 0]).max() > 0  # a copy
-    with pytest.raises(ValueError, match="needs \\(n, 6\\)"):
-        result.predict(X[:, :5])
+    assert np.abs(result.weights(0)[2, 1, 0]).max() > 0  # a copy
 
 
 def test_images_may_be_flat_rows():
@@ -287,26 +217,15 @@ def test_images_may_be_flat_rows():
     flat = {key: (X.reshape(len(X), -1), y) for key, (X, y) in data.items()}
     a, b = (sweep(network, d, 0.1, steps=3, **DOUBLE) for d in (data, flat))
     np.testing.assert_array_equal(a.weights(), b.weights())
-    np.testing.assert_array_equal(a.predict(data["test"][0]), b.predict(flat["test"][0]))
 
 
 def fake_result(**metrics):
+    """Only what `best` looks at: 3 λ, learning rates 0.1 and 0.2."""
     metrics = {key: np.array(value, dtype=float) for key, value in metrics.items()}
-    return SweepResult(
-        MLP((2, 2)),
-        np.array([0.0, 0.1, 1.0]),
-        np.arange(2),
-        np.array([0.1, 0.2]),
-        metrics,
-        {},
-        np.array([1]),
-        {},
-        "cross_entropy",
-        1,
-        False,
-        0.0,
-        torch.device("cpu"),
-    )
+    lams, lrs = np.array([0.0, 0.1, 1.0]), np.array([0.1, 0.2])
+    rest = {"history": {}, "history_steps": np.array([1]), "params": {}, "loss": "squared", "steps": 1}
+    rest |= {"interrupted": False, "seconds": 0.0, "device": torch.device("cpu")}
+    return SweepResult(MLP((2, 2)), lams, np.arange(2), lrs, metrics, **rest)
 
 
 def test_best():
@@ -314,12 +233,8 @@ def test_best():
     loss = [[[3, 4], [3, 4]], [[2, 1], [2, 1.5]], [[1, 0.5], [1, nan]]]  # (L, S, R)
     result = fake_result(valid_loss=loss, valid_accuracy=[[[0.5, 0.9], [0.5, 0.9]]] * 3)
     assert result.best() == (2, 0, 1.0, 0.1, 1.0)  # the smallest loss of all diverged for one seed
-    assert result.best("valid_accuracy")[:4] == (
-        2,
-        1,
-        1.0,
-        0.2,
-    )  # larger is better; a tie goes to the larger λ
+    # larger is better; a tie goes to the larger λ
+    assert result.best("valid_accuracy")[:4] == (2, 1, 1.0, 0.2)
     with pytest.raises(ValueError, match="was not measured"):
         result.best("test_loss")
     with pytest.raises(ValueError, match="every setting diverged"):
@@ -350,13 +265,8 @@ def test_best_by_the_rule_of_one_standard_error():
     accuracy = np.array([[0.89, 0.91], [0.7, 0.8], [0.891, 0.891]])[:, :, None].repeat(2, axis=2)
     best = fake_result(valid_accuracy=accuracy).best("valid_accuracy", one_standard_error=True)
     assert (best.lam, best.value) == (1.0, pytest.approx(0.891))
-    one_seed = SweepResult(**(vars(fake_result(valid_loss=np.ones((3, 1, 2)))) | {"seeds": np.arange(1)}))
     with pytest.raises(ValueError, match="at least 2 seeds"):
-        one_seed.best(one_standard_error=True)
-    # without spread it is the rule of the smallest mean
-    assert fake_result(
-        valid_loss=np.array([[[2.0, 9], [2, 9]], [[1, 9], [1, 9]], [[1.1, 9], [1.1, 9]]])
-    ).best(one_standard_error=True)[:2] == (1, 0)
+        fake_result(valid_loss=np.ones((3, 1, 2))).best(one_standard_error=True)
 
 
 def test_a_diverging_model_is_named_and_leaves_the_others_alone():
@@ -436,12 +346,16 @@ def test_the_second_ctrl_c_interrupts_at_once():
 
 
 def test_works_outside_of_the_main_thread():
-    network, results = MLP((6, 3)), []
-    data = make_data(network, "cross_entropy")
-    thread = threading.Thread(target=lambda: results.append(sweep(network, data, 0.1, steps=3, **DOUBLE)))
+    answers = []
+
+    def ask():
+        with interruptible() as interrupted:
+            answers.append(interrupted())
+
+    thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert results[0].steps == 3
+    assert answers == [False]
 
 
 def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
@@ -462,42 +376,20 @@ def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_all_kinds_of_arrays_are_accepted(dtype):
+def test_all_kinds_of_arrays_are_accepted():
     network = MLP((6, 3))
     X, y = make_data(network, "cross_entropy")["train"]
     X.setflags(write=False)
-    expected = sweep(network, {"train": (X, y)}, [0.1], steps=3, device="cpu", progress=False, dtype=dtype)
-    assert expected.params["0.weight"].dtype == dtype
+    options = {"steps": 3, "device": "cpu", "progress": False}
+    expected = sweep(network, {"train": (X, y)}, [0.1], **options).weights()
     tensors = {"train": (torch.tensor(X, requires_grad=True), torch.tensor(y, dtype=torch.int32))}
-    for data, lams in [
-        (tensors, torch.tensor([0.1], dtype=torch.float64)),
-        ({"train": [X.astype("f8"), y]}, 0.1),
-    ]:
-        other = sweep(network, data, lams, steps=3, device="cpu", progress=False, dtype=dtype)
-        np.testing.assert_array_equal(expected.weights(), other.weights())
-
-
-def test_a_problem_is_accepted():
-    from l2lab import data
-
-    result = sweep(MLP((10, 1)), data.diabetes(), [0.0, 1.0], steps=5, device="cpu", progress=False)
-    assert result.loss == "squared"
-    assert set(result.metrics) == {"train_loss", "valid_loss", "test_loss"}
-    result = sweep(MLP((64, 8, 10)), data.digits(n_train=50), 0.01, steps=5, device="cpu", progress=False)
-    assert result.metrics["test_accuracy"].shape == (1, 1, 1)
-    with pytest.raises(ValueError, match=r"11 outputs.*10 classes"):
-        sweep(MLP((64, 11)), data.digits(n_train=50), 0.01, steps=5, progress=False)
+    for data, lams in [(tensors, torch.tensor([0.1], dtype=torch.float64)), ({"train": [X, y]}, 0.1)]:
+        np.testing.assert_array_equal(expected, sweep(network, data, lams, **options).weights())
 
 
 def good(**changes):
     rng = np.random.default_rng(0)
-    args = {
-        "network": MLP((4, 3)),
-        "X": rng.standard_normal((12, 4)),
-        "y": np.arange(12) % 3,
-        "lams": [0.0, 0.1],
-    }
+    args = {"network": MLP((4, 3)), "X": rng.standard_normal((12, 4)), "y": np.arange(12) % 3, "lams": 0.1}
     args |= {"steps": 2, "device": "cpu", "progress": False} | changes
     network, X, y, lams = (args.pop(key) for key in ("network", "X", "y", "lams"))
     data = args.pop("data", {"train": (X, y)})
@@ -512,47 +404,26 @@ NAN = float("nan")
     [
         (good(lams=[0.1, -0.1]), "lams must not be negative, got -0.1"),
         (good(lams=[0.1, NAN]), "lams must be finite"),
-        (good(lams=float("inf")), "lams must be finite"),
         (good(lams=[]), "lams must be .* non-empty"),
         (good(lams=[[0.1], [0.2]]), "lams must be .* 1-D"),
         (good(lams="many"), "lams must be a number"),
-        (good(lams=None), "lams must be"),
-        (good(seeds=()), "seeds must be .* non-empty"),
         (good(seeds=0.5), "seeds must be integers"),
-        (good(lrs=[]), "lrs must be .* non-empty"),
         (good(lrs=[0.1, 0.0]), "lrs must be positive"),
-        (good(lrs=NAN), "lrs must be finite"),
         (good(optimizer="adamax"), "optimizer='adamax' is not known; use one of 'sgd', 'adam', 'adamw'"),
-        (good(schedule="linear"), "schedule='linear' is not known"),
-        (good(loss="hinge"), "loss='hinge' is not known"),
+        (good(schedule="steps"), "schedule must be one of"),
         (good(momentum=1.0), "momentum must be in"),
-        (good(betas=(0.9, 1.0)), "betas must be in"),
-        (good(betas=(0.9,)), "betas must be two numbers"),
-        (good(eps=0.0), "eps must be in"),
-        (good(steps=0), "steps must be an integer of at least 1"),
         (good(steps=2.5), "steps must be an integer"),
-        (good(batch_size=0), "batch_size must be an integer of at least 1"),
         (good(batch_size=13), "batch_size=13 is larger than the 12 training rows"),
-        (good(record_every=0), "record_every must be"),
-        (good(dtype=torch.float16), "dtype must be"),
         (good(device="gpu"), "is not a device"),
-        (good(network=nn.Linear(4, 3)), "network must be an MLP or CNN"),
-        (good(network=MLP((5, 3))), r"X of split 'train' has shape \(12, 4\), but MLP.* needs \(n, 5\)"),
-        (good(network=MLP((4, 2))), "2 outputs, but the data have 3 classes"),
+        (good(network=MLP((5, 3))), r"X has shape \(12, 4\) and y \(12,\), but MLP.* needs \(n, 5\)"),
+        (good(network=MLP((4, 2))), "integers of shape .* from 0 to 1"),
         (good(network=CNN(1, (2,), 3, 4)), r"needs \(n, 1, 4, 4\)"),
-        (good(X=np.ones(12)), "needs"),
-        (good(X=np.ones((0, 4)), y=np.ones(0, int)), "no rows"),
-        (good(X=np.full((12, 4), NAN)), "X of split 'train' holds NaN"),
-        (good(X=np.full((12, 4), "a")), "data must be numbers"),
-        (good(y=np.arange(11) % 3), "X has 12 rows and y has shape"),
-        (good(y=np.arange(12) - 1), "class numbers must be 0"),
-        (good(y=np.ones(12), loss="cross_entropy"), "needs integer class numbers"),
-        (good(y=np.ones((12, 1), int)), "needs integer class numbers"),
+        (good(X=np.full((12, 4), NAN)), "'train' holds NaN"),
+        (good(y=np.arange(11) % 3), r"y \(11,\)"),
+        (good(y=np.arange(12) - 1), "from 0 to 2"),
         (good(y=np.ones((12, 2))), "y has 2 targets per row, but .* has 3 outputs"),
-        (good(y=np.full((12, 3), NAN)), "y of split 'train' holds NaN"),
-        (good(data={"test": (np.ones((2, 4)), np.ones(2, int))}), "at least the key 'train'"),
-        (good(data=np.ones((2, 4))), "data must be a Problem or a dict"),
-        (good(data={"train": np.ones((3, 4))}), "must be a pair"),
+        (good(y=np.full((12, 3), NAN)), "'train' holds NaN"),
+        (good(data={"test": (np.ones((2, 4)), np.ones(2, int))}), "with the key 'train'"),
     ],
 )
 def test_bad_input_gets_a_clear_error(call, message):

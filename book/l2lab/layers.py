@@ -159,14 +159,8 @@ def param_groups(module: nn.Module, lam: float, penalize: str = "weights") -> li
     -------
     list of dict
         Two groups with ``"params"`` and ``"weight_decay"``: the penalized parameters, then the others with
-        ``weight_decay=0.0``, which may be none. Together they hold each parameter once, frozen ones too. If
-        the module contains instances of :class:`L2RegularizationLayer`, their λ and rules hold for what is
-        inside, and there is one group per λ before the last.
-
-    Raises
-    ------
-    ValueError
-        As for :class:`L2RegularizationLayer`.
+        ``weight_decay=0.0``, which may be none. Together they hold each parameter once, frozen ones too. For
+        what lies inside a :class:`L2RegularizationLayer`, its λ and rule hold: one group per λ.
 
     Examples
     --------
@@ -230,14 +224,8 @@ def l2_penalty(module: nn.Module) -> Tensor:
 class BackwardResult(NamedTuple):
     """What :meth:`L2RegularizationLayer.fit_and_backward` returns; nothing here carries a gradient.
 
-    Attributes
-    ----------
-    loss : Tensor, shape ()
-        The criterion alone.
-    penalty : Tensor, shape ()
-        ½·Σ λ‖w‖² before the update. The objective is the sum of the two.
-    output : Tensor or Any
-        What the module returned, detached if it is a tensor.
+    The objective is the sum of `loss`, the criterion alone, and `penalty`; `output` is what the module
+    returned.
     """
 
     loss: Tensor
@@ -263,10 +251,6 @@ class L2RegularizationLayer(nn.Module):
     ValueError
         If `lam` or `penalize` is not valid, there is nothing to penalize, or a shared parameter would get two
         different λ.
-
-    See Also
-    --------
-    param_groups : The same penalty as the optimizer's ``weight_decay``.
 
     Notes
     -----
@@ -469,11 +453,6 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
         ``module.parametrizations.weight.original`` (the same parameter as before), the gates are
         ``module.parametrizations.weight[0].factors``, of shape (n,) each, or the weight's for ``dim=None``.
 
-    Raises
-    ------
-    ValueError
-        If the module has no plain weight of its own, or `dim` or `depth` is out of range.
-
     Notes
     -----
     Gate first and create the optimizer then, since the gates are new parameters. All factors need the same λ:
@@ -524,11 +503,6 @@ def gate_strength(module: nn.Module) -> Tensor:
     Tensor, shape (n,), or that of the weight for ``dim=None``
         ‖W_j‖·∏g_j, the Euclidean norm of the effective weight along index j of the gated
         axis; the magnitude of each weight for ``dim=None``. Detached.
-
-    Raises
-    ------
-    ValueError
-        If the weight is not gated.
     """
     if not parametrize.is_parametrized(module, "weight"):
         raise ValueError(f"the weight of {type(module).__name__} is not gated; call gate(module) first")

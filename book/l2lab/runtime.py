@@ -163,12 +163,7 @@ def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     Returns
     -------
     torch.device
-        A device on which a tensor could be allocated.
-
-    Raises
-    ------
-    ValueError
-        If the name is not a device of torch, or not one of cpu, cuda, mps.
+        A device on which a tensor could be allocated; a ValueError says which names are known.
     """
     device, why_not = _choose_device(prefer)
     if why_not:
@@ -212,11 +207,6 @@ def setup(seed: int = 0, threads: int = 1) -> Runtime:
     -------
     Runtime
         Device, profile, seed and threads.
-
-    Raises
-    ------
-    ValueError
-        If `seed`, `threads`, ``L2LAB_DEVICE`` or ``L2LAB_PROFILE`` is not valid.
     """
     checks.whole("threads", threads, 1)
     # cuBLAS reads this when it starts; without it, it may choose another algorithm in every run

@@ -19,11 +19,8 @@ from .descend import Descent, schedule
 from .descend import ramp as make_ramp
 from .splits import minibatches
 
-__all__ = ["GATED_LAYERS", "ImageClassifier", "gate_parts", "predict", "random_shift", "train_all"]
+__all__ = ["ImageClassifier", "predict", "random_shift", "train_all"]
 
-# The layers whose inputs can be switched off: channels of the convolution before, pooled features, units of
-# fc1.
-GATED_LAYERS = ("conv2", "conv3", "conv4", "fc1", "fc2")
 # Images that an evaluation works on at a time.
 EVALUATION_BATCH = 256
 # Share of the steps in which the learning rate grows to its value, and of those in which it shrinks to 0.
@@ -111,7 +108,7 @@ class ImageClassifier(nn.Module):
         Returns
         -------
         Tensor, shape (B, number of features)
-            Averages.
+            In the order of channels.
         """
         maps, mask = self.maps(x, mask)
         if mask is None:
@@ -144,20 +141,9 @@ class ImageClassifier(nn.Module):
 
 
 def gate_parts(model: ImageClassifier) -> ImageClassifier:
-    """Put two gates in front of channels, pooled features and units, see :func:`l2lab.layers.gate`.
-
-    Parameters
-    ----------
-    model : ImageClassifier
-        Changed in place; its outputs stay.
-
-    Returns
-    -------
-    ImageClassifier
-        The same.
-    """
-    for name in GATED_LAYERS:
-        gate(getattr(model, name), dim=1, depth=3)
+    """Put two gates in front of channels, pooled features and units: :func:`l2lab.layers.gate`, in place."""
+    for layer in (model.conv2, model.conv3, model.conv4, model.fc1, model.fc2):
+        gate(layer, dim=1, depth=3)
     return model
 
 
@@ -250,7 +236,7 @@ def train_all(
     Warns
     -----
     RuntimeWarning
-        If a network diverged; its weights are then not finite.
+        If a network diverged.
     """
     models, lams = list(models), [float(lam) for lam in lams]
     if len(models) != len(lams):

@@ -135,10 +135,8 @@ class Descent:
 
     Attributes
     ----------
-    params : dict of str to Tensor
-        The leaves, which the steps change in place.
-    first : dict of str to Tensor
-        Momentum of SGD, or the first moment of Adam.
+    params, first : dict of str to Tensor
+        The leaves, and the momentum of SGD or first moment of Adam.
     done : int
         Number of steps done.
 

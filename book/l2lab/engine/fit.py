@@ -40,19 +40,17 @@ class FitResult:
     history : dict of str to ndarray, shape (epochs,)
         One entry per finished epoch, resumed ones included. ``"train_loss"``: mean over the rows while the
         weights were changing, without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"``
-        (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"`` if there are validation
-        data. ``"lr"``: learning rate of the first parameter group during the epoch. ``"seconds"``: wall-clock
-        time of the epoch.
+        (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"``. ``"lr"``: that of the
+        first parameter group during the epoch. ``"seconds"``: wall-clock time of the epoch.
     best_epoch : int
-        Position in the history of the smallest validation loss; without validation data the last epoch. −1 if
-        no epoch was finished.
+        Position of the smallest validation loss; without validation data the last epoch; −1 if none was
+        finished.
     stopped : {"epochs", "patience", "interrupted", "diverged"}
         Why training ended.
     seconds : float
         Wall-clock time of this call.
     model : torch.nn.Module
-        The model that was given, with the weights of `best_epoch` (the first weights if that is −1), in
-        evaluation mode.
+        The model that was given, with the weights of `best_epoch`, in evaluation mode.
     """
 
     history: dict[str, np.ndarray]
@@ -108,10 +106,8 @@ def fit(
         Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
         Stepped after every epoch.
-    epochs : int, default 20
-        Number of passes through the training data.
-    batch_size : int, default 64
-        Rows per batch if the data are arrays. The last batch of an epoch may be smaller.
+    epochs, batch_size : int
+        Number of passes through the training data, and rows per batch if the data are arrays.
     patience : int, optional
         Stop after so many epochs without a smaller validation loss. Default: never.
     checkpoint : path-like, optional
@@ -135,8 +131,7 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of range; if the checkpoint is damaged or belongs to a call with other
-        arguments, in which case the file is left alone.
+        If an argument is out of range, or the checkpoint is damaged or of a call with other arguments.
 
     Warns
     -----
@@ -162,11 +157,10 @@ def fit(
 
     Examples
     --------
-    >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    >>> model = nn.Linear(64, 10)
     >>> optimizer = torch.optim.SGD(param_groups(model, 1e-3), lr=0.1, momentum=0.9)
     >>> result = fit(model, problem.splits["train"], problem.splits["valid"], criterion=nn.CrossEntropyLoss(),
     ...              optimizer=optimizer, epochs=100, patience=10, checkpoint="digits.pt")
-    >>> result.history["valid_loss"][result.best_epoch]
     """
     started = time.perf_counter()
     checks.whole("epochs", epochs, 1)
@@ -276,7 +270,8 @@ def _batches(
     name: str, source: Any, model: nn.Module, device: torch.device, batch_size: int, seed: int | None
 ) -> _Batches:
     """Recognize arrays and iterables of batches."""
-    if not isinstance(source, tuple):
+    is_pair = isinstance(source, tuple | list) and len(source) == 2
+    if not is_pair or isinstance(source[0], tuple | list):
         return _LoaderBatches(name, source, device)
     X, y = (_tensor(name, part, model) for part in source)
     if len(X) != len(y) or not len(X):
@@ -288,6 +283,7 @@ def _batches(
 
 
 def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
+    # a copy: torch cannot use read-only memory
     values = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if not values.is_floating_point():
         return values.long()
@@ -299,31 +295,28 @@ def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
 # ---- the loop ----------------------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class _Loop:
     """Everything that changes during training, and one epoch of it."""
 
-    def __init__(
-        self,
-        *,
-        model: nn.Module,
-        train: _Batches,
-        valid: _Batches | None,
-        criterion: Callable[[Any, Any], Tensor],
-        optimizer: torch.optim.Optimizer,
-        scheduler: Any,
-        precision: torch.dtype | None,
-        device: torch.device,
-    ) -> None:
-        self.model, self.train, self.valid, self.criterion = model, train, valid, criterion
-        self.optimizer, self.scheduler, self.precision, self.device = optimizer, scheduler, precision, device
+    model: nn.Module
+    train: _Batches
+    valid: _Batches | None
+    criterion: Callable[[Any, Any], Tensor]
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    precision: torch.dtype | None
+    device: torch.device
+
+    def __post_init__(self) -> None:
         # Small gradients vanish in float16; bfloat16 has the range of float32.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         # All groups but the last are weights, also inside a layer with λ = 0.
-        groups = param_groups(model, 0.0)[:-1]
+        groups = param_groups(self.model, 0.0)[:-1]
         self.weights = [p for group in groups for p in group["params"] if p.requires_grad]
         self.history: dict[str, list[float]] = {"train_loss": []}
         self.best_epoch = -1
-        self.best = _copy(model.state_dict())
+        self.best = _copy(self.model.state_dict())
         self._look_at_the_optimizer()
 
     @property
@@ -348,7 +341,7 @@ class _Loop:
                     f"{len(held & inside)} parameters are penalized twice, by an L2RegularizationLayer and "
                     "by the optimizer; make the optimizer with weight_decay=0",
                     UserWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def run(
@@ -422,9 +415,8 @@ class _Loop:
         self.model.train()
         # The sum stays on the device: to read it after every batch would make a GPU wait. An infinite loss
         # remains visible in it.
-        total = torch.zeros(
-            (), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device
-        )
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        total = torch.zeros((), dtype=exact, device=self.device)
         rows = unseen = 0
         looked = time.perf_counter()
         for x, y in self.train.epoch(self.done):
@@ -442,9 +434,8 @@ class _Loop:
                 mean = float(total) / rows
                 if not math.isfinite(mean):
                     return mean, "diverged"
-                advance(
-                    unseen, f"loss {mean:.4g}, penalty {self.penalty():.3g}, ‖w‖ {_norm(self.weights):.4g}"
-                )
+                weights = _norm(self.weights)
+                advance(unseen, f"loss {mean:.4g}, penalty {self.penalty():.3g}, ‖w‖ {weights:.4g}")
                 unseen, looked = 0, time.perf_counter()
         advance(unseen)
         return float(total) / rows, None

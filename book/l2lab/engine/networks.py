@@ -32,6 +32,11 @@ class _Network:
         raise NotImplementedError
 
     @property
+    def n_inputs(self) -> int:
+        """Numbers in one input."""
+        return prod(self.input_shape)
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter of one copy, in the order of ``module().parameters()``."""
         with torch.device("meta"):
@@ -101,11 +106,6 @@ class MLP(_Network):
             checks.whole("sizes", size, 1)
 
     @property
-    def n_inputs(self) -> int:
-        """Number of input features."""
-        return self.sizes[0]
-
-    @property
     def n_outputs(self) -> int:
         """Number of outputs."""
         return self.sizes[-1]
@@ -113,7 +113,7 @@ class MLP(_Network):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
-        return (self.n_inputs,)
+        return (self.sizes[0],)
 
     @property
     def activations_per_sample(self) -> int:
@@ -270,11 +270,6 @@ class CNN(_Network):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return (self.in_channels, self.image_size, self.image_size)
-
-    @property
-    def n_inputs(self) -> int:
-        """Numbers in one input."""
-        return prod(self.input_shape)
 
     @property
     def blocks(self) -> list[tuple[int, int, int]]:

@@ -142,28 +142,19 @@ class SweepResult:
             A key of ``metrics``. Losses are minimized, accuracies maximized.
         one_standard_error : bool, default False
             True takes, at the learning rate of the best setting, the largest λ whose mean is not worse than
-            the best mean by more than the standard error of the best mean over the seeds (sample standard
-            deviation divided by √S): the simplest model that cannot be told from the best one.
+            the best mean by more than its standard error over the seeds: the simplest model that cannot be
+            told from the best one (Hastie, Tibshirani and Friedman 2009, section 7.10).
 
         Returns
         -------
         Best
-            Named tuple ``(l, r, lam, lr, value)``: positions on the λ and learning-rate axes, their values
-            and the mean metric. Settings with a diverged seed are passed over; a tie goes to the larger λ.
+            Positions on the λ and learning-rate axes, their values and the mean metric. Settings with a
+            diverged seed are passed over; a tie goes to the larger λ.
 
         Raises
         ------
         ValueError
-            If there is no such metric, all settings diverged, or the rule of one standard error is asked
-            for with a single seed.
-
-        References
-        ----------
-        L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees", Wadsworth,
-        1984, section 3.4.3.
-
-        T. Hastie, R. Tibshirani and J. Friedman, "The Elements of Statistical Learning", 2nd ed., Springer,
-        2009, section 7.10.
+            If there is no such metric, all settings diverged, or there is no standard error of one seed.
         """
         if metric not in self.metrics:
             raise ValueError(f"metric={metric!r} was not measured; there are {sorted(self.metrics)}")

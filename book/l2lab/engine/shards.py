@@ -66,8 +66,6 @@ def sweep_shards(
 
     Raises
     ------
-    ValueError
-        As in :func:`l2lab.engine.sweep`.
     KeyboardInterrupt
         After Ctrl-C. A sweep of which parts are missing is no result, but stored parts remain.
 
@@ -75,13 +73,6 @@ def sweep_shards(
     -----
     Every worker process computes with one thread, and flushes denormal numbers to zero, as
     :func:`l2lab.runtime.setup` does here. The device is chosen here; a worker that lacks it uses its CPU.
-
-    Examples
-    --------
-    >>> with joblib.parallel_config(backend="loky", n_jobs=2):
-    ...     result = sweep_shards(MLP((64, 32, 10)), problem, np.logspace(-4, 0, 9), seeds=range(3), shards=6)
-    >>> result.metrics["valid_loss"].shape
-    (9, 3, 1)
     """
     started = time.perf_counter()
     grid = Grid.check(lams, seeds, lrs)
