@@ -158,7 +158,7 @@ def choose_lam(rows: list[dict[str, Any]], key: str = "valid_loss", tolerance: f
 
 
 def _run_sweep(
-    data: _Tensors, scale: _Scale, seed: int, wrong: float, augment: bool, lams: Sequence[float] = LAMS
+    data: _Tensors, scale: _Scale, seed: int, wrong: float, augment: bool, lams: Sequence[float]
 ) -> tuple[list[dict[str, Any]], list[nn.Module]]:
     """Train the network for all λ, and measure what L2 has done.
 
@@ -257,7 +257,7 @@ def _pictures_along_lam(models: list[nn.Module]) -> dict[str, Any]:
 
 
 def _run_gates(
-    data: _Tensors, scale: _Scale, seed: int, lams: Sequence[float] = GATE_LAMS, **changes: Any
+    data: _Tensors, scale: _Scale, seed: int, lams: Sequence[float], **changes: Any
 ) -> tuple[list[dict[str, Any]], list[nn.Module]]:
     """Train networks with gates and take out what they switched off; `changes` replace the usual settings."""
     settings = {"gate_lr": GATE_LR, "ramp": RAMP, "fixed": TRUNK, "epochs": scale.gate_epochs} | changes
@@ -437,7 +437,7 @@ def main(profile: str = "quick") -> dict[str, Any]:
     result["sweep"] = []
     for wrong, augment in ((0.0, True), (0.0, False), *((share, False) for share in WRONG)):
         for seed in seeds:
-            rows, models = _run_sweep(data, scale, seed, wrong, augment)
+            rows, models = _run_sweep(data, scale, seed, wrong, augment, LAMS)
             result["sweep"] += rows
             if augment and seed == FIRST_SEED:
                 result["along_lam"] = _pictures_along_lam(models)
@@ -456,7 +456,7 @@ def main(profile: str = "quick") -> dict[str, Any]:
     plain_lam = choose_lam(clean)
     result["gates"], children = [], {}
     for seed in seeds:
-        rows, networks = _run_gates(data, scale, seed)
+        rows, networks = _run_gates(data, scale, seed, GATE_LAMS)
         result["gates"] += rows
         children[seed] = dict(zip(GATE_LAMS, networks, strict=True))
         say(f"gates, seed {seed}: {[(r['test_accuracy'], r['alive']['pooled']) for r in rows]}")
