@@ -15,7 +15,6 @@ import torch
 from PIL import Image, ImageOps
 
 import make_pictograms
-from fake_voc import fake_iconify
 from l2lab.data import (
     VOC_CLASSES,
     PictureSet,
@@ -449,31 +448,3 @@ def test_crop_leaves_a_margin_and_sees_light_colours():
     assert cropped.getpixel((1, 1)) == (255, 255, 0)
     assert cropped.getpixel((0, 0)) == (255, 255, 255)
     assert make_pictograms.crop_to_ink(Image.new("RGB", (30, 20), "white")) is None
-
-
-def test_the_maker_says_what_it_needs(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        make_pictograms.main(["--iconify", str(tmp_path), "--out", str(tmp_path)])
-    assert "is not the npm package @iconify/json" in capsys.readouterr().err
-
-
-def test_the_maker_draws_a_small_package(tmp_path, capsys):
-    pytest.importorskip("resvg_py", reason="only the maker of the pictograms needs resvg-py")
-    fake_iconify(tmp_path / "package")
-    for out in ("one", "two"):
-        make_pictograms.main(["--iconify", str(tmp_path / "package"), "--out", str(tmp_path / out)])
-    assert "121 candidates, 120 pictures of 6 sets" in capsys.readouterr().out
-    for name in ("pictograms20.zip", "ATTRIBUTION.csv"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    with zipfile.ZipFile(tmp_path / "one" / "pictograms20.zip") as archive:
-        names = archive.namelist()
-        with archive.open(names[0]) as file:
-            assert min(Image.open(file).size) >= 10
-    parts = collections.defaultdict(set)
-    for name in names:
-        part, label, file = name.split("/")
-        assert label in VOC_CLASSES
-        parts[file.partition("__")[0]].add(part)
-    assert sum("/bus/set0__" in name for name in names) == 1  # it has the same drawing twice
-    assert set(parts) == {f"set{i}" for i in range(6)}  # neither the one that is not free nor without address
-    assert sorted(map(tuple, parts.values())) == [("test",)] * 2 + [("train",)] * 4

@@ -54,8 +54,7 @@ def written(few, tmp_path_factory):
         patch.setattr(images, "FINE_TUNING", {"epochs": 1, "lr": 0.01})
         # the real one flushes denormal numbers, in all tests that follow
         patch.setattr(images.runtime, "setup", lambda: SimpleNamespace(device=torch.device("cpu")))
-        patch.setattr(images, "PROFILES", {"quick": TINY._replace(resnet=True)})
-        patch.setattr(images, "_resnet_or_reason", lambda pictures, seeds: f"not run, seeds {seeds}")
+        patch.setattr(images, "PROFILES", {"quick": TINY})
         images.main("quick")
     return json.loads((folder / "images-quick.json").read_text("utf-8"))
 
@@ -63,7 +62,6 @@ def written(few, tmp_path_factory):
 def test_the_file_says_what_was_done(written, few):
     assert written["data_hash"] == few.content_hash
     assert written["seeds"] == [100, 101]
-    assert written["resnet"] == "not run, seeds [100, 101]"
 
 
 def test_every_setting_has_its_row(written):
@@ -113,7 +111,7 @@ def test_lam_is_chosen_by_the_mean_over_seeds():
 
 def test_wrong_labels_are_for_training_and_validation_only(few, monkeypatch):
     seen = []
-    monkeypatch.setattr(images, "train_all", lambda models, X, y, lams, **options: seen.append(y) or models)
+    monkeypatch.setattr(images, "_train", lambda models, X, y, lams, **options: seen.append(y) or models)
     data = images._tensors(few, 16)
     images._run_sweep(data, TINY, 0, 0.4, False, lams=[0.0])
     assert int((seen[0] != data.y["train"]).sum()) == round(0.4 * len(seen[0]))
@@ -141,15 +139,6 @@ def test_resnet_is_trained_without_the_network(few):
     assert [r["lam"] for r in rows] == [0.0, 0.1]
     assert rows[1]["conv_norm"] < rows[0]["conv_norm"]
     assert 0 <= rows[0]["test_accuracy"] <= 1
-
-
-def test_missing_weights_are_a_sentence_and_no_crash(few, monkeypatch, capsys):
-    def offline(*arguments, **options):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(images, "run_resnet", offline)
-    assert "no route to host" in images._resnet_or_reason(few, [0])
-    assert "could not be fetched" in capsys.readouterr().out
 
 
 # ---- the chapter on photographs ----------------------------------------------------------------------------
