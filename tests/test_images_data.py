@@ -364,39 +364,6 @@ def test_size_buckets_use_every_row_once_and_save_padding(pictograms):
 # ---- the maker of the pictograms ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "base"),
-    [
-        ("bus", "bus"),
-        ("outline-bus-front-24", "bus-front"),
-        ("train-01", "train"),
-        ("airplane-bold-duotone", "airplane"),
-        ("twotone-directions-bike-sharp", "directions-bike"),
-        ("cat-outline-rounded-filled", "cat"),
-        ("bus-10", "bus-10"),  # a number that is no style
-        ("alt", "alt"),  # nothing would be left
-        ("tv-fill", "tv"),
-        ("x-fill", "x-fill"),  # a single letter says nothing
-    ],
-)
-def test_base_names(name, base):
-    assert make_pictograms.base_name(name) == base
-
-
-@pytest.mark.parametrize(
-    ("icon_set", "family"),
-    [
-        *(("fa", "fontawesome"), ("fa6-solid", "fontawesome"), ("fad", "fad"), ("famicons", "ionicons")),
-        *(("ic", "material"), ("icon-park-solid", "icon-park"), ("icons8", "icons8"), ("icomoon-free",) * 2),
-        *(("bx", "boxicons"), ("bxs", "boxicons"), ("bxl", "bxl"), ("fluent-emoji-flat", "fluent-emoji")),
-        *(("fluent", "fluent"), ("fluent-mdl2", "fluent"), ("ion", "ionicons"), ("la", "icons8")),
-        *(("mdi-light", "mdi"), ("memory", "mdi"), ("uil", "unicons"), ("uiw", "uiw"), ("feather", "lucide")),
-    ],
-)
-def test_families(icon_set, family):
-    assert make_pictograms.family_of(icon_set) == family
-
-
 def test_the_families_and_classes_of_the_committed_pictures_follow_from_the_rules():
     with (PICTOGRAMS / "ATTRIBUTION.csv").open() as file:
         for row in csv.DictReader(file):
@@ -426,25 +393,3 @@ def test_the_split_of_the_committed_pictures_is_the_one_that_is_found(pictograms
     ]
     held_out = make_pictograms.split_families(icons)
     assert held_out.tolist() == [part == "test" for part, _, _ in names]
-
-
-def test_sizes_follow_the_grid_and_stay_in_bounds():
-    def size(grid, name):
-        box = (0, 0, grid, grid)
-        return make_pictograms.pixel_size(make_pictograms.Icon("s", name, "", "", "", box, "", False))
-
-    sizes = {grid: {size(grid, str(i)) for i in range(60)} for grid in (8, 24, 512)}
-    assert sizes[24] == {24, 36, 48, 72, 96}
-    assert sizes[8] == {20, 22, 30, 45, 60}  # a grid below 15 counts as 15, a size below 20 as 20
-    assert sizes[512] == {48, 72, 96, 128}  # a grid above 48 counts as 48
-    assert size(24, "a") == size(24, "a")
-
-
-def test_crop_leaves_a_margin_and_sees_light_colours():
-    picture = Image.new("RGB", (30, 20), "white")
-    picture.paste((255, 255, 0), (10, 5, 16, 9))
-    cropped = make_pictograms.crop_to_ink(picture)
-    assert cropped.size == (8, 6)
-    assert cropped.getpixel((1, 1)) == (255, 255, 0)
-    assert cropped.getpixel((0, 0)) == (255, 255, 255)
-    assert make_pictograms.crop_to_ink(Image.new("RGB", (30, 20), "white")) is None
