@@ -1,15 +1,14 @@
-"""Small folders laid out like Pascal VOC 2007, Caltech-101 and an icon package: no network is needed."""
+"""Small folders laid out like Pascal VOC 2007 and Caltech-101: no network is needed."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from l2lab.data import VOC_CLASSES, load_pictograms20
+from l2lab.data import load_pictograms20
 
 VOC_NAMES = ("cat", "cow", "person")
 CALTECH_SIZES = {
@@ -86,43 +85,3 @@ def fake_caltech(root: Path) -> None:
             shape = (40 + i, 60, 3) if i % 2 else (30, 50 + i)
             picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
             picture.save(folder / f"image_{i + 1:04d}.jpg")
-
-
-def fake_iconify(root: Path, n_sets: int = 6) -> None:
-    """Write an icon package: sets that draw all classes, each its own way, and two that are not free."""
-    (root / "json").mkdir(parents=True)
-    about = {}
-    names = {
-        "aeroplane": "airplane",
-        "tvmonitor": "tv",
-        "motorbike": "motorcycle",
-        "diningtable": "dining-table",
-    }
-    names |= {"pottedplant": "potted-plant"}
-    for number in range(n_sets + 2):
-        icon_set = f"set{number}"
-        licence = {"title": "MIT", "spdx": "MIT", "url": "https://example.org/licence"}
-        if number == n_sets:
-            licence = {"title": "GPL", "spdx": "GPL-3.0", "url": "https://example.org/licence"}
-        elif number == n_sets + 1:
-            licence = {"title": "MIT", "spdx": "MIT"}
-        about[icon_set] = {
-            "name": f"Set {number}",
-            "author": {"name": f"Author {number}"},
-            "license": licence,
-        }
-        icons = {}
-        for k, label in enumerate(VOC_CLASSES):
-            rng = np.random.default_rng((number, k, 1))
-            bars = "".join(
-                f'<rect x="{x}" y="{y}" width="6" height="6" fill="currentColor"/>'
-                for x, y in rng.permutation([(x, y) for x in (0, 6, 12, 18) for y in (0, 6, 12, 18)])[:7]
-            )
-            icons[f"{names.get(label, label)}-outline"] = {"body": bars}
-        if number == 0:
-            icons["bus-fill"] = icons["bus-outline"]
-        icons["no-class-has-this-name"] = {"body": "<path d='M0 0h24v24H0z'/>"}
-        (root / "json" / f"{icon_set}.json").write_text(
-            json.dumps({"prefix": icon_set, "width": 24, "height": 24, "icons": icons})
-        )
-    (root / "collections.json").write_text(json.dumps(about))

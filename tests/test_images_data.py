@@ -15,7 +15,6 @@ import torch
 from PIL import Image, ImageOps
 
 import make_pictograms
-from fake_voc import fake_iconify
 from l2lab.data import (
     VOC_CLASSES,
     PictureSet,
@@ -365,39 +364,6 @@ def test_size_buckets_use_every_row_once_and_save_padding(pictograms):
 # ---- the maker of the pictograms ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "base"),
-    [
-        ("bus", "bus"),
-        ("outline-bus-front-24", "bus-front"),
-        ("train-01", "train"),
-        ("airplane-bold-duotone", "airplane"),
-        ("twotone-directions-bike-sharp", "directions-bike"),
-        ("cat-outline-rounded-filled", "cat"),
-        ("bus-10", "bus-10"),  # a number that is no style
-        ("alt", "alt"),  # nothing would be left
-        ("tv-fill", "tv"),
-        ("x-fill", "x-fill"),  # a single letter says nothing
-    ],
-)
-def test_base_names(name, base):
-    assert make_pictograms.base_name(name) == base
-
-
-@pytest.mark.parametrize(
-    ("icon_set", "family"),
-    [
-        *(("fa", "fontawesome"), ("fa6-solid", "fontawesome"), ("fad", "fad"), ("famicons", "ionicons")),
-        *(("ic", "material"), ("icon-park-solid", "icon-park"), ("icons8", "icons8"), ("icomoon-free",) * 2),
-        *(("bx", "boxicons"), ("bxs", "boxicons"), ("bxl", "bxl"), ("fluent-emoji-flat", "fluent-emoji")),
-        *(("fluent", "fluent"), ("fluent-mdl2", "fluent"), ("ion", "ionicons"), ("la", "icons8")),
-        *(("mdi-light", "mdi"), ("memory", "mdi"), ("uil", "unicons"), ("uiw", "uiw"), ("feather", "lucide")),
-    ],
-)
-def test_families(icon_set, family):
-    assert make_pictograms.family_of(icon_set) == family
-
-
 def test_the_families_and_classes_of_the_committed_pictures_follow_from_the_rules():
     with (PICTOGRAMS / "ATTRIBUTION.csv").open() as file:
         for row in csv.DictReader(file):
@@ -427,53 +393,3 @@ def test_the_split_of_the_committed_pictures_is_the_one_that_is_found(pictograms
     ]
     held_out = make_pictograms.split_families(icons)
     assert held_out.tolist() == [part == "test" for part, _, _ in names]
-
-
-def test_sizes_follow_the_grid_and_stay_in_bounds():
-    def size(grid, name):
-        box = (0, 0, grid, grid)
-        return make_pictograms.pixel_size(make_pictograms.Icon("s", name, "", "", "", box, "", False))
-
-    sizes = {grid: {size(grid, str(i)) for i in range(60)} for grid in (8, 24, 512)}
-    assert sizes[24] == {24, 36, 48, 72, 96}
-    assert sizes[8] == {20, 22, 30, 45, 60}  # a grid below 15 counts as 15, a size below 20 as 20
-    assert sizes[512] == {48, 72, 96, 128}  # a grid above 48 counts as 48
-    assert size(24, "a") == size(24, "a")
-
-
-def test_crop_leaves_a_margin_and_sees_light_colours():
-    picture = Image.new("RGB", (30, 20), "white")
-    picture.paste((255, 255, 0), (10, 5, 16, 9))
-    cropped = make_pictograms.crop_to_ink(picture)
-    assert cropped.size == (8, 6)
-    assert cropped.getpixel((1, 1)) == (255, 255, 0)
-    assert cropped.getpixel((0, 0)) == (255, 255, 255)
-    assert make_pictograms.crop_to_ink(Image.new("RGB", (30, 20), "white")) is None
-
-
-def test_the_maker_says_what_it_needs(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        make_pictograms.main(["--iconify", str(tmp_path), "--out", str(tmp_path)])
-    assert "is not the npm package @iconify/json" in capsys.readouterr().err
-
-
-def test_the_maker_draws_a_small_package(tmp_path, capsys):
-    pytest.importorskip("resvg_py", reason="only the maker of the pictograms needs resvg-py")
-    fake_iconify(tmp_path / "package")
-    for out in ("one", "two"):
-        make_pictograms.main(["--iconify", str(tmp_path / "package"), "--out", str(tmp_path / out)])
-    assert "121 candidates, 120 pictures of 6 sets" in capsys.readouterr().out
-    for name in ("pictograms20.zip", "ATTRIBUTION.csv"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    with zipfile.ZipFile(tmp_path / "one" / "pictograms20.zip") as archive:
-        names = archive.namelist()
-        with archive.open(names[0]) as file:
-            assert min(Image.open(file).size) >= 10
-    parts = collections.defaultdict(set)
-    for name in names:
-        part, label, file = name.split("/")
-        assert label in VOC_CLASSES
-        parts[file.partition("__")[0]].add(part)
-    assert sum("/bus/set0__" in name for name in names) == 1  # it has the same drawing twice
-    assert set(parts) == {f"set{i}" for i in range(6)}  # neither the one that is not free nor without address
-    assert sorted(map(tuple, parts.values())) == [("test",)] * 2 + [("train",)] * 4

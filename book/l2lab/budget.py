@@ -2,7 +2,7 @@
 
 A weight without gradient from the data is multiplied by about 1 − lr·λ in every step. After the whole run
 e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW: one
-thousandth from B ≈ 7 on, a millionth from B ≈ 14 on. Less budget cannot show which weights λ removes.
+thousandth from B ≈ 7 on, a millionth from B ≈ 14 on. What lies outside its range raises a ValueError.
 """
 
 from __future__ import annotations
@@ -37,11 +37,6 @@ def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
     -------
     ndarray of shape (steps,)
         The learning rates, never zero.
-
-    Raises
-    ------
-    ValueError
-        If the schedule is unknown, ``lr`` is not positive or ``steps`` is not a positive whole number.
     """
     checks.one_of("schedule", schedule, ("constant", "cosine", "linear"))
     checks.number("lr", lr, 0, math.inf, open_low=True)
@@ -82,11 +77,6 @@ def decay_budget(
     float or ndarray
         B, of the shape of ``lam``.
 
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
     Notes
     -----
     e^(−B) is the limit of small steps. What is really left (`remaining_share`) has the logarithm −B (1 + ε)
@@ -126,11 +116,6 @@ def remaining_share(
         w_t / w_0 after t = 0, 1, …, steps steps, behind the axes of ``lam``. Negative values mean that the
         weight has swung past zero; beyond the second of the `decay_limits` they grow, in a long run to
         infinity and NaN.
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
     """
     lams, mu = _lams(lam), _momentum(momentum, optimizer)
     w, v = np.ones_like(lams), np.zeros_like(lams)
@@ -165,11 +150,6 @@ def lam_needed(
     float or ndarray
         λ with e^(−B) = ``share``, of the shape of ``share``. It can be trusted below the first of the
         `decay_limits`.
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
     """
     left = np.asarray(share, dtype=np.float64)
     if not np.all((left > 0) & (left <= 1)):

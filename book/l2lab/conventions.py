@@ -323,11 +323,6 @@ def markdown_table(n: int = 1000, lam: float = 0.01) -> str:
     str
         A head and one line per convention; columns: where, what is minimized, λ of this book in
         terms of that setting, and the number to write there for the given λ, with σ² = 1.
-
-    Raises
-    ------
-    ValueError
-        As :func:`convert`.
     """
     lines = ["| Where | What is minimized | our λ | number |", "|---|---|---|---|"]
     for row in _ROWS:

@@ -1,4 +1,7 @@
-"""From weights and data to the numbers that the book talks about."""
+"""From weights and data to the numbers that the book talks about.
+
+Values that are not finite, and shapes that do not fit, raise a ValueError.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,6 @@ def exact_zeros(weights: Any, axis: int | tuple[int, ...] | None = None) -> int 
     -------
     int or ndarray of int
         Number of zeros, −0.0 included.
-
-    Raises
-    ------
-    ValueError
-        If a weight is NaN or infinite: training diverged.
     """
     count = (_finite("weights", weights) == 0).sum(axis=axis)
     return int(count) if axis is None else count
@@ -58,11 +56,6 @@ def weight_histogram(
         Number of weights that are *not* zero in each bin.
     zeros : ndarray of int, shape (L,)
         Number of weights that are exactly zero.
-
-    Raises
-    ------
-    ValueError
-        If there is no weight, a weight is not finite, or the edges do not increase.
     """
     w = np.atleast_2d(_finite("weights", weights)).astype(np.float64)
     w = w.reshape(len(w), -1)
@@ -112,11 +105,6 @@ def support_scores(selected: Any, truth: Any) -> SupportScores:
     -------
     SupportScores
         Precision, recall, F1 and number of selected features, of shape (...).
-
-    Raises
-    ------
-    ValueError
-        If the masks are not boolean or their lengths differ.
     """
     selected, truth = _mask(selected), _mask(truth)
     if truth.ndim != 1 or selected.ndim < 1 or selected.shape[-1] != len(truth):
@@ -161,11 +149,6 @@ def stability(selected: Any) -> Stability:
         Both measures. `nogueira` is NaN if nothing or everything is selected in all rows: such a selector
         makes no choice, so there is none to be stable. A pair of empty sets counts 1 in `jaccard`.
 
-    Raises
-    ------
-    ValueError
-        If the mask is not boolean or has fewer than 2 rows.
-
     Notes
     -----
     With p̂_f the share of the rows that select feature f, s_f² = M/(M − 1)·p̂_f(1 − p̂_f) its sample variance,
@@ -208,11 +191,6 @@ def effective_rank(features: Any) -> float:
     -------
     float
         Between 1 and min(n − 1, d), or 0.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite.
 
     References
     ----------
@@ -266,11 +244,6 @@ def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
     Calibration
         The reliability diagram and the expected calibration error.
 
-    Raises
-    ------
-    ValueError
-        If rows are no probabilities.
-
     References
     ----------
     C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
@@ -308,11 +281,6 @@ def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
     -------
     ndarray, shape (L, p)
         One row of coefficients per λ.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, a value is not finite or a λ is negative.
 
     Notes
     -----

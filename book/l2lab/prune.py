@@ -136,11 +136,6 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
     -------
     ImageClassifier
         A new network without gates, on the same device, in the same mode.
-
-    Raises
-    ------
-    ValueError
-        If a kind is unknown, a mask has the wrong length, or nothing of a kind would be left.
     """
     kept = alive(model) if keep is None else keep
     sizes = {part: len(s) for part, s in part_strength(model).items()}

@@ -93,11 +93,6 @@ class PictureSet:
         Names of the classes, in the order of their numbers.
     splits : dict of str to PictureSplit
         Usually ``"train"``, ``"valid"`` and ``"test"``.
-
-    Raises
-    ------
-    ValueError
-        If a group is in two splits.
     """
 
     name: str
@@ -212,11 +207,6 @@ def flatten(picture: Image.Image, channels: int = 1) -> Image.Image:
     -------
     PIL.Image.Image
         Of mode "L" or "RGB".
-
-    Raises
-    ------
-    ValueError
-        If there are other than 1 or 3 channels, or the mode cannot be converted.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
@@ -331,11 +321,6 @@ def hold_out_groups(
     -------
     ndarray of bool, shape (n,)
         True for the rows of the chosen groups.
-
-    Raises
-    ------
-    ValueError
-        If no choice leaves rows of every class on both sides.
     """
     names, group_of_row = np.unique(groups, return_inverse=True)
     found, class_of_row = np.unique(labels, return_inverse=True)
@@ -380,11 +365,6 @@ def letterbox(pictures: Sequence[Image.Image], size: int, channels: int = 1) -> 
     -------
     torch.Tensor of float32, shape (n, channels, size, size)
         Plain pixels between 0 (black) and 1 (white).
-
-    Raises
-    ------
-    ValueError
-        If the size is below 1, or a picture cannot be converted.
     """
     import torch
 
@@ -414,11 +394,6 @@ def pad_batch(pictures: Sequence[Image.Image], channels: int = 1) -> tuple[torch
         Pixels between 0 (black) and 1 (white); H and W fit the largest picture.
     mask : torch.Tensor of float32, shape (n, 1, H, W)
         1 inside the picture, 0 outside.
-
-    Raises
-    ------
-    ValueError
-        If there are no pictures, or one cannot be converted.
     """
     import torch
 
@@ -452,11 +427,6 @@ def standardize(train: torch.Tensor, *others: torch.Tensor, invert: bool = False
     -------
     tuple of torch.Tensor
         As many as were given, in their order.
-
-    Raises
-    ------
-    ValueError
-        If all training pixels of a channel are alike.
     """
     import torch
 

@@ -157,11 +157,6 @@ def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -
     -------
     ndarray of int64, shape (n,)
         New labels; `y` is left as it is.
-
-    Raises
-    ------
-    ValueError
-        If `fraction` is outside [0, 1].
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"the fraction of wrong labels must be between 0 and 1, got {fraction!r}")
@@ -192,11 +187,6 @@ def add_noise_features(problem: Problem, k: int, seed: int = 0) -> Problem:
     -------
     Problem
         Its `support` is False for the new columns.
-
-    Raises
-    ------
-    ValueError
-        If `k` is negative or not an integer.
     """
     checks.whole("noise_features", k, 0)
     if k == 0:

@@ -1,4 +1,4 @@
-"""Problems whose truth is known, because we wrote it."""
+"""Problems whose truth is known, because we wrote it; arguments out of range raise a ValueError."""
 
 from __future__ import annotations
 
@@ -58,11 +58,6 @@ def sparse_regression(
     -------
     Problem
         Regression, with `support`, `coef` and ``noise["sigma"]``, the standard deviation of ε.
-
-    Raises
-    ------
-    ValueError
-        For counts, `rho`, `snr` or `coefs` out of range.
     """
     _whole(n=(n, 1), p=(p, 1), n_true=(n_true, 0), n_test=(n_test, 1))
     if n_true > p:
@@ -127,11 +122,6 @@ def ng_classification(
     Problem
         Two classes, with `support`, `coef` and ``noise["bayes_error"]``: the error rate of the true θ.
 
-    Raises
-    ------
-    ValueError
-        For counts out of range.
-
     References
     ----------
     A. Y. Ng, "Feature selection, L1 vs. L2 regularization, and rotational invariance", ICML 2004.
@@ -184,11 +174,6 @@ def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Prob
     -------
     Problem
         Two classes, with `support`.
-
-    Raises
-    ------
-    ValueError
-        For counts out of range.
     """
     _whole(n=(n, 1), p=(p, 2), n_test=(n_test, 1))
     rng = np.random.default_rng(seed)
@@ -221,11 +206,6 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
     -------
     Problem
         Regression, with `support`; `y_mean` and `y_scale` lead back to y.
-
-    Raises
-    ------
-    ValueError
-        For counts out of range.
 
     References
     ----------
@@ -275,11 +255,6 @@ def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -
     Problem
         Regression. The test rows are an even grid of 400 points from −1 to 1 with the noise-free sin 3x as
         target, so the test error is the distance to the truth and its picture a smooth curve.
-
-    Raises
-    ------
-    ValueError
-        For counts or noise out of range.
     """
     _whole(n=(n, 1), degree=(degree, 0))
     checks.number("noise", noise, 0, np.inf)

@@ -1,4 +1,4 @@
-"""The real tables that ship with scikit-learn."""
+"""The real tables that ship with scikit-learn; arguments out of range raise a ValueError."""
 
 from __future__ import annotations
 
@@ -49,11 +49,6 @@ def digits(
     -------
     Problem
         With `clean_labels` where there is label noise; `support` is False for noise columns.
-
-    Raises
-    ------
-    ValueError
-        For fractions that do not sum to 1, counts or noise levels out of range.
 
     Notes
     -----
@@ -107,11 +102,6 @@ def breast_cancer(
     -------
     Problem
         Classification, 2 classes.
-
-    Raises
-    ------
-    ValueError
-        As for :func:`digits`, and for a degree below 1.
 
     Notes
     -----

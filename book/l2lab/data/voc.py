@@ -1,14 +1,11 @@
 """Photographs of different sizes: objects of Pascal VOC 2007, and the 20 largest classes of Caltech-101.
 
-Nothing is shipped: the photographs belong to others. torchvision fetches them once and checks their MD5; they
-are kept as one file of small crops, from which every further call reads.
+Nothing is shipped: the photographs belong to others. torchvision fetches them once and checks their MD5.
 """
 
 from __future__ import annotations
 
-import os
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +42,7 @@ def load_voc2007(root: str | Path = "data/voc2007", seed: int = 0) -> PictureSet
     Parameters
     ----------
     root : str or Path
-        Folder that holds ``VOCdevkit``, or shall hold it; the two archives may be put there by hand. The file
-        with the finished crops lies there, too; with it nothing else is needed any more.
+        Folder that holds ``VOCdevkit``, or shall hold it; the two archives may be put there by hand.
     seed : int, default 0
         Draws the crops that are kept of large classes, and the photographs for validation.
 
@@ -60,14 +56,10 @@ def load_voc2007(root: str | Path = "data/voc2007", seed: int = 0) -> PictureSet
     Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 88 (2010). The photographs are from
     Flickr and under its terms: do not pass the crops on.
     """
-    root = Path(root)
-
-    def build() -> dict[str, PictureSplit]:
-        rest, test = (_voc_crops(root, image_set, seed) for image_set in ("trainval", "test"))
-        held_out = hold_out_groups(rest.labels, rest.groups, 0.2, seed=seed, tries=100)
-        return {"train": rest.take(~held_out), "valid": rest.take(held_out), "test": test}
-
-    return PictureSet("voc2007", VOC_CLASSES, _cached(root / f"crops-{seed}.npz", build))
+    rest, test = (_voc_crops(Path(root), image_set, seed) for image_set in ("trainval", "test"))
+    held_out = hold_out_groups(rest.labels, rest.groups, 0.2, seed=seed, tries=100)
+    splits = {"train": rest.take(~held_out), "valid": rest.take(held_out), "test": test}
+    return PictureSet("voc2007", VOC_CLASSES, splits)
 
 
 def _voc_crops(root: Path, image_set: str, seed: int) -> PictureSplit:
@@ -126,7 +118,7 @@ def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20, s
     Parameters
     ----------
     root : str or Path
-        Folder that holds ``caltech101``, or shall hold it, and the file with the reduced pictures.
+        Folder that holds ``caltech101``, or shall hold it.
     n_classes : int, default 20
         Number of classes, the largest first; they are numbered in alphabetical order.
     seed : int, default 0
@@ -141,38 +133,28 @@ def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20, s
     -----
     Li, Andreeto, Ranzato and Perona, "Caltech 101", CaltechDATA (2022).
     """
-    root = Path(root)
-
-    def build() -> dict[str, PictureSplit]:
-        everything = _caltech_pictures(root, n_classes)
-        test = _hold_out_rows(everything.labels, 0.2, seed)
-        rest = everything.take(~test)
-        valid = _hold_out_rows(rest.labels, 0.25, seed)
-        return {"train": rest.take(~valid), "valid": rest.take(valid), "test": everything.take(test)}
-
-    splits = _cached(root / f"pictures-{n_classes}-{seed}.npz", build)
-    names = sorted({Path(source).parent.name for split in splits.values() for source in split.sources})
-    return PictureSet("caltech101", tuple(names), splits)
-
-
-def _caltech_pictures(root: Path, n_classes: int) -> PictureSplit:
     from torchvision.datasets import Caltech101
 
     pictures = Caltech101(root, download=True)  # only if the folder is not there
     sizes = np.bincount(pictures.y, minlength=len(pictures.categories))
     names = [name for name in pictures.categories if name != "Faces_easy"]
     names = sorted(names, key=lambda name: -sizes[pictures.categories.index(name)])[:n_classes]
-    number = {name: label for label, name in enumerate(sorted(names))}
+    names = tuple(sorted(names))
     rows = []
     with progress_bar(len(pictures), True, "pictures", "photo") as advance:
         for category, index in zip(pictures.y, pictures.index, strict=True):
             advance(1)
             name = pictures.categories[category]
-            if name in number:
+            if name in names:
                 source = f"{name}/image_{index:04d}.jpg"
                 picture = flatten(open_picture(Path(pictures.root) / "101_ObjectCategories" / source), 3)
-                rows.append((_capped(picture), number[name], source, source))
-    return split_of(rows)
+                rows.append((_capped(picture), names.index(name), source, source))
+    everything = split_of(rows)
+    test = _hold_out_rows(everything.labels, 0.2, seed)
+    rest = everything.take(~test)
+    valid = _hold_out_rows(rest.labels, 0.25, seed)
+    splits = {"train": rest.take(~valid), "valid": rest.take(valid), "test": everything.take(test)}
+    return PictureSet("caltech101", names, splits)
 
 
 def _hold_out_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -183,36 +165,3 @@ def _hold_out_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray
         rows = rng.permutation(np.flatnonzero(labels == label))
         held_out[rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)]] = True
     return held_out
-
-
-# ---- what was read once ------------------------------------------------------------------------------------
-
-
-def _cached(path: Path, build: Callable[[], dict[str, PictureSplit]]) -> dict[str, PictureSplit]:
-    """Read RGB pictures from one file, or build them and write it."""
-    if path.exists():
-        with np.load(path) as stored:
-            return {name: _unpacked(stored, name) for name in ("train", "valid", "test")}
-    splits = build()
-    arrays = {}
-    for name, split in splits.items():
-        arrays[f"{name}_pixels"] = np.concatenate([np.asarray(p).ravel() for p in split.pictures])
-        arrays[f"{name}_sizes"] = np.array([picture.size for picture in split.pictures])
-        arrays[f"{name}_labels"], arrays[f"{name}_groups"] = split.labels, split.groups
-        arrays[f"{name}_sources"] = np.array(split.sources)
-    # Only what was written completely gets the name that is looked for.
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, path)
-    return splits
-
-
-def _unpacked(stored: Mapping[str, np.ndarray], name: str) -> PictureSplit:
-    pixels, sizes = stored[f"{name}_pixels"], stored[f"{name}_sizes"]
-    ends = np.cumsum(sizes.prod(axis=1) * 3)[:-1]
-    pictures = tuple(
-        Image.fromarray(flat.reshape(h, w, 3))
-        for flat, (w, h) in zip(np.split(pixels, ends), sizes, strict=True)
-    )
-    sources = tuple(map(str, stored[f"{name}_sources"]))
-    return PictureSplit(pictures, stored[f"{name}_labels"], stored[f"{name}_groups"], sources)

@@ -30,6 +30,7 @@ from .record import RESULTS, provenance, write
 __all__ = ["PROFILES", "choose_lam", "main", "run_resnet", "scores"]
 
 SPLITS = ("train", "valid", "test")
+_train = partial(train_all, progress=False)
 
 # Settings were found while looking at test scores of seeds below this one.
 FIRST_SEED = 100
@@ -63,7 +64,6 @@ class _Scale(NamedTuple):
     size_seeds: int
     image_size: int = 24
     network: dict[str, Any] = {}  # arguments of ImageClassifier  # noqa: RUF012
-    resnet: bool = False
 
 
 PROFILES = {
@@ -76,7 +76,6 @@ PROFILES = {
         size_seeds=3,
         image_size=32,
         network={"channels": (16, 32, 64, 64), "hidden": 128},
-        resnet=True,
     ),
 }
 
@@ -158,7 +157,7 @@ def choose_lam(rows: list[dict[str, Any]], key: str = "valid_loss", tolerance: f
 
 
 def _run_sweep(
-    data: _Tensors, scale: _Scale, seed: int, wrong: float, augment: bool, lams: Sequence[float] = LAMS
+    data: _Tensors, scale: _Scale, seed: int, wrong: float, augment: bool, lams: Sequence[float]
 ) -> tuple[list[dict[str, Any]], list[nn.Module]]:
     """Train the network for all λ, and measure what L2 has done.
 
@@ -168,16 +167,9 @@ def _run_sweep(
     n_classes = int(max(labels.max() for labels in y.values())) + 1
     for k, split in enumerate(("train", "valid")):
         y[split] = torch.as_tensor(flip_labels(y[split].numpy(), wrong, n_classes, [seed, k]))
-    models = train_all(
-        [_start(scale, seed) for _ in lams],
-        data.X["train"],
-        y["train"],
-        lams,
-        epochs=scale.epochs,
-        augment=random_shift if augment else None,
-        seed=seed,
-        progress=False,
-    )
+    models = [_start(scale, seed) for _ in lams]
+    options = {"epochs": scale.epochs, "augment": random_shift if augment else None, "seed": seed}
+    _train(models, data.X["train"], y["train"], lams, **options)
     rows = [
         {"wrong": wrong, "augment": augment, "seed": seed, "lam": lam}
         | _all_scores(model, data.X, y)
@@ -224,16 +216,8 @@ def _run_learning_rates(data: _Tensors, scale: _Scale, seed: int) -> list[dict[s
     """Train without augmentation at several learning rates, to tell the gain of λ from that of the step."""
     rows = []
     for lr in LEARNING_RATES:
-        models = train_all(
-            [_start(scale, seed) for _ in FEW_LAMS],
-            data.X["train"],
-            data.y["train"],
-            FEW_LAMS,
-            epochs=scale.epochs,
-            lr=lr,
-            seed=seed,
-            progress=False,
-        )
+        models = [_start(scale, seed) for _ in FEW_LAMS]
+        _train(models, data.X["train"], data.y["train"], FEW_LAMS, epochs=scale.epochs, lr=lr, seed=seed)
         rows += [
             {"seed": seed, "lr": lr, "lam": lam} | _all_scores(model, data.X, data.y)
             for lam, model in zip(FEW_LAMS, models, strict=True)
@@ -257,20 +241,12 @@ def _pictures_along_lam(models: list[nn.Module]) -> dict[str, Any]:
 
 
 def _run_gates(
-    data: _Tensors, scale: _Scale, seed: int, lams: Sequence[float] = GATE_LAMS, **changes: Any
+    data: _Tensors, scale: _Scale, seed: int, lams: Sequence[float], **changes: Any
 ) -> tuple[list[dict[str, Any]], list[nn.Module]]:
     """Train networks with gates and take out what they switched off; `changes` replace the usual settings."""
+    models = [gate_parts(_start(scale, seed)) for _ in lams]
     settings = {"gate_lr": GATE_LR, "ramp": RAMP, "fixed": TRUNK, "epochs": scale.gate_epochs} | changes
-    models = train_all(
-        [gate_parts(_start(scale, seed)) for _ in lams],
-        data.X["train"],
-        data.y["train"],
-        lams,
-        augment=random_shift,
-        seed=seed,
-        progress=False,
-        **settings,
-    )
+    _train(models, data.X["train"], data.y["train"], lams, augment=random_shift, seed=seed, **settings)
     rows, children = [], []
     X, y = data.X["test"], data.y["test"]
     for lam, model in zip(lams, models, strict=True):
@@ -296,8 +272,8 @@ def _run_rivals(
 ) -> list[dict[str, Any]]:
     """Prune ordinary networks to the size that gates chose, and train all of them a little more."""
     X, y = data.X["train"], data.y["train"]
-    options = {"augment": random_shift, "seed": seed, "progress": False}
-    parent = train_all([_start(scale, seed)], X, y, [plain_lam], epochs=scale.gate_epochs, **options)[0]
+    options = {"augment": random_shift, "seed": seed}
+    (parent,) = _train([_start(scale, seed)], X, y, [plain_lam], epochs=scale.gate_epochs, **options)
     candidates = {
         "unpruned": parent,
         "gates": child,
@@ -308,7 +284,7 @@ def _run_rivals(
     for name, model in candidates.items():
         row = {"seed": seed, "method": name, "parameters": sum(p.numel() for p in model.parameters())}
         row |= {f"test_{key}": v for key, v in scores(model, data.X["test"], data.y["test"]).items()}
-        train_all([model], X, y, [plain_lam], **FINE_TUNING, **options)
+        _train([model], X, y, [plain_lam], **FINE_TUNING, **options)
         row |= {f"tuned_{key}": v for key, v in scores(model, data.X["test"], data.y["test"]).items()}
         rows.append(row)
     return rows
@@ -390,18 +366,12 @@ def main(profile: str = "quick") -> dict[str, Any]:
     Parameters
     ----------
     profile : {"quick", "full"}
-        A small network, 5 seeds (half an hour on one core); or a larger one, 10 seeds, and a ResNet-18
-        (meant for a GPU).
+        A small network, 5 seeds (half an hour on one core); or a larger one, 10 seeds (meant for a GPU).
 
     Returns
     -------
     dict
         What was written.
-
-    Raises
-    ------
-    ValueError
-        If there is no such profile.
     """
     scale = PROFILES[checks.one_of("profile", profile, PROFILES)]
     chosen = runtime.setup()
@@ -417,18 +387,9 @@ def main(profile: str = "quick") -> dict[str, Any]:
         "data": pictures.name,
         "data_hash": pictures.content_hash,
         "seeds": list(seeds),
-        "settings": {
-            "image_size": scale.image_size,
-            "network": scale.network,
-            "epochs": scale.epochs,
-            "gate_epochs": scale.gate_epochs,
-            "size_epochs": scale.size_epochs,
-            "gate_lr": GATE_LR,
-            "ramp": RAMP,
-            "trunk": TRUNK,
-            "fine_tuning": FINE_TUNING,
-            "pixel_noise": PIXEL_NOISE,
-        },
+        "settings": scale._asdict()
+        | {"gate_lr": GATE_LR, "ramp": RAMP, "trunk": TRUNK}
+        | {"fine_tuning": FINE_TUNING, "pixel_noise": PIXEL_NOISE},
     }
 
     def say(what: str) -> None:
@@ -437,29 +398,25 @@ def main(profile: str = "quick") -> dict[str, Any]:
     result["sweep"] = []
     for wrong, augment in ((0.0, True), (0.0, False), *((share, False) for share in WRONG)):
         for seed in seeds:
-            rows, models = _run_sweep(data, scale, seed, wrong, augment)
+            rows, models = _run_sweep(data, scale, seed, wrong, augment, LAMS)
             result["sweep"] += rows
             if augment and seed == FIRST_SEED:
                 result["along_lam"] = _pictures_along_lam(models)
-            accuracies = [row["test_accuracy"] for row in rows]
-            say(f"sweep, wrong {wrong:.0%}, augment {augment}, seed {seed}: {accuracies}")
-    result["learning_rates"] = [row for seed in seeds for row in _run_learning_rates(data, scale, seed)]
-    say("learning rates")
-    longer = scale._replace(epochs=LONGER * scale.epochs)
-    result["longer"] = [
-        row
-        for seed in seeds[: scale.size_seeds]
-        for row in _run_sweep(data, longer, seed, 0.0, True, LONGER_LAMS)[0]
-    ]
-    say("longer training")
-    clean = [row for row in result["sweep"] if row["augment"]]
-    plain_lam = choose_lam(clean)
-    result["gates"], children = [], {}
+            say(f"sweep, wrong {wrong:.0%}, augment {augment}, seed {seed}")
+    result["learning_rates"], result["longer"], result["gates"], children = [], [], [], {}
     for seed in seeds:
-        rows, networks = _run_gates(data, scale, seed)
+        result["learning_rates"] += _run_learning_rates(data, scale, seed)
+        say(f"learning rates, seed {seed}")
+    longer = scale._replace(epochs=LONGER * scale.epochs)
+    for seed in seeds[: scale.size_seeds]:
+        result["longer"] += _run_sweep(data, longer, seed, 0.0, True, LONGER_LAMS)[0]
+        say(f"longer training, seed {seed}")
+    plain_lam = choose_lam([row for row in result["sweep"] if row["augment"]])
+    for seed in seeds:
+        rows, networks = _run_gates(data, scale, seed, GATE_LAMS)
         result["gates"] += rows
         children[seed] = dict(zip(GATE_LAMS, networks, strict=True))
-        say(f"gates, seed {seed}: {[(r['test_accuracy'], r['alive']['pooled']) for r in rows]}")
+        say(f"gates, seed {seed}")
     gate_lam = choose_lam(result["gates"], "valid_accuracy", tolerance=0.01)
     result["chosen"] = {"plain_lam": plain_lam, "gate_lam": gate_lam}
     result["rivals"], result["without"] = [], []
@@ -469,26 +426,14 @@ def main(profile: str = "quick") -> dict[str, Any]:
         for what, change in WITHOUT.items():
             new = _run_gates(data, scale, seed, [gate_lam], **change)[0][0]
             result["without"].append({"without": what, **{k: v for k, v in new.items() if k != "strength"}})
-        say(f"rivals, seed {seed}: {[(r['method'], r['tuned_accuracy']) for r in result['rivals'][-4:]]}")
+        say(f"rivals, seed {seed}")
     result["sizes"] = []
     for seed in seeds[: scale.size_seeds]:
         result["sizes"] += run_sizes(
             pictures, partial(_start, scale, seed), scale.image_size, scale.size_epochs, seed, plain_lam
         )
-        say(f"sizes, seed {seed}: {[(r['method'], r['test_accuracy']) for r in result['sizes'][-5:]]}")
-    if scale.resnet:
-        result["resnet"] = _resnet_or_reason(pictures, list(seeds[:3]))
+        say(f"sizes, seed {seed}")
     result["seconds"] = round(time.perf_counter() - started)
     write(RESULTS / f"images-{profile}.json", result)
     print(f"wrote images-{profile}.json")
     return result
-
-
-def _resnet_or_reason(pictures: PictureSet, seeds: list[int]) -> list[dict[str, Any]] | str:
-    """Rows; or, without the pretrained weights, what is missing."""
-    try:
-        return [row for seed in seeds for row in run_resnet(pictures, seed)]
-    except OSError as error:
-        reason = f"not run: the pretrained weights could not be fetched ({error})"
-        print(reason)
-        return reason

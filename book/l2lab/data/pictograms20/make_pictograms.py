@@ -77,14 +77,6 @@ class Icon(NamedTuple):
         return f"{self.set}:{self.name}"
 
 
-class Drawn(NamedTuple):
-    """A finished picture: its name in the zip, its icon and the bytes of the PNG."""
-
-    file: str
-    icon: Icon
-    png: bytes
-
-
 # ---- names -------------------------------------------------------------------------------------------------
 
 
@@ -110,19 +102,14 @@ def base_name(name: str) -> str:
 @functools.cache
 def class_by_name() -> dict[str, str]:
     """Give the class of every base name; a name of two classes belongs to the first."""
-    found: dict[str, str] = {}
-    for label, names in RULES["names"].items():
-        for name in names:
-            found.setdefault(name, label)
-    return found
+    pairs = [(name, label) for label, names in RULES["names"].items() for name in names]
+    return dict(reversed(pairs))
 
 
 def family_of(icon_set: str) -> str:
     """Name the family of a set: sets of one hand, which must not be split between training and test."""
-    for pattern, family in RULES["families"]:
-        if re.fullmatch(pattern, icon_set):
-            return family
-    return icon_set
+    found = (family for pattern, family in RULES["families"] if re.fullmatch(pattern, icon_set))
+    return next(found, icon_set)
 
 
 def is_wanted(icon: Icon) -> bool:
@@ -137,31 +124,26 @@ def is_wanted(icon: Icon) -> bool:
     )
 
 
-def find_icons(iconify: Path) -> list[Icon]:
+def find_icons(iconify: Path, about_sets: dict[str, Any]) -> list[Icon]:
     """Collect all icons named like a class, from sets with a free licence and an address where it stands."""
     found = []
-    for name, about in read_collections(iconify).items():
+    for name, about in about_sets.items():
         licence = about["license"]
-        if licence.get("spdx") not in LICENCES or about.get("category") in CATEGORIES_LEFT_OUT:
+        if licence.get("spdx") not in LICENCES or not licence.get("url"):
             continue
-        if not licence.get("url"):
+        if about.get("category") in CATEGORIES_LEFT_OUT:
             continue
         icon_set = json.loads((iconify / "json" / f"{name}.json").read_text("utf-8"))
         default = {"left": 0, "top": 0, "width": 16, "height": 16} | icon_set
         for icon_name, icon in icon_set["icons"].items():
             base = base_name(icon_name)
             label = class_by_name().get(base)
-            if label is None or icon.get("hidden"):
-                continue
-            box = tuple(icon.get(key, default[key]) for key in ("left", "top", "width", "height"))
-            coloured = bool(about.get("palette"))
-            found.append(Icon(name, icon_name, label, base, family_of(name), box, icon["body"], coloured))
+            if label is not None and not icon.get("hidden"):
+                box = tuple(icon.get(key, default[key]) for key in ("left", "top", "width", "height"))
+                coloured = bool(about.get("palette"))
+                icon = Icon(name, icon_name, label, base, family_of(name), box, icon["body"], coloured)
+                found.append(icon)
     return found
-
-
-def read_collections(iconify: Path) -> dict[str, Any]:
-    """Read what the package says about its sets: title, author, licence."""
-    return json.loads((iconify / "collections.json").read_text("utf-8"))
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------
@@ -182,20 +164,14 @@ def render(icon: Icon, longest: float) -> Image.Image:
     return Image.open(io.BytesIO(bytes(png))).convert("RGB")
 
 
-def crop_to_ink(picture: Image.Image, margin: int = 1) -> Image.Image | None:
-    """Cut off the white border; None if there is next to no ink."""
+def crop_to_ink(picture: Image.Image) -> Image.Image | None:
+    """Cut off the white border but for a pixel; None if there is next to no ink."""
     ink = (np.asarray(picture) < 245).any(axis=2)  # in any channel: a light colour is ink, too
     if ink.sum() < 8:
         return None
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return picture.crop(
-        (
-            max(columns[0] - margin, 0),
-            max(rows[0] - margin, 0),
-            min(columns[-1] + 1 + margin, picture.width),
-            min(rows[-1] + 1 + margin, picture.height),
-        )
-    )
+    left, top = max(columns[0] - 1, 0), max(rows[0] - 1, 0)
+    return picture.crop((left, top, min(columns[-1] + 2, picture.width), min(rows[-1] + 2, picture.height)))
 
 
 def signature(picture: Image.Image) -> np.ndarray:
@@ -258,11 +234,11 @@ def choose_icons(icons: Sequence[Icon]) -> list[Icon]:
         kept.append(icon)
         signatures.append(new)
         taken[icon.label, icon.family] += 1
-    per_class: collections.Counter = collections.Counter()
+    number: collections.Counter = collections.Counter()
     capped = []
     for icon in kept:
-        if per_class[icon.label] < PER_CLASS:
-            per_class[icon.label] += 1
+        number[icon.label] += 1
+        if number[icon.label] <= PER_CLASS:
             capped.append(icon)
     return capped
 
@@ -275,49 +251,29 @@ def split_families(icons: Sequence[Icon]) -> np.ndarray:
     return hold_out_groups(labels, families, TEST_SHARE, tries=SPLIT_TRIES, n_groups=n_groups)
 
 
-def draw(icons: Sequence[Icon]) -> list[Drawn]:
-    """Draw the chosen icons and place them in training or test."""
-    places = np.where(split_families(icons), "test", "train")
-    return [
-        Drawn(f"{place}/{icon.label}/{icon.set}__{icon.name}.png", icon, encode(icon))
-        for place, icon in zip(places, icons, strict=True)
-    ]
-
-
-def write_zip(path: Path, drawn: Sequence[Drawn]) -> None:
-    """Write the pictures into a zip whose bytes depend on nothing else."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for picture in drawn:
-            archive.writestr(zipfile.ZipInfo(picture.file, (1980, 1, 1, 0, 0, 0)), picture.png)
-
-
-def write_attribution(path: Path, drawn: Sequence[Drawn], collections_: dict[str, Any]) -> None:
-    """Write the table of all sets with their authors and licences."""
-    number = collections.Counter(picture.icon.set for picture in drawn)
-    place = {p.icon.set: (p.icon.family, p.file.partition("/")[0]) for p in drawn}
-    with path.open("w", newline="", encoding="utf-8") as file:
+def make(iconify: Path, out: Path) -> None:
+    """Make the zip, whose bytes depend on nothing else, and the table of all sets in the folder `out`."""
+    about_sets = json.loads((iconify / "collections.json").read_text("utf-8"))
+    icons = find_icons(iconify, about_sets)
+    chosen = choose_icons(icons)
+    places = np.where(split_families(chosen), "test", "train").tolist()
+    out.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(out / "pictograms20.zip", "w", zipfile.ZIP_STORED) as archive:
+        for place, icon in zip(places, chosen, strict=True):
+            file = f"{place}/{icon.label}/{icon.set}__{icon.name}.png"
+            archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), encode(icon))
+    number = collections.Counter(icon.set for icon in chosen)
+    place_of = {icon.set: place for place, icon in zip(places, chosen, strict=True)}
+    with (out / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(ATTRIBUTION_COLUMNS)
         for name in sorted(number):
-            about = collections_[name]
+            about = about_sets[name]
             author, licence = about["author"], about["license"]
-            who = (about["name"], *place[name], author["name"], author.get("url", ""))
+            who = (about["name"], family_of(name), place_of[name], author["name"], author.get("url", ""))
             terms = (licence["spdx"], licence.get("url", ""), about.get("version", ""))
             table.writerow((name, *who, *terms, number[name]))
-
-
-def make(iconify: Path, out: Path) -> None:
-    """Make the zip and the table in the folder `out`."""
-    icons = find_icons(iconify)
-    chosen = choose_icons(icons)
-    drawn = draw(chosen)
-    out.mkdir(parents=True, exist_ok=True)
-    write_zip(out / "pictograms20.zip", drawn)
-    write_attribution(out / "ATTRIBUTION.csv", drawn, read_collections(iconify))
-    print(f"{len(icons)} candidates, {len(drawn)} pictures of {len({p.icon.set for p in drawn})} sets")
-    for name in ("pictograms20.zip", "ATTRIBUTION.csv"):
-        content = (out / name).read_bytes()
-        print(f"{name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+    print(f"{len(icons)} candidates, {len(chosen)} pictures of {len(number)} sets")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -326,8 +282,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--iconify", type=Path, required=True, help="the unpacked npm package @iconify/json")
     parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
     given = parser.parse_args(arguments)
-    if not (given.iconify / "collections.json").exists():
-        parser.error(f"{given.iconify} is not the npm package @iconify/json: it has no collections.json")
     make(given.iconify, given.out)
 
 
