@@ -41,11 +41,12 @@ PANELS = {
     "hist_panel": "[0, 1, 2], np.ones((4, 2), int)",
     "curves_panel": "{'train': lams, 'test': 1 - lams}",
     "paths_panel": "flat * [1, 2, 3]",
-    "bars_panel": "flat * [1, 2, 3]",
-    "fit_panel": "x, flat * x, np.c_[x, x]",
+    "bars_panel": "flat * [1, 2, 3], ylim=(0, 4)",
+    "fit_panel": "x, flat * x, np.c_[x, x], ylim=(0, 1)",
     "field_panel": "np.full((4, 5, 5), 0.3), (0, 1, 0, 1)",
+    "pixels_panel": "np.ones((4, 2, 2)), np.eye(2), title='pixels'",
     "geometry_panel": "np.eye(2), [1, 0.5]",
-    "heatmap_panel": "flat * [1, 2, 3], [1, 2, 4], title='map'",
+    "heatmap_panel": "flat * [1, 2, 3], [1, 2, 4], title='map', zlim=(1, 3)",
     "budget_panel": "",
 }
 EXPLORER = (

@@ -19,6 +19,7 @@ from matplotlib.colors import to_hex
 from colours import LEAST_CONTRAST, contrast, from_hex
 from l2lab import plots
 from l2lab.dark import GROUND, counterparts
+from l2lab.explore import PALETTE
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 EXPLORE = BOOK / "l2lab" / "explore"
@@ -26,41 +27,23 @@ EXPLORE = BOOK / "l2lab" / "explore"
 # closer than that for somebody, another cue must tell the curves apart.
 LEAST_DIFFERENCE = 5.0
 KINDS = ("normal", "protanomaly", "deuteranomaly", "tritanomaly", "grey")
-WHITE = "#ffffff"
-GROUNDS = {"light": [WHITE], "dark": ["#121212", "#14181e"]}  # of the theme, and of the explorer by itself
+# Of the theme, of the explorer by itself, and of what lies in a box of the page.
+GROUNDS = {"light": ["#ffffff", "#f3f4f5"], "dark": ["#121212", "#14181e", "#222832"]}
 
 
-def explorer_colours(theme: str) -> dict[int, str]:
-    """The explorer's colours, by number, as its style sheet has them."""
+def explorer_colours(theme: str) -> dict[str, str]:
+    """The explorer's colours, by name, as its style sheet has them."""
     text = (EXPLORE / "explorer.css").read_text("utf-8")
     selector = {"light": ".lx", "dark": ".lx.dark"}[theme]
     block = re.search(rf"^{re.escape(selector)} \{{(.*?)^\}}", text, re.S | re.M)[1]
-    return {int(number): colour for number, colour in re.findall(r"--lx-(\d): (#[0-9a-f]{6});", block)}
+    return dict(re.findall(r"--lx-(\d|muted): (#[0-9a-f]{6});", block))
 
 
-def dashes() -> list[str]:
-    """The dashes of the explorer's curves, in the order in which they take them."""
-    listed = re.search(r"^const DASH = (\[.*?\]);", (EXPLORE / "js" / "base.js").read_text("utf-8"), re.M)[1]
-    return json.loads(listed)
-
-
-def panels() -> list[tuple[str, dict]]:
-    """All panels with coloured series in the stored widgets, with the name of their chapter."""
-    found = []
-
-    def walk(value, chapter: str) -> None:
-        if isinstance(value, dict):
-            if "colors" in value and "names" in value:
-                found.append((chapter, value))
-            for part in value.values():
-                walk(part, chapter)
-        elif isinstance(value, list):
-            for part in value:
-                walk(part, chapter)
-
-    for file in sorted(BOOK.glob("results/widgets/*.json")):
-        walk(json.loads(file.read_text("utf-8")), file.name.partition(".")[0])
-    return found
+def panels() -> list[dict]:
+    """All panels with coloured series in the stored widgets."""
+    files = [json.loads(file.read_text("utf-8")) for file in sorted(BOOK.glob("results/widgets/*.json"))]
+    states = [model["state"] for file in files for model in file["state"].values()]
+    return [panel for state in states for panel in state.get("panels", []) if "colors" in panel]
 
 
 def seen_as(colour: str, kind: str) -> np.ndarray:
@@ -89,25 +72,14 @@ def figure_colour(colour: str, theme: str) -> str:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", plots.COLORS)
-def test_a_curve_of_a_figure_stands_out_from_its_ground(name, theme):
-    colour = figure_colour(plots.COLORS[name], theme)
-    assert contrast(from_hex(colour), from_hex(WHITE if theme == "light" else GROUND)) >= LEAST_CONTRAST
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_curve_of_the_explorer_stands_out_from_its_ground(theme):
-    for ground in GROUNDS[theme]:
-        for number, colour in explorer_colours(theme).items():
-            assert contrast(from_hex(colour), from_hex(ground)) >= LEAST_CONTRAST, (number, ground)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_small_letters_of_the_explorer_can_be_read(theme):
-    text = (EXPLORE / "explorer.css").read_text("utf-8")
-    muted = dict(zip(("light", "dark"), re.findall(r"--lx-muted: (#[0-9a-f]{6});", text)[:2], strict=True))
-    for ground in GROUNDS[theme]:
-        assert contrast(from_hex(muted[theme]), from_hex(ground)) >= 4.5
+def test_curves_stand_out_from_their_ground_and_letters_can_be_read(theme):
+    for name, colour in plots.COLORS.items():
+        seen, ground = figure_colour(colour, theme), {"light": "#ffffff", "dark": GROUND}[theme]
+        assert contrast(from_hex(seen), from_hex(ground)) >= LEAST_CONTRAST, name
+    colours = explorer_colours(theme)
+    assert theme == "dark" or [colours[k] for k in "123456"] == list(PALETTE.values())
+    for ground, (name, colour) in itertools.product(GROUNDS[theme], colours.items()):
+        assert contrast(from_hex(colour), from_hex(ground)) >= 4.5, (name, ground)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -122,18 +94,25 @@ def test_curves_of_figures_differ_in_colour_or_in_dash_and_marker(kind, theme):
         assert by_colour or by_shape, (one, other)
 
 
+def test_a_known_name_keeps_its_look_and_shares_it_with_no_other():
+    alone, mixed = plots._looks(["test"]), plots._looks(["mine", "test", "other", "train"])
+    assert alone["test"] == mixed["test"]
+    assert len({look["color"] for look in mixed.values()}) == 4
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "grey"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_used_together_in_a_widget_differ_for_everybody(theme, kind):
     colours = explorer_colours(theme)
-    together = {pair for _, panel in panels() for pair in itertools.combinations(sorted(panel["colors"]), 2)}
+    together = {pair for panel in panels() for pair in itertools.combinations(sorted(panel["colors"]), 2)}
     assert together, "no panel with two series: does the test still read the widgets?"
     for one, other in sorted(together):
-        assert difference(colours[one], colours[other], kind) >= LEAST_DIFFERENCE, (one, other)
+        assert difference(colours[str(one)], colours[str(other)], kind) >= LEAST_DIFFERENCE, (one, other)
 
 
 def test_series_of_a_panel_differ_in_their_dashes_too():
     """In grey the explorer's colours are nearly one, so that curves must differ otherwise."""
-    longest = max(len(panel["names"]) for _, panel in panels())
-    told_apart = dashes()[:longest]
+    base = (EXPLORE / "js" / "base.js").read_text("utf-8")
+    longest = max(len(panel["names"]) for panel in panels())
+    told_apart = json.loads(re.search(r"^const DASH = (\[.*?\]);", base, re.M)[1])[:longest]
     assert len(set(told_apart)) == longest

@@ -118,8 +118,8 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
         canvas.draw()
         rgb = np.asarray(canvas.buffer_rgba())[..., :3]
     # few flat colours: a palette makes the picture two to three times smaller without visible loss; one that
-    # spans all colours keeps those of small marks, and a heat map needs more for its ramp
-    size = 64 + (144 if any(p.kind == "heatmap" for p in panels) else 0)
+    # spans all colours keeps those of small marks, and maps need more for their ramps
+    size = 64 + (144 if {p.kind for p in panels} & {"heatmap", "pixels"} else 0)
     image = Image.fromarray(np.ascontiguousarray(rgb))
     image = image.quantize(size, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
@@ -301,7 +301,7 @@ def _field(ax: Axes, p: Panel, scene: _Scene) -> None:
 
 def _pixels(ax: Axes, p: Panel, scene: _Scene) -> None:
     y = p.arrays["y"]
-    ramp = LinearSegmentedColormap.from_list("lx", ["#ffffff", _COLORS[0]])
+    ramp = LinearSegmentedColormap.from_list("lx", ["#ffffff", _COLORS[0]], 48)
     ax.imshow(y[scene.at], cmap=ramp, vmin=0, vmax=y.max())
     rows, columns = np.divmod(p.spec["marks"], y.shape[2])
     ax.plot(columns, rows, "x", ms=4, color=_INK, label=p.spec["mark"])

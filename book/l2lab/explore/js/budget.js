@@ -112,7 +112,7 @@ const RULES = {
   momentum: "Momentum must be at least 0 and below 1.",
 };
 
-// Fields of the run. The browser checks them; what is not valid is said, and the last valid run stays.
+// Fields of the run, which the browser checks. While one is not valid, the last valid run stays.
 function runForm(run, frame) {
   const wrong = html("span", { className: "lx-wrong", role: "status", id: newId() });
   const look = { type: "number", required: true, step: "any", min: 0 };

@@ -16,7 +16,7 @@ PANELS.pixels = (spec, arrays, ctx, frame) => {
   const crosses = spec.marks.map((n) => cross(...place(n).map(middle), side / 6));
   path(frame.svg, "cross", crosses.join(""));
   frame.legend([
-    ["rect", color(1), `${spec.unit}; darkest: ${number(top)}`],
+    ["rect", color(1), `${spec.unit}, full colour: ${number(top)}`],
     ["cross", "currentColor", spec.mark],
   ]);
 
