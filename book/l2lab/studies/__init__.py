@@ -1,6 +1,6 @@
 """Studies at full scale: ``python -m l2lab.studies NAME --profile quick|full`` measures and writes a file.
 
-Each of `comparison`, `images`, `selection` and `tables` has a function ``main(profile)``. What they write is in
-``_build/studies``, or in the folder that ``--folder`` names; ``book/results`` is what the book shows. A row is
-measured again unless the file holds it with the same code, data and settings.
+Each of `comparison`, `images`, `selection` and `tables` has a function ``main(profile)``. `images` writes
+into ``book/results``, which is what the book shows; the others write into ``_build/studies``, or where
+``--folder`` says, and measure again what the file there does not hold with the same code, data and settings.
 """

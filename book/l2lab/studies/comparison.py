@@ -65,7 +65,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> ComparisonResul
         settings["budget"] = task.budget(budget).as_dict()
         return record.rows(settings, hashes[task.key], lambda: measure(task, method, seeds, budget))
 
-    result = compare(TASKS, methods, seeds, common, run)
+    result = compare(TASKS.values(), methods, seeds, common, run)
     for task in result.tasks:
         print(f"\n{result.labels[task]}\n{result.table(task)!r}")
     print(f"\n{result.verdict_table()!r}")

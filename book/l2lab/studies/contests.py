@@ -41,8 +41,9 @@ def split_table(
         Columns that are constant on the rows for learning stay in.
     """
     classes = y.dtype.kind in "biu"
-    spread = X[learn].std(0)
-    X = (X - X[learn].mean(0)) / np.where(spread > 0, spread, 1)
+    # Rounding gives a constant column a tiny spread, which would make its test rows huge.
+    spread = np.where(np.ptp(X[learn], axis=0) > 0, X[learn].std(0), 1)
+    X = (X - X[learn].mean(0)) / spread
     y = y.astype(np.int64) if classes else (y - y[learn].mean()) / y[learn].std()
     train, valid = np.split(learn, [len(learn) - round(VALID * len(learn))])
     splits = {key: (X[rows], y[rows]) for key, rows in (("train", train), ("valid", valid), ("test", test))}
