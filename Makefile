@@ -5,6 +5,7 @@ PORT ?= 8000
 NB ?=
 PYTEST ?=
 PROFILE ?= quick
+FOLDER ?= _build/studies
 WORKERS ?= 2
 ADDRESS ?=
 COLAB_PYTHON ?= python3.12
@@ -59,8 +60,8 @@ test-portable: env-test ## run all notebooks with the kernels of other processor
 bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
 	@$(RUN) -m l2lab.bench
 
-bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes book/results/selection-*.json
-	@$(RUN) -m l2lab.studies selection --profile $(PROFILE)
+bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes FOLDER/selection-*.json
+	@$(RUN) -m l2lab.studies selection --profile $(PROFILE) --folder $(FOLDER)
 
 lint: env-test ## check the style of the code, and who imports whom
 	@$(RUN) -m ruff check .

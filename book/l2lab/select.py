@@ -1,16 +1,13 @@
 """Feature selection with weight decay alone.
 
-Each input x_j is multiplied by D − 1 gates before it enters an ordinary network, and plain L2 on the gates
-and on the first layer does the rest: at its minimum over all factors with the same product the penalty
-(λ/2)(‖W_j‖² + Σ g²) is (λD/2)·‖W_j ∏ g‖^(2/D), which for D ≥ 2 has a spike at 0. So columns die, although the
-optimizer knows nothing but ``weight_decay``. :class:`L2GateSelector` trains such networks for all λ and
-several folds of the data in one sweep and counts which features survive.
+Each input x_j is multiplied by D − 1 gates, with plain L2 on the gates and the first layer. At its minimum
+over all factors with the same product the penalty (λ/2)(‖W_j‖² + Σ g²) is (λD/2)·‖W_j ∏ g‖^(2/D): for D ≥ 2
+it has a spike at 0, so columns die, although the optimizer knows nothing but ``weight_decay``.
 """
 
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -22,13 +19,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from . import runtime
+from . import checks, runtime
 from .engine.gated import WIDE, GatedNetworks, GatedRecipe, Rows, groups_of
 
-__all__ = ["HALVINGS", "REFIT_DECAYS", "L2GateSelector", "fold_weights", "folds_of"]
+__all__ = ["HALVINGS", "PILOT_LAMS", "L2GateSelector", "lam_range", "survival_scores"]
 
 T = TypeVar("T")
 
@@ -63,15 +60,12 @@ def _path(
     seeds: list[int],
     weights: Tensor,
     lost: float,
-    kind: type[GatedNetworks] = GatedNetworks,
     enough: Callable[[np.ndarray], bool] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relative strength of every feature at the end and early in the run, two arrays (L, S, p).
 
-    Seed s sees the rows with `weights[s]` (S, n).
-
-    With `enough` the largest λ come first, and when it is true of the strengths (K, p) of a group, smaller λ
-    are not trained: there every strength is 1.
+    Seed s sees the rows with `weights[s]` (S, n). The largest λ come first; once `enough` is true of the
+    strengths (K, p) of a group, smaller λ are not trained: there every strength is 1.
     """
     all_lams = torch.as_tensor(np.repeat(lams, len(seeds))).to(data.X)
     all_seeds = seeds * len(lams)
@@ -81,7 +75,7 @@ def _path(
             parts.insert(0, torch.ones(2, int(group[-1]) + 1, data.X.shape[1]).to(parts[0]))
             break
         rows = torch.as_tensor(group % len(seeds), device=weights.device)
-        gates = kind(data, recipe, all_lams[group], [all_seeds[k] for k in group], weights[rows])
+        gates = GatedNetworks(data, recipe, all_lams[group], [all_seeds[k] for k in group], weights[rows])
         gates.run(lost, watch=True)
         parts.insert(0, torch.stack([gates.relative(), gates.early]).cpu())
         if not torch.isfinite(parts[0]).all():
@@ -95,8 +89,21 @@ def _enough(n_features: int, n_rows: int) -> float:
     return min(0.9 * n_features, max(64.0, n_rows / 2))
 
 
-def _lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
-    """Range of `PILOT_LAMS` where features die: from :func:`_enough` alive to none."""
+def lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
+    """Find the range of `PILOT_LAMS` in which features die.
+
+    Parameters
+    ----------
+    alive : ndarray of bool, shape (L, p)
+        Which features live at each λ of the pilot.
+    n_rows : int
+        Number of rows.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Two λ: nearly all features alive, or too many for the rows; and none.
+    """
     counts = alive.sum(1)
     enough = _enough(alive.shape[1], n_rows)
     nothing, much = np.flatnonzero(counts == 0), np.flatnonzero(counts >= enough)
@@ -121,23 +128,14 @@ def _sizes(most: int) -> list[int]:
 def _refit_losses(
     data: Rows, recipe: GatedRecipe, order: np.ndarray, sizes: list[int], seeds: list[int], held_out: Tensor
 ) -> np.ndarray:
-    """Loss of each row when the network that did not see it is trained anew on the best features alone.
+    """Loss (sizes, n) of each row when the network that did not see it is trained anew on the best features.
 
-    Parameters
-    ----------
-    order : ndarray of int, shape (S, p)
-        Features of each fold, best first, found without the rows of that fold.
-    held_out : Tensor of bool, shape (S, n)
-        Rows of each fold.
-
-    Returns
-    -------
-    ndarray, shape (len(sizes), n)
-        Smallest over `REFIT_DECAYS` on average.
+    `order` (S, p) are the features of each fold, best first, found without its rows `held_out` (S, n). Of the
+    `REFIT_DECAYS` the one that is best on average counts.
     """
     losses = np.empty((len(sizes), len(REFIT_DECAYS), data.n))
     recipe = recipe._replace(depth=1, steps=max(1, recipe.steps // 2))
-    weights = fold_weights(data, held_out)
+    weights = _fold_weights(data, held_out)
     # Sizes of the same order of magnitude are trained together, on the columns that any of them needs.
     for part in np.array_split(np.arange(len(sizes)), max(1, len(sizes) // 6)):
         needed = np.unique(order[:, : sizes[part[-1]]])
@@ -147,12 +145,12 @@ def _refit_losses(
         masks = torch.as_tensor(masks).to(data.X)
         for group in groups_of(len(jobs), len(needed), recipe, data):
             chosen = [jobs[k] for k in group]
-            folds = torch.as_tensor([s for *_, s in chosen], device=weights.device)
+            folds = [s for *_, s in chosen]
             gates = GatedNetworks(
                 narrow,
                 recipe,
                 masks.new_zeros(len(chosen)),
-                [seeds[s] for *_, s in chosen],
+                [seeds[s] for s in folds],
                 weights[folds],
                 mask=masks[group],
                 outer_decay=masks.new_tensor([REFIT_DECAYS[j] for _, j, _ in chosen]),
@@ -166,44 +164,14 @@ def _refit_losses(
     return losses[np.arange(len(sizes)), (losses @ share).argmin(1)]
 
 
-def fold_weights(data: Rows, held_out: Tensor) -> Tensor:
-    """Leave out the rows of a fold.
-
-    Parameters
-    ----------
-    data : Rows
-        All rows.
-    held_out : Tensor of bool, shape (S, n)
-        Rows of each fold.
-
-    Returns
-    -------
-    Tensor, shape (S, n)
-        Weights with mean 1.
-    """
+def _fold_weights(data: Rows, held_out: Tensor) -> Tensor:
+    """Weights (S, n) with mean 1 that leave out the rows of each fold, `held_out` (S, n)."""
     weights = data.weight * ~held_out
     return weights / weights.mean(1, keepdim=True)
 
 
-def folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomState) -> np.ndarray:
-    """Draw the fold of each row; every class is spread evenly over the folds.
-
-    Parameters
-    ----------
-    y : ndarray, shape (n,)
-        Classes or targets.
-    n_folds : int
-        How many.
-    classes : bool
-        What `y` holds.
-    rng : RandomState
-        Draws.
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        Numbers from 0.
-    """
+def _folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomState) -> np.ndarray:
+    """Draw the fold of each row, (n,); every class is spread evenly over the folds."""
     shuffled = rng.permutation(len(y))
     if classes:
         shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
@@ -212,14 +180,36 @@ def folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomSt
     return folds
 
 
-def _merge(X: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Let equal rows be one with the sum of their weights.
+def survival_scores(strength: np.ndarray, early: np.ndarray, threshold: float) -> np.ndarray:
+    """Score features by how long they survive along a path of λ.
 
-    So a weight of 2 and a repeated row are exactly the same thing, and copies of a row never stand on both
-    sides of a split.
+    Parameters
+    ----------
+    strength, early : ndarray, shape (L, S, p)
+        At each λ and in each fold, as a share of the largest: at the end, and before λ was in force.
+    threshold : float
+        Above it a feature is alive.
+
+    Returns
+    -------
+    ndarray, shape (S, p)
+        Share of the λ that a feature survives, of those at which few features live; ties are broken by the
+        two strengths, which add less than one step of the path in one fold.
     """
-    _, first, group = np.unique(np.column_stack([X, y]), axis=0, return_index=True, return_inverse=True)
-    return X[first], y[first], np.bincount(group.ravel(), weights=weight)
+    alive = strength > threshold
+    counts = alive.sum(2).mean(1)
+    sparse = counts <= max(SPARSE * strength.shape[2], SPARSE_LEAST, counts.min())
+    first = early.mean(0)
+    # Both strengths lie in [0, 1]; scaled like this they can only order features that survive equally
+    # often. The first of them is close to 0 where a feature has not survived at all.
+    order = 0.9 * strength[sparse].mean(0) + 0.099 * first / first.max(1, keepdims=True).clip(1e-300)
+    return alive[sparse].mean(0) + order / (sparse.sum() * len(first))
+
+
+def _merge(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Let equal rows be one with their number as its weight: copies never stand on both sides of a split."""
+    _, first, weight = np.unique(np.column_stack([X, y]), axis=0, return_index=True, return_counts=True)
+    return X[first], y[first], weight.astype(np.float64)
 
 
 class L2GateSelector(SelectorMixin, BaseEstimator):
@@ -233,45 +223,33 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     each fold is one more copy on the batch axis. Features that survive none of these, often because others
     tell the same, are ordered by their strength early in the run, before λ is in force.
 
-    With ``lam="auto"`` the number of features is found by cross-validation: for each fold, networks without
-    gates are trained anew on its 1, 2, 3, … best features and judged on the rows that neither they nor their
-    ranking have seen. (Only standardization and the range of λ come from all rows.) The smallest number
-    within one standard error of the best wins.
+    By default the number of features is found by cross-validation: for each fold, networks without gates are
+    trained anew on its 1, 2, 3, … best features and judged on the rows that neither they nor their ranking
+    have seen. (Only standardization and the range of λ come from all rows.) The smallest number within one
+    standard error of the best wins.
 
     Parameters
     ----------
-    n_features_to_select : int or float, optional
-        How many features to keep, or which share of them if it is a float in (0, 1]. By default `lam`
-        decides.
-    lam : "auto" or float, default "auto"
-        Weight decay λ. ``"auto"`` finds the range where features die, sweeps `n_lams` values in it and,
-        without `n_features_to_select`, chooses. A number keeps what survives this λ in at least half of the
-        folds.
+    n_features_to_select : int, optional
+        How many features to keep.
     depth : int, default 3
         Number D ≥ 2 of factors of each first-layer column: the column and D − 1 gates. 2 is the group lasso;
         3 or 4 select more sharply.
-    hidden : int or tuple of int, default 32
-        Units of the hidden layers.
+    hidden : int, default 32
+        Units of the hidden layer.
     task : {"auto", "classification", "regression"}
         ``"auto"``: regression if `y` holds floats that are not all whole, or more than 20 different numbers
         and more than a quarter of the rows; else classification.
-    n_lams : int, default 12
-        Length of the path for ``lam="auto"``.
-    n_folds : int, default 5
-        Number of folds, at least 2. Each copy of the network trains without one fold.
-    one_standard_error : bool, default True
-        False takes the number of features with the smallest cross-validated loss.
+    n_lams, n_folds : int
+        Length of the path of λ, whose range a short pilot run finds; number of folds, at least 2.
     threshold : float, default 0.01
         Below this share of the largest strength a feature is dead. Survivors and dead are usually decades
         apart, so its value matters little; exact zeros are only approached.
-    steps : int, default 1000
-        Updates of each network. Too few cannot kill: see `l2lab.budget`.
-    batch_size : int, default 100
-        Rows per update (all if there are fewer).
-    lr : float, default 0.1
-        Learning rate, with a cosine schedule.
-    gate_lr : float, default 3.0
-        Factor on the learning rate of the gates.
+    steps, batch_size : int
+        Updates of each network, and rows of each (all if there are fewer). Too few updates cannot kill: see
+        `l2lab.budget`.
+    lr, gate_lr : float
+        Learning rate, with a cosine schedule, and the factor on it for the gates.
     device : str or torch.device, optional
         Default `l2lab.runtime.pick_device`.
     random_state : int, RandomState or None
@@ -288,39 +266,25 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         The selected features.
     lambda_path_ : ndarray, shape (L,)
         The λ values, increasing.
-    support_path_ : ndarray of bool, shape (L, p)
-        Alive in at least half of the folds.
-    survival_path_ : ndarray, shape (L, p)
-        Share of the folds in which a feature is alive.
+    survival_path_, support_path_ : ndarray, shape (L, p)
+        Share of the folds in which a feature is alive, and whether it is in at least half of them.
     lam_ : float
-        The λ of the path whose `support_path_` has a size closest to that of `support_`; the given one if
-        `lam` is a number.
-    cv_sizes_ : ndarray of int, shape (M,)
-        Numbers of features that were tried by cross-validation; absent if none was needed.
-    cv_losses_ : ndarray, shape (M,)
-        Their mean loss on rows not seen, like `cv_sizes_`: cross-entropy, or ½(f − y)² for a `y` of variance
-        1.
+        The λ of the path whose `support_path_` has a size closest to that of `support_`.
+    cv_sizes_, cv_losses_ : ndarray, shape (M,)
+        Numbers of features that were tried by cross-validation, and their mean loss on rows not seen:
+        cross-entropy, or ½(f − y)² for a `y` of variance 1. Absent if `n_features_to_select` was given.
     classes_ : ndarray
         The classes; absent for regression.
     task_ : {"classification", "regression"}
         What was trained.
-    n_features_in_ : int
-        Number of features seen by :meth:`fit`.
-    feature_names_in_ : ndarray of str, shape (p,)
-        Their names, if `X` was a data frame.
 
     Notes
     -----
     Columns are standardized inside, and so is `y` for regression. The factors start balanced, ‖W_j‖ = g on
     average. λ grows from 0 to its value over the first half of the run, so that features form before they are
     put to the test. Biases are not penalized; later layers have a small fixed decay, without which they would
-    grow while the gates shrink. At least one feature is always selected unless `lam` is a number.
-
-    Rows of weight 0 are left out and equal rows merged, so integer weights and repeated rows give the same
-    result.
-
-    The network is trained to *find* features: it is not kept. Among strongly correlated columns the choice is
-    arbitrary and changes with the seed.
+    grow while the gates shrink. The network is trained to *find* features: it is not kept. Among strongly
+    correlated columns the choice is arbitrary and changes with the seed.
 
     References
     ----------
@@ -344,20 +308,15 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     array([3, 7])
     """
 
-    # What is trained.
-    _kind: type[GatedNetworks] = GatedNetworks
-
     def __init__(
         self,
-        n_features_to_select: int | float | None = None,
+        n_features_to_select: int | None = None,
         *,
-        lam: str | float = "auto",
         depth: int = 3,
-        hidden: int | tuple[int, ...] = 32,
+        hidden: int = 32,
         task: str = "auto",
         n_lams: int = 12,
         n_folds: int = 5,
-        one_standard_error: bool = True,
         threshold: float = 0.01,
         steps: int = 1000,
         batch_size: int = 100,
@@ -367,13 +326,11 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features_to_select = n_features_to_select
-        self.lam = lam
         self.depth = depth
         self.hidden = hidden
         self.task = task
         self.n_lams = n_lams
         self.n_folds = n_folds
-        self.one_standard_error = one_standard_error
         self.threshold = threshold
         self.steps = steps
         self.batch_size = batch_size
@@ -382,17 +339,13 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> L2GateSelector:
+    def fit(self, X: Any, y: Any) -> L2GateSelector:
         """Find the features.
 
         Parameters
         ----------
-        X : array_like or data frame, shape (n, p)
-            Inputs; finite numbers.
-        y : array_like, shape (n,)
-            Classes, or targets.
-        sample_weight : array_like, shape (n,), optional
-            Weight of each row in the loss, at least 0.
+        X, y : array_like or data frame, shapes (n, p) and (n,)
+            Inputs, finite numbers; classes, or targets.
 
         Returns
         -------
@@ -415,42 +368,35 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         for name in ("classes_", "cv_sizes_", "cv_losses_"):  # of an earlier fit
             vars(self).pop(name, None)
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        n_select = self._check_parameters(X.shape[1])
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if (weight < 0).any():
-            raise ValueError(f"sample_weight must not be negative, got {weight.min():g}")
-        present = weight > 0
-        X, code, weight = _merge(X[present], self._encode(y[present]), weight[present])
+        self._check_parameters(X.shape[1])
+        X, code, weight = _merge(X, self._encode(y))
         varied = self._varied(X)
         rng = check_random_state(self.random_state)
         n_folds = min(self.n_folds, len(X))
-        folds = folds_of(code, n_folds, self.task_ == "classification", rng)
+        folds = _folds_of(code, n_folds, self.task_ == "classification", rng)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_folds)]
-        recipe = self._recipe(seeds[0])
+        of_all = self.depth, self.steps, self.batch_size, self.lr, self.gate_lr
+        recipe = GatedRecipe((self.hidden,), *of_all, seeds[0])
         data = self._data(X[:, varied], code, weight)
+        n_select = self.n_features_to_select
         with torch.inference_mode():
             held_out = torch.as_tensor(folds == np.arange(n_folds)[:, None], device=data.X.device)
-            weights = fold_weights(data, held_out)
+            weights = _fold_weights(data, held_out)
             lams, strength, early = _with_smaller_steps(
                 recipe, lambda recipe: self._sweep(data, recipe, seeds, weights)
             )
-            alive = strength > self.threshold
-            scores = self._score(strength, early)
-            mean = scores.mean(0)
-            by_lam = n_select is None and self.lam != "auto"
-            if n_select is None and not by_lam:
+            scores = survival_scores(strength, early, self.threshold)
+            if n_select is None:
                 n_select = _with_smaller_steps(
                     recipe, lambda recipe: self._choose(data, recipe, scores, seeds, held_out)
                 )
+        mean = scores.mean(0)
         self.lambda_path_ = lams
-        self.survival_path_ = _widen(alive.mean(1), varied)
+        self.survival_path_ = _widen((strength > self.threshold).mean(1), varied)
         self.support_path_ = self.survival_path_ >= 0.5
         self.scores_ = _widen(mean, varied)
-        if by_lam:
-            self.support_ = self.support_path_[0].copy()
-        else:
-            best = np.flatnonzero(varied)[np.argsort(-mean, kind="stable")[:n_select]]
-            self.support_ = np.isin(np.arange(len(varied)), best)
+        best = np.flatnonzero(varied)[np.argsort(-mean, kind="stable")[:n_select]]
+        self.support_ = np.isin(np.arange(len(varied)), best)
         distance = np.abs(self.support_path_.sum(1) - self.support_.sum())
         self.lam_ = float(lams[np.flatnonzero(distance == distance.min())[-1]])
         return self
@@ -464,34 +410,17 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         tags.target_tags.required = True
         return tags
 
-    def _check_parameters(self, n_features: int) -> int | None:
-        """Check all parameters; return the number of features to select, if it is given."""
-        for name, least in (("depth", 2), ("n_lams", 1), ("n_folds", 2), ("steps", 1), ("batch_size", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    def _check_parameters(self, n_features: int) -> None:
+        for name, least in (("depth", 2), ("n_folds", 2)):
+            checks.whole(name, getattr(self, name), least)
+        for name in ("hidden", "n_lams", "steps", "batch_size"):
+            checks.whole(name, getattr(self, name), 1)
         for name, high in (("lr", math.inf), ("gate_lr", math.inf), ("threshold", 1.0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < high:
-                raise ValueError(f"{name} must be a number in (0, {high:g}), got {value!r}")
-        lam = self.lam
-        if lam != "auto" and (
-            isinstance(lam, bool | str) or not isinstance(lam, numbers.Real) or not 0 <= lam < math.inf
-        ):
-            raise ValueError(f"lam must be 'auto' or a number of at least 0, for example 0.01, got {lam!r}")
-        if self.task not in ("auto", "classification", "regression"):
-            raise ValueError(f"task must be 'auto', 'classification' or 'regression', got {self.task!r}")
+            checks.number(name, getattr(self, name), 0, high, open_low=True)
+        checks.one_of("task", self.task, ("auto", "classification", "regression"))
         k = self.n_features_to_select
-        if k is None:
-            return None
-        if isinstance(k, numbers.Integral) and not isinstance(k, bool) and 1 <= k <= n_features:
-            return int(k)
-        if isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < k <= 1:
-            return max(1, int(k * n_features))
-        raise ValueError(
-            f"n_features_to_select must be an integer from 1 to {n_features}, a share in (0, 1] or None, "
-            f"got {k!r}"
-        )
+        if k is not None and checks.whole("n_features_to_select", k, 1) > n_features:
+            raise ValueError(f"n_features_to_select must be at most {n_features}, one per column, got {k}")
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         """Decide the task; return class numbers, or targets."""
@@ -547,47 +476,20 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         )
         return Rows(X, targets, weight, classes)
 
-    def _recipe(self, seed: int) -> GatedRecipe:
-        hidden = self.hidden if isinstance(self.hidden, tuple | list) else (self.hidden,)
-        if not hidden or any(
-            isinstance(h, bool) or not isinstance(h, numbers.Integral) or h < 1 for h in hidden
-        ):
-            raise ValueError(f"hidden must be units of at least 1, like 32 or (64, 32), got {self.hidden!r}")
-        of_all = self.depth, self.steps, self.batch_size, self.lr, self.gate_lr
-        return GatedRecipe(tuple(hidden), *of_all, seed)
-
     def _sweep(
         self, data: Rows, recipe: GatedRecipe, seeds: list[int], weights: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return λ (L,), and the relative strengths at the end and early in the run, (L, S, p).
+        """Return λ (L,), and the relative strengths at the end and early in the run, (L, S, p)."""
+        lost, n_features = LOST * self.threshold, data.X.shape[1]
 
-        Rivals in a benchmark replace this method.
-        """
-        lost, kind = LOST * self.threshold, self._kind
-        if self.lam != "auto":
-            lams = np.array([float(self.lam)])
-        else:
-            pilot = recipe._replace(steps=max(1, recipe.steps // 2))
-            n_features = data.X.shape[1]
+        def enough(strength: np.ndarray) -> bool:
+            return bool((strength > self.threshold).sum(1).max() >= _enough(n_features, data.n))
 
-            def enough(strength: np.ndarray) -> bool:
-                return bool((strength > self.threshold).sum(1).max() >= _enough(n_features, data.n))
-
-            stop = enough if n_features > WIDE else None
-            strength, _ = _path(data, pilot, PILOT_LAMS, [recipe.seed], data.weight[None], lost, kind, stop)
-            lams = np.geomspace(*_lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
-        return lams, *_path(data, recipe, lams, seeds, weights, lost, kind)
-
-    def _score(self, strength: np.ndarray, early: np.ndarray) -> np.ndarray:
-        """Score of every feature in every fold, (S, p), from strengths (L, S, p)."""
-        n_features, alive = strength.shape[2], strength > self.threshold
-        counts = alive.sum(2).mean(1)
-        sparse = counts <= max(SPARSE * n_features, SPARSE_LEAST, counts.min())
-        first = early.mean(0)
-        # Both strengths lie in [0, 1]; scaled like this they can only order features that survive equally
-        # often. The first of them is close to 0 where a feature has not survived at all.
-        order = 0.9 * strength[sparse].mean(0) + 0.099 * first / first.max(1, keepdims=True).clip(1e-300)
-        return alive[sparse].mean(0) + order / (sparse.sum() * len(first))
+        pilot = recipe._replace(steps=max(1, recipe.steps // 2))
+        stop = enough if n_features > WIDE else None
+        strength, _ = _path(data, pilot, PILOT_LAMS, [recipe.seed], data.weight[None], lost, stop)
+        lams = np.geomspace(*lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
+        return lams, *_path(data, recipe, lams, seeds, weights, lost)
 
     def _choose(
         self, data: Rows, recipe: GatedRecipe, scores: np.ndarray, seeds: list[int], held_out: Tensor
@@ -601,9 +503,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         if not np.isfinite(mean).all():
             raise _DivergedError(recipe)
         best = int(mean.argmin())
-        limit = mean[best]
-        if self.one_standard_error:
-            limit += math.sqrt((losses[best] - mean[best]) ** 2 @ share / data.n)
+        limit = mean[best] + math.sqrt((losses[best] - mean[best]) ** 2 @ share / data.n)
         self.cv_sizes_, self.cv_losses_ = np.array(sizes), mean
         return sizes[int(np.flatnonzero(mean <= limit)[0])]
 

@@ -11,7 +11,7 @@ differs is one :class:`Recipe` per method. *Holdout* is therefore no method of i
 and ``"none"`` uses nothing else.
 """
 
-from .judge import TestRows, compare
+from .judge import TestRows, compare, measure, provenance
 from .methods import METHODS, LassoNetMethod, Method, NetworkMethod
 from .recipe import Fit, Recipe, train
 from .result import MEASURES, QUESTIONS, ComparisonResult, Paired, Question, Table, paired_difference
@@ -36,6 +36,8 @@ __all__ = [
     "Task",
     "TestRows",
     "compare",
+    "measure",
     "paired_difference",
+    "provenance",
     "train",
 ]

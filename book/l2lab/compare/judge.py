@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
 import numpy as np
-import scipy
 import sklearn
 import torch
 from sklearn.metrics import roc_auc_score
@@ -21,7 +19,7 @@ from ..measures import exact_zeros, support_scores
 from .methods import METHODS, Method
 from .recipe import Fit
 from .result import QUESTIONS, ComparisonResult
-from .tasks import TASKS, Budget, LearningData, Task, losses, score
+from .tasks import TASKS, Budget, LearningData, Task
 
 # An input counts as selected if the norm of its weights is above this share of the largest norm.
 SELECTED = 0.01
@@ -29,6 +27,8 @@ SELECTED = 0.01
 DEAD = 1e-3
 # Without a known truth, the network is also tested on this share of its inputs.
 KEPT = 0.2
+
+Run = Callable[[Task, Method, list[int], Budget], list[dict[str, Any]]]
 
 
 class TestRows:
@@ -57,12 +57,7 @@ class TestRows:
         Returns
         -------
         X, y : ndarray
-            The rows.
-
-        Raises
-        ------
-        RuntimeError
-            If they were given to this method before.
+            The rows. A method that has had them gets a RuntimeError.
         """
         if method in self._given:
             raise RuntimeError(f"the test rows were already given to {method!r}; they may be used once only")
@@ -75,8 +70,7 @@ def compare(
     methods: Iterable[str | Method],
     seeds: int | Iterable[int] = 5,
     budget: Budget | None = None,
-    *,
-    progress: bool = False,
+    run: Run | None = None,
 ) -> ComparisonResult:
     """Compare methods on tasks under equal conditions.
 
@@ -87,17 +81,15 @@ def compare(
 
     Parameters
     ----------
-    tasks : iterable of str or Task
-        Keys of :data:`~l2lab.compare.TASKS`, or own ones.
-    methods : iterable of str or Method
-        Keys of :data:`~l2lab.compare.METHODS`, or own ones. One that does not apply to a task is left out
-        there.
+    tasks, methods : iterable of str, Task or Method
+        Keys of :data:`~l2lab.compare.TASKS` and :data:`~l2lab.compare.METHODS`, or own ones. A method that
+        does not apply to a task is left out there.
     seeds : int or iterable of int, default 5
         Seeds, or how many; at least 5 for anything that is printed.
     budget : Budget, optional
         What every method may spend.
-    progress : bool, default False
-        Print a line per task and method.
+    run : callable, optional
+        Called instead of :func:`measure`: a study looks up here what it has measured before.
 
     Returns
     -------
@@ -110,104 +102,125 @@ def compare(
         If a name is unknown or given twice, or a method breaks the rules: it trains another number of models
         than the budget says, or all of its models diverge.
     """
-    budget = budget or Budget()
-    tasks = _named(tasks, TASKS, "task")
-    methods = _named(methods, METHODS, "method")
+    budget, run = budget or Budget(), run or measure
+    tasks, methods = _named(tasks, TASKS, "task"), _named(methods, METHODS, "method")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be at least one number, each given once, got {seeds}")
-    records: list[dict[str, Any]] = []
-    hashes: dict[str, dict[str, str]] = {}
-    n_features = {}
-    for task in tasks:
-        problems = [task.problem(seed) for seed in seeds]
-        before = [problem.content_hash for problem in problems]
-        hashes[task.key] = {str(seed): value for seed, value in zip(seeds, before, strict=True)}
-        n_features[task.key] = problems[0].n_features
-        vaults = [TestRows(problem) for problem in problems]
-        task_budget = task.budget(budget)
-        for method in methods:
-            # Fresh copies each time: whatever a method does to them, the next one starts from the problems.
-            data = [
-                LearningData(problem, task.augment(problem) if task.augment else None) for problem in problems
-            ]
-            if not method.applies(data[0], task_budget):
-                continue
-            start = time.process_time()
-            fits = method.fit_all(data, task_budget, seeds)
-            seconds = (time.process_time() - start) / len(seeds)
-            found = []
-            for seed, fit, one, problem, vault in zip(seeds, fits, data, problems, vaults, strict=True):
-                found.append(_record(task, method, fit, one, task_budget, problem, vault))
-                found[-1] |= {"seed": seed, "seconds": _rounded(seconds)}
-            if [problem.content_hash for problem in problems] != before:
-                raise ValueError(f"the method {method.key!r} has changed the data of {task.key!r}")
-            records += found
-            if progress:
-                metric = np.mean([record["metric"] for record in found])
-                edges = sum(record["at_edge"] for record in found)
-                print(
-                    f"{task.key:14s} {method.key:13s} metric {metric:.3f}, "
-                    f"strengths {' '.join(format(record['strength'], '.3g') for record in found)}, "
-                    f"{edges} at the edge, {seconds:.1f} s per seed",
-                    flush=True,
-                )
-    labels = {item.key: item.label for item in (*tasks, *methods)}
-    return ComparisonResult(records, labels, n_features, hashes, _info(tasks, methods, seeds, budget))
+    info = {
+        "what": "methods of regularization and selection compared under equal conditions",
+        **provenance(),
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "seeds": seeds,
+        "budget": budget.as_dict(),
+        "task_settings": {task.key: task.settings for task in tasks},
+        "methods": {method.key: method.about for method in methods},
+        "thresholds": {"selected": SELECTED, "dead": DEAD, "kept_if_truth_is_unknown": KEPT},
+        "questions": [question._asdict() for question in QUESTIONS],
+    }
+    problems = {task.key: [task.problem(seed) for seed in seeds] for task in tasks}
+    hashes = {
+        key: {str(seed): one.content_hash for seed, one in zip(seeds, drawn, strict=True)}
+        for key, drawn in problems.items()
+    }
+    return ComparisonResult(
+        [record for task in tasks for method in methods for record in run(task, method, seeds, budget)],
+        {item.key: item.label for item in (*tasks, *methods)},
+        {key: drawn[0].n_features for key, drawn in problems.items()},
+        hashes,
+        info,
+    )
+
+
+def measure(task: Task, method: Method, seeds: list[int], budget: Budget) -> list[dict[str, Any]]:
+    """Run one method on one task.
+
+    Parameters
+    ----------
+    task, method, seeds, budget : Task, Method, list of int, Budget
+        A problem is drawn for each of the seeds; the budget is that of all tasks.
+
+    Returns
+    -------
+    list of dict
+        A record per seed, see :class:`ComparisonResult`; none if the method does not apply to the task.
+    """
+    budget = task.budget(budget)
+    have = {"units": budget.hidden > 0, "augment": task.augment is not None}
+    if not all(have[need] for need in method.needs):
+        return []
+    problems = [task.problem(seed) for seed in seeds]
+    before = [problem.content_hash for problem in problems]
+    data = [LearningData(problem, task.augment(problem) if task.augment else None) for problem in problems]
+    start = time.process_time()
+    fits = method.fit_all(data, budget, seeds)
+    seconds = (time.process_time() - start) / len(seeds)
+    records = []
+    for seed, fit, one, problem in zip(seeds, fits, data, problems, strict=True):
+        record = {"task": task.key, "method": method.key, **_choose(task, method, fit, one, budget)}
+        record |= _measures(fit, record["trial"], one, problem, TestRows(problem), method.key)
+        record |= {**fit.notes, "seed": seed, "seconds": seconds}
+        records.append({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in record.items()})
+    if [problem.content_hash for problem in problems] != before:
+        raise ValueError(f"the method {method.key!r} has changed the data of {task.key!r}")
+    return records
 
 
 def _named(items: Iterable[Any], known: dict[str, Any], what: str) -> list[Any]:
+    """Look up what is given by its key."""
     items = [items] if isinstance(items, str) else list(items)
-    found = []
-    for item in items:
-        if isinstance(item, str):
-            if item not in known:
-                raise ValueError(f"{what} {item!r} is not known; use one of {list(known)}")
-            item = known[item]
-        found.append(item)
+    if unknown := [item for item in items if isinstance(item, str) and item not in known]:
+        raise ValueError(f"{what} {unknown[0]!r} is not known; use one of {list(known)}")
+    found = [known[item] if isinstance(item, str) else item for item in items]
     keys = [item.key for item in found]
     if not keys or len(set(keys)) != len(keys):
         raise ValueError(f"give at least one {what}, each with a name of its own, got {keys}")
     return found
 
 
-def _record(
-    task: Task,
-    method: Method,
-    fit: Fit,
-    data: LearningData,
-    budget: Budget,
-    problem: Problem,
-    vault: TestRows,
-) -> dict[str, Any]:
-    if len(fit.strengths) != budget.n_trials or len(fit.first_layer) != budget.n_trials:
+def _choose(task: Task, method: Method, fit: Fit, data: LearningData, budget: Budget) -> dict[str, Any]:
+    """Choose the strength. The harness computes the loss itself: a method cannot report a better one."""
+    n = budget.n_trials
+    if len(fit.strengths) != n or len(fit.first_layer) != n:
         raise ValueError(
-            f"the method {method.key!r} trained {len(fit.strengths)} models; "
-            f"everyone trains {budget.n_trials}"
+            f"the method {method.key!r} trained {len(fit.strengths)} models; everyone trains {n}"
         )
-    # The harness computes the validation loss itself: a method cannot report a better one.
-    trials = list(range(budget.n_trials))
     with np.errstate(over="ignore", invalid="ignore"):
-        valid = losses(fit.outputs(data.X_valid, trials), data.y_valid, data.task)
+        valid = _losses(fit.outputs(data.X_valid, list(range(n))), data.y_valid, data.task)
     if not np.isfinite(valid).any():
         raise ValueError(f"all models of {method.key!r} on {task.key!r} diverged; lower the learning rate")
     trial = int(np.argmin(np.where(np.isfinite(valid), valid, np.inf)))
-    record = {
-        "task": task.key,
-        "method": method.key,
+    return {
         "strength": float(fit.strengths[trial]),
         "trial": trial,
-        "at_edge": method.has_strength and trial in (0, budget.n_trials - 1),
+        "at_edge": method.has_strength and trial in (0, n - 1),
         "valid_loss": float(valid[trial]),
-        **_measure(fit, trial, data, problem, vault, method.key),
-        **fit.notes,
     }
-    return {key: _rounded(value) for key, value in record.items()}
 
 
-def _measure(
+def _losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    """Mean loss of T models, cross-entropy or ½(f − y)², from logits or predictions (T, n, o)."""
+    outputs = np.asarray(outputs, dtype=np.float64)
+    if task == "regression":
+        return 0.5 * ((outputs[..., 0] - y) ** 2).mean(axis=1)
+    top = outputs.max(axis=2, keepdims=True)
+    log_sum = np.log(np.exp(outputs - top).sum(axis=2)) + top[..., 0]
+    return (log_sum - outputs[:, np.arange(len(y)), y]).mean(axis=1)
+
+
+def _score(outputs: np.ndarray, y: np.ndarray, task: str) -> float:
+    """Accuracy or R² of one model, from outputs (n, o)."""
+    if task == "classification":
+        return float(np.mean(outputs.argmax(axis=1) == y))
+    outputs = outputs[:, 0].astype(np.float64)
+    return float(1 - np.mean((outputs - y) ** 2) / np.var(y))
+
+
+def _measures(
     fit: Fit, trial: int, data: LearningData, problem: Problem, vault: TestRows, method: str
 ) -> dict[str, Any]:
+    """Measure the chosen model, and open the test rows for it."""
     weight = fit.first_layer[trial]
     norms = np.linalg.norm(weight.astype(np.float64), axis=0)
     largest = norms.max()
@@ -236,31 +249,18 @@ def _measure(
     largest_inputs[np.argsort(-norms, kind="stable")[:keep]] = True
     X, y = vault.open(method)
     outputs = fit.outputs(np.concatenate([X, X * largest_inputs]), [trial])[0]
-    found["metric"] = score(outputs[: len(y)], y, data.task)
-    found["metric_small_removed"] = score(outputs[len(y) :], y, data.task)
+    found["metric"] = _score(outputs[: len(y)], y, data.task)
+    found["metric_small_removed"] = _score(outputs[len(y) :], y, data.task)
     return found
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _info(tasks: list[Task], methods: list[Method], seeds: list[int], budget: Budget) -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
+    """Say when, where and with what something is measured: date, machine, versions."""
     return {
-        "what": "methods of regularization and selection compared under equal conditions",
         "date": date.today().isoformat(),
-        "device": "cpu",
         "machine": runtime.processor_name(),
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "scipy": scipy.__version__,
         "scikit-learn": sklearn.__version__,
-        "seeds": seeds,
-        "budget": {**asdict(budget), "dtype": str(budget.dtype)},
-        "task_settings": {task.key: task.settings for task in tasks},
-        "methods": {method.key: method.about for method in methods},
-        "thresholds": {"selected": SELECTED, "dead": DEAD, "kept_if_truth_is_unknown": KEPT},
-        "questions": [question._asdict() for question in QUESTIONS],
     }

@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib
 import math
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_selection import f_classif, f_regression
+from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor
 
+from ..data import Problem
 from ..engine import on_weights
-from .recipe import Fit, Leaves, Recipe, first_units, outputs_of, train
+from ..select import HALVINGS, PILOT_LAMS, lam_range, survival_scores
+from .recipe import Fit, Leaves, Recipe, train
 from .tasks import Budget, LearningData
 
 # Methods that act on the first layer alone need a small decay of the others: a ReLU network can make its
@@ -24,6 +29,11 @@ from .tasks import Budget, LearningData
 BASE_DECAY = 1e-3
 STG_SIGMA = 0.5
 L1_SHARE = 0.5
+# How a method ranks inputs: like the selector, see l2lab.select.
+RANK_FOLDS, RANK_ALIVE = 5, 0.01
+RANK_BUDGET = Budget(n_trials=12, batch_size=100)
+# A network whose largest input is weaker than this has lost all of them.
+RANK_LEAST = 1e-3
 
 
 class Method(ABC):
@@ -31,38 +41,21 @@ class Method(ABC):
 
     Parameters
     ----------
-    key : str
-        Short name, used in result files.
-    label : str
-        Name in tables.
+    key, label : str
+        Short name, used in result files; name in tables.
     about : str
         What the strength is and what it acts on.
+    needs : tuple of str
+        What the task must have: ``"units"`` in a hidden layer, ``"augment"``.
     """
 
     has_strength = True
 
-    def __init__(self, key: str, label: str, about: str) -> None:
-        self.key, self.label, self.about = key, label, about
+    def __init__(self, key: str, label: str, about: str, needs: tuple[str, ...] = ()) -> None:
+        self.key, self.label, self.about, self.needs = key, label, about, needs
 
     def __repr__(self) -> str:
         return f"Method({self.key}: {self.about})"
-
-    def applies(self, data: LearningData, budget: Budget) -> bool:
-        """Tell whether the method makes sense for these data and this network.
-
-        Parameters
-        ----------
-        data : LearningData
-            The problem.
-        budget : Budget
-            Says how many hidden units there are.
-
-        Returns
-        -------
-        bool
-            False leaves it out.
-        """
-        return True
 
     @abstractmethod
     def fit(self, data: LearningData, budget: Budget, seed: int) -> Fit:
@@ -70,10 +63,8 @@ class Method(ABC):
 
         Parameters
         ----------
-        data : LearningData
-            Training and validation rows.
-        budget : Budget
-            What may be spent.
+        data, budget : LearningData, Budget
+            Training and validation rows, and what may be spent.
         seed : int
             Seed of weights, minibatches and the method's own random numbers.
 
@@ -90,19 +81,32 @@ class Method(ABC):
 
         Parameters
         ----------
-        data : list of LearningData, length S
-            One problem per seed.
-        budget : Budget
-            What may be spent on each.
-        seeds : list of int, length S
-            Seeds.
+        data, budget, seeds : list of LearningData, Budget, list of int
+            One problem per seed, and what may be spent on each.
 
         Returns
         -------
-        list of Fit, length S
+        list of Fit
             In the order of the seeds.
         """
         return [self.fit(one, budget, seed) for one, seed in zip(data, seeds, strict=True)]
+
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        """Rank the inputs, as a rival of :class:`l2lab.select.L2GateSelector`.
+
+        Parameters
+        ----------
+        X, y : ndarray, shapes (n, p) and (n,)
+            Standardized inputs; class numbers 0, 1, …, or standardized targets as floats.
+        seed : int
+            Draws whatever is random.
+
+        Returns
+        -------
+        ndarray, shape (p,)
+            Scores; larger is better.
+        """
+        raise NotImplementedError(f"{self.key!r} does not rank inputs")
 
 
 Grid = Callable[[Budget, LearningData], np.ndarray]
@@ -117,7 +121,7 @@ class NetworkMethod(Method):
 
     Parameters
     ----------
-    key, label, about : str
+    key, label, about, needs : str, str, str, tuple of str
         See :class:`Method`.
     recipe : type
         Class of the :class:`~l2lab.compare.Recipe`.
@@ -125,10 +129,6 @@ class NetworkMethod(Method):
         ``grid(budget, data)`` gives the strengths, an array (n_trials,).
     restarts : bool, default False
         Start every trial from other weights: how a method without a strength spends its trials.
-    needs_augment : bool, default False
-        The method applies only to data that say how to change a row.
-    needs_units : bool, default False
-        The method applies only to networks with a hidden layer.
     """
 
     def __init__(
@@ -138,34 +138,63 @@ class NetworkMethod(Method):
         about: str,
         recipe: type[Recipe],
         grid: Grid,
-        *,
+        needs: tuple[str, ...] = (),
         restarts: bool = False,
-        needs_augment: bool = False,
-        needs_units: bool = False,
     ) -> None:
-        super().__init__(key, label, about)
-        self.recipe, self.grid = recipe, grid
-        self.restarts, self.needs_augment, self.needs_units = restarts, needs_augment, needs_units
+        super().__init__(key, label, about, needs)
+        self.recipe, self.grid, self.restarts = recipe, grid, restarts
         self.has_strength = not restarts
 
-    def applies(self, data: LearningData, budget: Budget) -> bool:
-        """Tell whether the method makes sense here; see :class:`Method`."""
-        return (data.augment is not None or not self.needs_augment) and (
-            budget.hidden > 0 or not self.needs_units
-        )
-
     def fit(self, data: LearningData, budget: Budget, seed: int) -> Fit:
-        """Train all trials at once; see :class:`Method`."""
+        """Train all trials at once."""
         return self.fit_all([data], budget, [seed])[0]
 
     def fit_all(self, data: list[LearningData], budget: Budget, seeds: list[int]) -> list[Fit]:
-        """Train all trials of all seeds at once; see :class:`Method`."""
-        strengths = torch.as_tensor(self.grid(budget, data[0]), dtype=budget.dtype)
-        recipe = self.recipe().prepare(strengths, data, budget, seeds)
+        """Train all trials of all seeds at once."""
+        return self._fit_at(self.grid(budget, data[0]), data, budget, seeds)
+
+    def _fit_at(
+        self, strengths: np.ndarray, data: list[LearningData], budget: Budget, seeds: list[int]
+    ) -> list[Fit]:
+        tried = torch.as_tensor(strengths, dtype=budget.dtype)
+        recipe = self.recipe().prepare(tried, data, budget, seeds)
         # Trial 0 of a seed starts from the same weights with every method.
         apart = 10_000 if self.restarts else 0
-        starts = [seed + apart * trial for seed in seeds for trial in range(len(strengths))]
+        starts = [seed + apart * trial for seed in seeds for trial in range(len(tried))]
         return train(recipe, starts, seeds)
+
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        """Rank as the selector does, with this penalty for its gates: pilot, path on five folds, survival."""
+        split = KFold if y.dtype.kind == "f" else StratifiedKFold
+        folds = split(RANK_FOLDS, shuffle=True, random_state=seed).split(X, y)
+        parts = [rows for rows, _ in folds]
+        least = min(map(len, parts))  # networks that are trained together have equally many rows
+        data = [_training_rows(X[rows[:least]], y[rows[:least]]) for rows in parts]
+        pilot = replace(RANK_BUDGET, steps=RANK_BUDGET.steps // 2)
+        strength = self._strengths(PILOT_LAMS, [_training_rows(X, y)], pilot, [seed])[:, 0]
+        lams = np.geomspace(*lam_range(strength > RANK_ALIVE, len(X)), RANK_BUDGET.n_trials)
+        strength = self._strengths(lams, data, RANK_BUDGET, [seed + fold for fold in range(RANK_FOLDS)])
+        return survival_scores(strength, strength[:1], RANK_ALIVE).mean(0)
+
+    def _strengths(
+        self, lams: np.ndarray, data: list[LearningData], budget: Budget, seeds: list[int]
+    ) -> np.ndarray:
+        """Norms of the inputs as shares of the largest, (L, S, p); 0 where all have died."""
+        for _ in range(HALVINGS + 1):
+            fits = self._fit_at(lams, data, budget, seeds)
+            norms = np.linalg.norm(np.stack([fit.first_layer for fit in fits], axis=1), axis=2)
+            if np.isfinite(norms).all():
+                return norms / norms.max(axis=2, keepdims=True).clip(RANK_LEAST)
+            budget = replace(budget, lr=budget.lr / 2)
+        raise ValueError(f"{self.key!r} diverges even at lr = {2 * budget.lr:g}; look at the scale of y")
+
+
+def _training_rows(X: np.ndarray, y: np.ndarray) -> LearningData:
+    """Rows of which nothing is held back."""
+    n_classes = None if y.dtype.kind == "f" else int(y.max()) + 1
+    task = "regression" if n_classes is None else "classification"
+    splits = dict.fromkeys(("train", "valid", "test"), (X, y))
+    return LearningData(Problem("rows", task, splits, tuple(map(str, range(X.shape[1]))), n_classes))
 
 
 # ---- penalties ---------------------------------------------------------------------------------------------
@@ -320,28 +349,15 @@ class Dropout(Recipe):
     A linear model has no hidden units; there the inputs are dropped.
     """
 
-    def drop(self, values: Tensor) -> Tensor:
-        """Drop a share of the values.
-
-        Parameters
-        ----------
-        values : Tensor, shape (K, a, b)
-            Inputs or activations.
-
-        Returns
-        -------
-        Tensor, shape (K, a, b)
-            With the same expectation.
-        """
+    def hidden(self, units: Tensor) -> Tensor:
+        """Drop a share of the values, which keeps their expectation."""
         keep = _shaped(1 - self.lam)
-        draws = self.draw(torch.rand, len(self.strengths), *values.shape[1:]).flatten(0, 1)
-        return values * (draws < keep) / keep
+        draws = self.draw(torch.rand, len(self.strengths), *units.shape[1:]).flatten(0, 1)
+        return units * (draws < keep) / keep
 
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
-        """Drop inputs of a linear model, else hidden activations."""
-        if self.linear:
-            return super().forward(params, self.drop(self.per_copy(x)))
-        return outputs_of(params, self.drop(first_units(params["0.weight"], params["0.bias"], x).relu()))
+        """Drop the inputs of a linear model."""
+        return super().forward(params, self.hidden(self.per_copy(x)) if self.linear else x)
 
 
 class InputNoise(Recipe):
@@ -395,59 +411,35 @@ class MaxNorm(Recipe):
 # ---- reference: rank first, then train on the best --------------------------------------------------------
 
 
-def univariate_scores(data: LearningData, seed: int) -> np.ndarray:
-    """Score each input alone by its F statistic on the training rows.
-
-    Parameters
-    ----------
-    data : LearningData
-        The problem.
-    seed : int
-        Not used: the score is not random.
-
-    Returns
-    -------
-    ndarray, shape (p,)
-        Larger is better; constant columns score 0.
-    """
-    score = f_regression if data.task == "regression" else f_classif
-    varies = np.ptp(data.X_train, axis=0) > 0
-    scores = np.zeros(data.n_features)
-    scores[varies] = score(data.X_train[:, varies], data.y_train)[0]
-    return scores
-
-
-def forest_scores(data: LearningData, seed: int) -> np.ndarray:
-    """Score inputs by the impurity importance of a random forest of 200 trees, grown on the training rows.
-
-    Parameters
-    ----------
-    data : LearningData
-        The problem.
-    seed : int
-        Seed of the forest.
-
-    Returns
-    -------
-    ndarray, shape (p,)
-        Larger is better.
-    """
-    forest = RandomForestRegressor if data.task == "regression" else RandomForestClassifier
-    return forest(200, random_state=seed, n_jobs=1).fit(data.X_train, data.y_train).feature_importances_
-
-
 class TopInputs(_FirstLayerOnly):
-    """Rank the inputs first, then train on the best k of them; k is the strength."""
+    """Rank the inputs first, then train on the best k of them; k is the strength. Here by the F statistic."""
 
-    score: Callable[[LearningData, int], np.ndarray] = staticmethod(univariate_scores)
+    @staticmethod
+    def score(X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        """Score each input alone.
+
+        Parameters
+        ----------
+        X, y, seed : ndarray, ndarray, int
+            As in :meth:`Method.rank`.
+
+        Returns
+        -------
+        ndarray, shape (p,)
+            Constant columns score 0.
+        """
+        varies = np.ptp(X, axis=0) > 0
+        scores = np.zeros(X.shape[1])
+        scores[varies] = (f_regression if y.dtype.kind == "f" else f_classif)(X[:, varies], y)[0]
+        return scores
 
     def prepare(
         self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]
     ) -> Recipe:
         """Rank the inputs of every problem."""
         super().prepare(strengths, data, budget, seeds)
-        scores = np.stack([self.score(one, seed) for one, seed in zip(data, seeds, strict=True)])
-        ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)  # 0 is the best
+        scores = [self.score(one.X_train, one.y_train, seed) for one, seed in zip(data, seeds, strict=True)]
+        ranks = np.argsort(np.argsort(-np.stack(scores), axis=1, kind="stable"), axis=1)  # 0 is the best
         ranks = torch.as_tensor(ranks, dtype=self.lam.dtype)[:, None, :]
         self.mask = (self.per_copy(ranks) < _shaped(self.lam)).to(self.lam.dtype)
         return self
@@ -458,9 +450,21 @@ class TopInputs(_FirstLayerOnly):
 
 
 class TopForestInputs(TopInputs):
-    """The same, ranked by a random forest."""
+    """The same, ranked by the impurity importance of a random forest of 200 trees."""
 
-    score = staticmethod(forest_scores)
+    @staticmethod
+    def score(X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        """Grow the forest on the training rows."""
+        forest = RandomForestRegressor if y.dtype.kind == "f" else RandomForestClassifier
+        return forest(200, random_state=seed, n_jobs=1).fit(X, y).feature_importances_
+
+
+class FilterMethod(NetworkMethod):
+    """A network method whose recipe, a :class:`TopInputs`, ranks the inputs beforehand."""
+
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        """Give the scores of the recipe."""
+        return self.recipe.score(X, y, seed)
 
 
 # ---- LassoNet ----------------------------------------------------------------------------------------------
@@ -493,30 +497,32 @@ class LassoNetMethod(Method):
     """
 
     def __init__(self, seconds: float = 60.0, **settings: Any) -> None:
-        super().__init__("lassonet", "LassoNet", f"λ of its path, {seconds:g} s of CPU time")
+        super().__init__("lassonet", "LassoNet", f"λ of its path, {seconds:g} s of CPU time", ("units",))
         self.seconds, self.settings = seconds, settings
 
-    def applies(self, data: LearningData, budget: Budget) -> bool:
-        """Tell whether there is a hidden layer, which LassoNet needs."""
-        return budget.hidden > 0
-
-    def fit(self, data: LearningData, budget: Budget, seed: int) -> Fit:
-        """Train along the path; see :class:`Method`.
-
-        Raises
-        ------
-        ImportError
-            If the package is not installed.
-        """
+    def _model(self, task: str, hidden: int, seed: int) -> Any:
+        """The package's estimator, if there is the package: no chapter needs it to run."""
         try:
-            lassonet = importlib.import_module("lassonet")  # optional: no chapter needs it to run
+            lassonet = importlib.import_module("lassonet")
         except ImportError as error:
             raise ImportError(
                 "the method 'lassonet' needs a package: run `pip install lassonet`, or leave the method out"
             ) from error
-        kind = lassonet.LassoNetRegressor if data.task == "regression" else lassonet.LassoNetClassifier
-        settings = {"hidden_dims": (budget.hidden,), "verbose": 0, "device": "cpu", **self.settings}
-        net = kind(torch_seed=seed, random_state=seed, **settings)
+        kind = lassonet.LassoNetRegressor if task == "regression" else lassonet.LassoNetClassifier
+        settings = {"hidden_dims": (hidden,), "verbose": 0, "device": "cpu", **self.settings}
+        return kind(torch_seed=seed, random_state=seed, **settings)
+
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        """Score an input by the largest λ that leaves it in, on one path without a time limit."""
+        net = self._model("regression" if y.dtype.kind == "f" else "classification", RANK_BUDGET.hidden, seed)
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            net.path(X.astype(np.float32), y.copy())
+        return net.feature_importances_.double().numpy()
+
+    def fit(self, data: LearningData, budget: Budget, seed: int) -> Fit:
+        """Train along the path; an ImportError says that the package is not installed."""
+        net = self._model(data.task, budget.hidden, seed)
         start, seen = time.process_time(), []
 
         def callback(model: Any, history: list[Any]) -> None:
@@ -524,15 +530,15 @@ class LassoNetMethod(Method):
             if time.process_time() - start > self.seconds:
                 raise _SpentError
 
-        X, X_valid = data.X_train.astype(np.float32), data.X_valid.astype(np.float32)
+        rows = {"X_val": data.X_valid.astype(np.float32), "y_val": data.y_valid.copy()}
         complete = True
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="(?s).*might be too large")
             try:
                 net.path(
-                    X,
+                    data.X_train.astype(np.float32),
                     data.y_train.copy(),
-                    X_val=X_valid,
-                    y_val=data.y_valid.copy(),
+                    **rows,
                     return_state_dicts=True,
                     callback=callback,
                 )
@@ -583,8 +589,8 @@ def _counts(budget: Budget, data: LearningData) -> np.ndarray:
     return np.geomspace(1, data.n_features, budget.n_trials).round()
 
 
-def _network_methods() -> list[NetworkMethod]:
-    N = NetworkMethod
+def _methods() -> list[Method]:
+    N, F = NetworkMethod, FilterMethod
     return [
         N("none", "none (holdout alone)", "restart, chosen on the holdout rows", Recipe, _restarts,
           restarts=True),
@@ -596,7 +602,7 @@ def _network_methods() -> list[NetworkMethod]:
         N("group_inputs", "group lasso on inputs", "λ on the columns of the first layer", GroupLassoInputs,
           _geometric(1e-3, 0.5)),
         N("group_units", "group lasso on units", "λ on the rows of the first layer", GroupLassoUnits,
-          _geometric(1e-3, 0.5), needs_units=True),
+          _geometric(1e-3, 0.5), needs=("units",)),
         N("gates2", "L2 on one gate per input", "λ on first layer and gates", L2Gates,
           _geometric(1e-3, 0.3)),
         N("gates3", "L2 on two gates per input", "λ on first layer and gates", L2TwoGates,
@@ -607,12 +613,12 @@ def _network_methods() -> list[NetworkMethod]:
           _geometric(0.05, 0.8)),
         N("input_noise", "input noise", "standard deviation", InputNoise, _geometric(0.02, 2.0)),
         N("augmentation", "data augmentation", "probability of a changed row", Augmentation,
-          _geometric(0.02, 1.0), needs_augment=True),
+          _geometric(0.02, 1.0), needs=("augment",)),
         N("early", "early stopping", "number of updates", EarlyStopping, _stopping_times),
         N("max_norm", "max-norm", "largest norm of a unit's weights", MaxNorm, _geometric(0.1, 4.0)),
-        N("univariate", "univariate F, then network", "number of inputs kept", TopInputs, _counts),
-        N("forest", "forest importance, then network", "number of inputs kept", TopForestInputs, _counts),
+        F("univariate", "univariate F, then network", "number of inputs kept", TopInputs, _counts),
+        F("forest", "forest importance, then network", "number of inputs kept", TopForestInputs, _counts),
     ]  # fmt: skip
 
 
-METHODS: dict[str, Method] = {method.key: method for method in _network_methods()}
+METHODS: dict[str, Method] = {method.key: method for method in _methods()}

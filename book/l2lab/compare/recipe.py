@@ -1,9 +1,8 @@
 """How a method of the comparison trains: one network, all strengths and seeds at once.
 
-A network has one hidden layer or none, and there are K = S·T copies of it: T strengths on each of S seeds,
-seed after seed. The copies of one seed start from the same weights and see the same minibatches of the same
-problem. What distinguishes the methods is written down in a :class:`Recipe`; what they have in common is
-:class:`l2lab.engine.Descent`.
+A network has one hidden layer or none, and there are K = S·T copies of it: T strengths on each of S seeds.
+The copies of one seed start from the same weights and see the same minibatches of the same problem. What
+distinguishes the methods is a :class:`Recipe`; what they share is :func:`l2lab.engine.descend`.
 """
 
 from __future__ import annotations
@@ -51,43 +50,15 @@ class Fit:
     notes: dict[str, object] = field(default_factory=dict)
 
 
-def first_units(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
-    """Apply the first layer of all copies.
-
-    Parameters
-    ----------
-    weight : Tensor, shape (K, units, p)
-        Weights.
-    bias : Tensor, shape (K, units)
-        Biases.
-    x : Tensor, shape (S, B, p) or (K, B, p)
-        Inputs of every seed, or of every copy.
-
-    Returns
-    -------
-    Tensor, shape (K, units, B)
-        Before the ReLU.
-    """
+def _first_units(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """First layer of all copies, before the ReLU: (K, units, B) from (K, units, p) and (S or K, B, p)."""
     # copies that share their batch are stacked: one wide product per batch instead of many small ones
     first = weight.reshape(len(x), -1, weight.shape[2]) @ x.transpose(1, 2)
     return first.view(*weight.shape[:2], -1) + bias[:, :, None]
 
 
-def outputs_of(params: Leaves, units: Tensor) -> Tensor:
-    """Apply the last layer, if there is one.
-
-    Parameters
-    ----------
-    params : dict of str to Tensor
-        With or without "2.weight" and "2.bias".
-    units : Tensor, shape (K, units, B)
-        What the first layer gives, after the ReLU if it is a hidden one.
-
-    Returns
-    -------
-    Tensor, shape (K, B, o)
-        Outputs.
-    """
+def _outputs(params: Leaves, units: Tensor) -> Tensor:
+    """Outputs (K, B, o) from what the first layer gives, (K, units, B); after the ReLU, if that is hidden."""
     if "2.weight" not in params:
         return units.transpose(1, 2)
     return torch.baddbmm(params["2.bias"][:, :, None], params["2.weight"], units).transpose(1, 2)
@@ -101,16 +72,15 @@ class Recipe:
     a constant gradient moves a weight per step (for SGD the learning rate divided by 1 − momentum), and works
     in place.
 
+    Parameters are tensors (K, ...) by the names of :class:`l2lab.engine.MLP`; a batch is x, (S, B, p) for
+    every seed or (K, B, p) for every copy, and y, (K, B).
+
     Attributes
     ----------
-    optimizer : {"sgd", "adamw"}
-        Which of the two update rules.
-    lr_factor : float
-        Factor on the learning rate of the budget.
-    lam : Tensor, shape (K,)
-        The strength of every copy.
-    lr : Tensor, shape (K,)
-        The learning rate of every copy, before the schedule.
+    optimizer, lr_factor : {"sgd", "adamw"}, float
+        The update rule, and a factor on the learning rate of the budget.
+    lam, lr : Tensor, shape (K,)
+        Strength of every copy, and its learning rate before the schedule.
     linear : bool
         Whether there is no hidden layer.
     """
@@ -128,10 +98,8 @@ class Recipe:
         ----------
         strengths : Tensor, shape (T,)
             What is tried.
-        data : list of LearningData, length S
-            Problems of equal size; training rows are all that is used.
-        budget : Budget
-            Steps, batch size, hidden units, learning rates.
+        data, budget : list of LearningData, Budget
+            S problems of equal size, of which only training rows are used, and what may be spent.
         seeds : list of int, length S
             Of the method's own random numbers: the result of a seed must not depend on the other seeds.
 
@@ -153,10 +121,8 @@ class Recipe:
 
         Parameters
         ----------
-        kind : callable
-            ``torch.rand`` or ``torch.randn``.
-        *shape : int
-            Shape for one seed.
+        kind, *shape : callable, int
+            ``torch.rand`` or ``torch.randn``, and the shape for one seed.
 
         Returns
         -------
@@ -190,8 +156,8 @@ class Recipe:
 
         Returns
         -------
-        dict of str to Tensor, shape (K, ...)
-            Weights and biases by the names of :class:`l2lab.engine.MLP`.
+        dict of str to Tensor
+            Weights and biases.
         """
         one = self.data[0]
         hidden = () if self.linear else (self.budget.hidden,)
@@ -203,7 +169,7 @@ class Recipe:
         Parameters
         ----------
         params : dict of str to Tensor
-            From :meth:`parameters`.
+            All.
 
         Returns
         -------
@@ -217,10 +183,8 @@ class Recipe:
 
         Parameters
         ----------
-        params : dict of str to Tensor
-            From :meth:`parameters`.
-        training : bool
-            False once training is over: nothing may be random then.
+        params, training : dict of str to Tensor, bool
+            All, and False once training is over: nothing may be random then.
 
         Returns
         -------
@@ -229,35 +193,44 @@ class Recipe:
         """
         return params["0.weight"]
 
+    def hidden(self, units: Tensor) -> Tensor:
+        """Change the activations of the hidden layer in a training step.
+
+        Parameters
+        ----------
+        units : Tensor, shape (K, units, B)
+            After the ReLU.
+
+        Returns
+        -------
+        Tensor, shape (K, units, B)
+            What the next layer gets.
+        """
+        return units
+
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
         """Compute the outputs in a training step.
 
         Parameters
         ----------
-        params : dict of str to Tensor
-            From :meth:`parameters`.
-        x : Tensor, shape (S, B, p) or (K, B, p)
-            A batch for every seed, or for every copy.
+        params, x : dict of str to Tensor, Tensor
+            All, and the inputs.
 
         Returns
         -------
         Tensor, shape (K, B, o)
             Differentiable.
         """
-        units = first_units(self.first_layer(params, training=True), params["0.bias"], x)
-        return outputs_of(params, units if self.linear else units.relu())
+        units = _first_units(self.first_layer(params, training=True), params["0.bias"], x)
+        return _outputs(params, units if self.linear else self.hidden(units.relu()))
 
     def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
         """Compute the mean loss on a batch, with what is penalized other than by (λ/2)‖w‖².
 
         Parameters
         ----------
-        params : dict of str to Tensor
-            From :meth:`parameters`.
-        x : Tensor, shape (S, B, p) or (K, B, p)
-            A batch for every seed, to be left as it is, or for every copy.
-        y : Tensor, shape (K, B)
-            Targets.
+        params, x, y : dict of str to Tensor, Tensor, Tensor
+            All, the inputs (to be left as they are) and the targets.
 
         Returns
         -------
@@ -278,10 +251,8 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
     ----------
     recipe : Recipe
         What the method changes, with data and budget.
-    starts : list of int, length K
-        Seeds of the initial weights.
-    batch_seeds : list of int, length S
-        Seeds of the minibatches.
+    starts, batch_seeds : list of int, lengths K and S
+        Seeds of the initial weights and of the minibatches.
 
     Returns
     -------
@@ -332,11 +303,11 @@ def _fit(params: Leaves, strengths: np.ndarray) -> Fit:
     weight, linear = params["0.weight"], "2.weight" not in params
 
     def units(X: np.ndarray) -> Tensor:
-        found = first_units(weight, params["0.bias"], torch.tensor(X, dtype=weight.dtype)[None])
+        found = _first_units(weight, params["0.bias"], torch.tensor(X, dtype=weight.dtype)[None])
         return found if linear else found.relu()
 
     def outputs(X: np.ndarray, trials: list[int]) -> np.ndarray:
-        return outputs_of(params, units(X))[trials].numpy()
+        return _outputs(params, units(X))[trials].numpy()
 
     def unit_effects(X: np.ndarray, trial: int) -> np.ndarray:
         # a unit that never changes, because it is always off or its weights are 0, is only a bias

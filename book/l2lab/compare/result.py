@@ -32,6 +32,19 @@ MEASURES: dict[str, str] = {
     "metric_small_removed": "test metric when all but the largest inputs are set to 0, without retraining",
     "seconds": "process CPU time of all trials, mean over the seeds",
 }
+# column of a table -> measure, format
+COLUMNS = {
+    "exact zeros": ("zeros", "{:.0%}"),
+    "noise/signal": ("noise_ratio", "{:.3f}"),
+    "selected": ("n_selected", "{:.1f}"),
+    "precision": ("precision", "{:.2f}"),
+    "recall": ("recall", "{:.2f}"),
+    "AUC": ("auc", "{:.3f}"),
+    "dead units": ("dead", "{:.0%}"),
+    "small removed": ("metric_small_removed", "{:.3f}"),
+    "CPU s": ("seconds", "{:.1f}"),
+    "stability": ("stability", "{:.2f}"),
+}
 
 
 class Paired(NamedTuple):
@@ -56,6 +69,10 @@ class Paired(NamedTuple):
 def paired_difference(first: Any, second: Any, confidence: float = 0.95) -> Paired:
     """Compare two methods seed by seed: mean of first − second and its t-interval.
 
+    What a seed does to both methods, such as drawing a hard sample, cancels. The interval is for this one
+    comparison: among twenty of them, one that leaves out 0 is no surprise. If every seed splits the same
+    table anew, the samples overlap and the interval is too narrow.
+
     Parameters
     ----------
     first, second : array_like, shape (S,)
@@ -72,12 +89,6 @@ def paired_difference(first: Any, second: Any, confidence: float = 0.95) -> Pair
     ------
     ValueError
         If there are fewer than 2 pairs, or lengths or the confidence do not fit.
-
-    Notes
-    -----
-    What a seed does to both methods, such as drawing a hard sample, cancels. The interval is for this one
-    comparison: among twenty of them, one that leaves out 0 is no surprise. If every seed splits the same
-    table anew, the samples overlap and the interval is too narrow.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
@@ -130,18 +141,16 @@ class Table:
 
 
 class Question(NamedTuple):
-    """One of the three questions of the verdict, as an inequality.
+    """One of the three questions of the verdict, as an inequality for the mean of a measure over the seeds.
 
     Parameters
     ----------
-    key : str
-        Short name.
-    text : str
-        The question.
+    key, text : str
+        Short name, and the question.
     measure : str
-        Key of :data:`MEASURES`; its mean over the seeds is compared.
+        Key of :data:`MEASURES`.
     threshold : float
-        With what.
+        With what the mean is compared.
     at_least : bool
         True: the answer is yes from the threshold on; False: up to it.
     """
@@ -153,12 +162,12 @@ class Question(NamedTuple):
     at_least: bool
 
     def holds(self, value: float) -> bool:
-        """Answer the question for one value.
+        """Answer the question.
 
         Parameters
         ----------
         value : float
-            Mean of the measure over the seeds.
+            Mean of the measure.
 
         Returns
         -------
@@ -234,7 +243,7 @@ class ComparisonResult:
         task, method : str
             Their keys.
         measure : str, default "metric"
-            Key of :data:`MEASURES`, or ``"strength"``.
+            Key of :data:`MEASURES`, ``"strength"`` or ``"at_edge"``.
 
         Returns
         -------
@@ -251,25 +260,6 @@ class ComparisonResult:
             raise ValueError(f"measure={measure!r} is not known; use one of {list(MEASURES)}")
         return np.array([np.nan if r[measure] is None else r[measure] for r in self._of(task, method)], float)
 
-    def selected(self, task: str, method: str) -> np.ndarray:
-        """Return which inputs were selected.
-
-        Parameters
-        ----------
-        task, method : str
-            Their keys.
-
-        Returns
-        -------
-        ndarray of bool, shape (S, p)
-            One row per seed.
-        """
-        rows = self._of(task, method)
-        mask = np.zeros((len(rows), self.n_features[task]), bool)
-        for row, record in zip(mask, rows, strict=True):
-            row[record["selected"]] = True
-        return mask
-
     def stability(self, task: str, method: str) -> Stability:
         """Measure how much the selected sets agree over the seeds, see :func:`l2lab.measures.stability`.
 
@@ -283,15 +273,14 @@ class ComparisonResult:
         Stability
             Nogueira's measure and the Jaccard index.
         """
-        return stability(self.selected(task, method))
+        rows = self._of(task, method)
+        selected = np.zeros((len(rows), self.n_features[task]), bool)
+        for row, record in zip(selected, rows, strict=True):
+            row[record["selected"]] = True
+        return stability(selected)
 
     def difference(
-        self,
-        task: str,
-        method: str,
-        reference: str = "none",
-        measure: str = "metric",
-        confidence: float = 0.95,
+        self, task: str, method: str, reference: str = "none", measure: str = "metric"
     ) -> Paired:
         """Compare a method with another one, seed by seed, see :func:`paired_difference`.
 
@@ -303,16 +292,13 @@ class ComparisonResult:
             Key of the other method.
         measure : str, default "metric"
             Key of :data:`MEASURES`.
-        confidence : float, default 0.95
-            Of the interval.
 
         Returns
         -------
         Paired
             Method minus reference.
         """
-        first, second = (self.values(task, key, measure) for key in (method, reference))
-        return paired_difference(first, second, confidence)
+        return paired_difference(*(self.values(task, key, measure) for key in (method, reference)))
 
     def table(self, task: str, reference: str | None = "none", columns: Iterable[str] | None = None) -> Table:
         """Show one task: a row per method, means over the seeds.
@@ -336,20 +322,9 @@ class ComparisonResult:
         ValueError
             If there is no such task or column.
         """
-        measured = {
-            "exact zeros": ("zeros", "{:.0%}"),
-            "noise/signal": ("noise_ratio", "{:.3f}"),
-            "selected": ("n_selected", "{:.1f}"),
-            "precision": ("precision", "{:.2f}"),
-            "recall": ("recall", "{:.2f}"),
-            "AUC": ("auc", "{:.3f}"),
-            "dead units": ("dead", "{:.0%}"),
-            "small removed": ("metric_small_removed", "{:.3f}"),
-            "CPU s": ("seconds", "{:.1f}"),
-        }
-        columns = [*measured, "stability"] if columns is None else list(columns)
-        if unknown := set(columns) - {*measured, "stability"}:
-            raise ValueError(f"there are no columns {sorted(unknown)}; use {[*measured, 'stability']}")
+        columns = list(COLUMNS if columns is None else columns)
+        if unknown := set(columns) - set(COLUMNS):
+            raise ValueError(f"there are no columns {sorted(unknown)}; use {list(COLUMNS)}")
         rows = []
         for method in self.methods:
             metric = self.values(task, method)
@@ -365,18 +340,15 @@ class ComparisonResult:
                     d = self.difference(task, method, reference)
                     text = f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
                 row.append(text)
-            for column in columns:
-                if column == "stability":
+            for measure, form in map(COLUMNS.get, columns):
+                if measure == "stability":
                     value = self.stability(task, method).nogueira if len(metric) > 1 else np.nan
-                    form = "{:.2f}"
                 else:
-                    measure, form = measured[column]
                     value = self.values(task, method, measure).mean()
                 row.append("–" if np.isnan(value) else form.format(value))
             rows.append(row)
-        header = ["method", "test metric"]
-        header += [] if reference is None else [f"minus {self.labels.get(reference, reference)}"]
-        return Table([*header, *columns], rows)
+        compared = [] if reference is None else [f"minus {self.labels.get(reference, reference)}"]
+        return Table(["method", "test metric", *compared, *columns], rows)
 
     def verdict(self, method: str) -> dict[str, tuple[list[str], list[str]]]:
         """Answer the three questions for one method.
@@ -401,96 +373,27 @@ class ComparisonResult:
         return answers
 
     def verdict_table(self) -> Table:
-        """Show the answers of all methods: on how many of the tasks each inequality holds.
-
-        Returns
-        -------
-        Table
-            "yes" and "no" if all tasks agree, else the count; for the inequalities see :data:`QUESTIONS`.
-        """
+        """Show for all methods on how many of the tasks each inequality of :data:`QUESTIONS` holds."""
         rows = []
         for method in self.methods:
             row = [self.labels[method]]
             for yes, no in self.verdict(method).values():
                 total = len(yes) + len(no)
-                count = f"{len(yes)} of {total}"
-                row.append(
-                    "–"
-                    if not total
-                    else f"yes ({total})"
-                    if not no
-                    else f"no ({total})"
-                    if not yes
-                    else count
-                )
+                if yes and no:
+                    row.append(f"{len(yes)} of {total}")
+                else:
+                    row.append(f"{'yes' if yes else 'no'} ({total})" if total else "–")
             rows.append(row)
         return Table(["method", *(question.text for question in QUESTIONS)], rows)
 
-    def joined(self, other: ComparisonResult | None) -> ComparisonResult:
-        """Put two results together, for instance with a method that ran on fewer tasks.
-
-        Parameters
-        ----------
-        other : ComparisonResult or None
-            Result on the same seeds, problems and budget; None changes nothing.
-
-        Returns
-        -------
-        ComparisonResult
-            Records of both. `info` is that of `self`, with the methods and tasks of both.
-
-        Raises
-        ------
-        ValueError
-            If seeds, budgets or data differ, or something was measured twice.
-        """
-        if other is None:
-            return self
-        for key in ("seeds", "budget"):
-            if self.info.get(key) != other.info.get(key):
-                raise ValueError(f"the two results differ in {key}, so they cannot be compared")
-        for task in set(self.hashes) & set(other.hashes):
-            if self.hashes[task] != other.hashes[task]:
-                raise ValueError(f"the two results were measured on different data for {task!r}")
-        records = [*self.records, *other.records]
-        if len({(r["task"], r["method"], r["seed"]) for r in records}) < len(records):
-            raise ValueError("the two results have a task, method and seed in common")
-        both = {
-            key: {**self.info.get(key, {}), **other.info.get(key, {})} for key in ("methods", "task_settings")
-        }
-        return ComparisonResult(
-            records,
-            {**self.labels, **other.labels},
-            {**self.n_features, **other.n_features},
-            {**self.hashes, **other.hashes},
-            {**self.info, **both},
-        )
-
-    def save(self, path: str | Path) -> Path:
-        """Write everything to a JSON file.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file; it is replaced if it exists.
-
-        Returns
-        -------
-        Path
-            The same.
-        """
-        content = {"format": FORMAT, **self.info, "labels": self.labels, "n_features": self.n_features}
-        content["hashes"] = self.hashes
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        # one record per line: short enough to read, and a change shows as a line in a diff
-        lines = ",\n".join("  " + json.dumps(record, ensure_ascii=False) for record in self.records)
-        path = Path(path)
-        path.write_text(f'{text[:-2]},\n "records": [\n{lines}\n ]\n}}\n', encoding="utf-8")
-        return path
+    def content(self) -> dict[str, Any]:
+        """All but the records, as :meth:`load` wants to find it in a file."""
+        parts = {"labels": self.labels, "n_features": self.n_features, "hashes": self.hashes}
+        return {"format": FORMAT, **self.info, **parts}
 
     @classmethod
     def load(cls, path: str | Path) -> ComparisonResult:
-        """Read a file that :meth:`save` has written.
+        """Read a file that the study of the comparison has written.
 
         Parameters
         ----------
@@ -500,7 +403,7 @@ class ComparisonResult:
         Returns
         -------
         ComparisonResult
-            As it was saved.
+            As it was measured.
 
         Raises
         ------

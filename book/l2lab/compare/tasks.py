@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,19 +21,16 @@ class Budget:
 
     Parameters
     ----------
-    n_trials : int, default 8
-        Models that a method trains, one per strength; validation chooses among them.
-    steps : int, default 1000
-        Updates of each model.
-    batch_size : int, default 64
+    n_trials, steps : int
+        Models that a method trains, one per strength, of which validation chooses; updates of each model.
+    batch_size : int
         Rows per minibatch, or all rows if there are fewer.
-    hidden : int, default 32
+    hidden : int
         Units of the hidden layer; 0 for a linear model.
-    lr : float, default 0.1
-        Learning rate of SGD with momentum 0.9, with a warm-up over 20 steps and a cosine to 0 after it.
-    adam_lr : float, default 0.005
-        Learning rate of AdamW, same schedule.
-    dtype : torch.dtype, default torch.float32
+    lr, adam_lr : float
+        Learning rates of SGD with momentum 0.9 and of AdamW, with a warm-up over 20 steps and a cosine to 0
+        after it.
+    dtype : torch.dtype
         Type of the arithmetic.
 
     Raises
@@ -56,6 +53,10 @@ class Budget:
         for name in ("lr", "adam_lr"):
             checks.number(name, getattr(self, name), 0, math.inf, open_low=True)
 
+    def as_dict(self) -> dict[str, Any]:
+        """All fields, as they fit into a file."""
+        return {**asdict(self), "dtype": str(self.dtype)}
+
 
 Augment = Callable[[Tensor, float, torch.Generator], Tensor]
 
@@ -63,8 +64,8 @@ Augment = Callable[[Tensor, float, torch.Generator], Tensor]
 class LearningData:
     """What a method gets to see of a problem: training and validation rows, and no test rows.
 
-    The arrays are copies that cannot be written to, so one method can neither reach the test rows through
-    them nor leave changed data to the next one.
+    The arrays `X_train`, `y_train`, `X_valid` and `y_valid` are copies that cannot be written to: one method
+    can neither reach the test rows through them nor leave changed data to the next one.
 
     Parameters
     ----------
@@ -72,17 +73,6 @@ class LearningData:
         The whole problem.
     augment : callable, optional
         ``augment(x, strength, generator)`` returns a changed copy of a batch whose labels still hold.
-
-    Attributes
-    ----------
-    task : {"classification", "regression"}
-        Decides the loss.
-    n_outputs : int
-        Outputs of a network: classes, or 1.
-    X_train, y_train, X_valid, y_valid : ndarray
-        The rows, as in :class:`l2lab.data.Problem`.
-    augment : callable or None
-        As given.
     """
 
     def __init__(self, problem: Problem, augment: Augment | None = None) -> None:
@@ -103,46 +93,19 @@ class LearningData:
         return self.X_train.shape[1]
 
 
-def losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
-    """Compute the mean loss of several models: cross-entropy, or ½(f − y)².
-
-    Parameters
-    ----------
-    outputs : ndarray, shape (T, n, o)
-        Logits, or predictions with o = 1.
-    y : ndarray, shape (n,)
-        Class numbers, or targets.
-    task : {"classification", "regression"}
-        Which of the two.
-
-    Returns
-    -------
-    ndarray, shape (T,)
-        One loss per model.
-    """
-    outputs = np.asarray(outputs, dtype=np.float64)
-    if task == "regression":
-        return 0.5 * ((outputs[..., 0] - y) ** 2).mean(axis=1)
-    top = outputs.max(axis=2, keepdims=True)
-    log_sum = np.log(np.exp(outputs - top).sum(axis=2)) + top[..., 0]
-    return (log_sum - outputs[:, np.arange(len(y)), y]).mean(axis=1)
-
-
 @dataclass(frozen=True)
 class Task:
     """A problem that can be drawn anew for every seed, and what all methods use on it.
 
     Parameters
     ----------
-    key : str
-        Short name, used in result files.
-    label : str
-        Name in tables.
+    key, label : str
+        Short name, used in result files; name in tables.
     problem : callable
         ``problem(seed)`` gives the :class:`~l2lab.data.Problem`. Column j must mean the same for every seed.
     settings : dict, optional
-        Fields of :class:`~l2lab.compare.Budget` that this task needs different from the rest, the
-        same for all methods: ``{"hidden": 0}`` makes the model linear.
+        Fields of :class:`~l2lab.compare.Budget` that differ here, for all methods: ``{"hidden": 0}`` makes
+        the model linear.
     augment : callable, optional
         ``augment(problem)`` gives the function that :class:`~l2lab.compare.LearningData` describes.
     """
@@ -169,43 +132,8 @@ class Task:
         return replace(common, **self.settings)
 
 
-def score(outputs: np.ndarray, y: np.ndarray, task: str) -> float:
-    """Compute the metric of a task: accuracy, or R².
-
-    Parameters
-    ----------
-    outputs : ndarray, shape (n, o)
-        Logits, or predictions with o = 1.
-    y : ndarray, shape (n,)
-        Class numbers, or targets.
-    task : {"classification", "regression"}
-        Which of the two.
-
-    Returns
-    -------
-    float
-        At most 1; larger is better.
-    """
-    if task == "classification":
-        return float(np.mean(outputs.argmax(axis=1) == y))
-    outputs = outputs[:, 0].astype(np.float64)
-    return float(1 - np.mean((outputs - y) ** 2) / np.var(y))
-
-
-def shift_digits(problem: Problem) -> Augment:
-    """Make the augmentation for 8 × 8 digits: move an image by up to one pixel in each direction.
-
-    Parameters
-    ----------
-    problem : Problem
-        From :func:`l2lab.data.digits`, noise columns included: these stay where they are.
-
-    Returns
-    -------
-    callable
-        ``augment(x, strength, generator)`` moves every row of `x` with the probability `strength`. What
-        comes in from outside is the edge pixel again.
-    """
+def _shift_digits(problem: Problem) -> Augment:
+    """Move an image of 8 × 8 pixels by up to one in each direction; edges repeat, noise columns stay."""
     # The columns are centred one by one, so black is a different number in each of them: a centred image must
     # not be moved, only the picture that it stands for. Every pixel is black in some training image.
     black = torch.tensor(problem.X_train[:, :64].min(axis=0))
@@ -238,50 +166,45 @@ def _linear(**options: Any) -> Callable[[int], Problem]:
 
 # Small learning rates where columns are many and alike: there the loss is steep along their common direction.
 # Batches that divide the rows: a last batch of a few rows is as steep.
-TASKS: dict[str, Task] = {
-    task.key: task
-    for task in [
-        Task(
-            "linear_iid",
-            "linear, 10 of 100 inputs",
-            _linear(),
-            {"hidden": 0, "lr": 0.05, "batch_size": 50},
-        ),
-        Task(
-            "linear_ar",
-            "linear, correlated, 10 of 100",
-            _linear(rho=0.7),
-            {"hidden": 0, "lr": 0.03, "batch_size": 50},
-        ),
-        Task(
-            "linear_dense",
-            "linear, all 100 inputs",
-            _linear(n_true=100, coefs="normal"),
-            {"hidden": 0, "lr": 0.05, "batch_size": 50},
-        ),
-        Task("xor", "XOR, 2 of 50 inputs", lambda seed: data.xor(seed=seed)),
-        Task(
-            "friedman",
-            "Friedman, 5 of 100 inputs",
-            lambda seed: data.friedman(seed=seed),
-            {"lr": 0.05, "batch_size": 80},
-        ),
-        Task(
-            "digits",
-            "digits, 64 pixels + 64 noise",
-            lambda seed: data.digits(noise_features=64, seed=seed),
-            augment=shift_digits,
-        ),
-        Task(
-            "breast_cancer",
-            "breast cancer, 30 + 30 noise",
-            lambda seed: data.breast_cancer(noise_features=30, seed=seed),
-        ),
-        Task(
-            "wide",
-            "breast cancer, 495 products, 120 rows",
-            lambda seed: data.breast_cancer(120, degree=2, seed=seed, fractions=(0.4, 0.2, 0.4)),
-            {"lr": 0.02, "batch_size": 60},
-        ),
-    ]
-}
+_TASKS = [
+    Task(
+        "linear_iid", "linear, 10 of 100 inputs", _linear(), {"hidden": 0, "lr": 0.05, "batch_size": 50}
+    ),
+    Task(
+        "linear_ar",
+        "linear, correlated, 10 of 100",
+        _linear(rho=0.7),
+        {"hidden": 0, "lr": 0.03, "batch_size": 50},
+    ),
+    Task(
+        "linear_dense",
+        "linear, all 100 inputs",
+        _linear(n_true=100, coefs="normal"),
+        {"hidden": 0, "lr": 0.05, "batch_size": 50},
+    ),
+    Task("xor", "XOR, 2 of 50 inputs", lambda seed: data.xor(seed=seed)),
+    Task(
+        "friedman",
+        "Friedman, 5 of 100 inputs",
+        lambda seed: data.friedman(seed=seed),
+        {"lr": 0.05, "batch_size": 80},
+    ),
+    Task(
+        "digits",
+        "digits, 64 pixels + 64 noise",
+        lambda seed: data.digits(noise_features=64, seed=seed),
+        augment=_shift_digits,
+    ),
+    Task(
+        "breast_cancer",
+        "breast cancer, 30 + 30 noise",
+        lambda seed: data.breast_cancer(noise_features=30, seed=seed),
+    ),
+    Task(
+        "wide",
+        "breast cancer, 495 products, 120 rows",
+        lambda seed: data.breast_cancer(120, degree=2, seed=seed, fractions=(0.4, 0.2, 0.4)),
+        {"lr": 0.02, "batch_size": 60},
+    ),
+]
+TASKS: dict[str, Task] = {task.key: task for task in _TASKS}

@@ -21,21 +21,20 @@ def main(argv: list[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m l2lab.studies", description="Run a study at full scale.")
     parser.add_argument("name", choices=STUDIES, help="which study")
+    size = "its size (default: $L2LAB_PROFILE, or quick)"
+    parser.add_argument("--profile", choices=runtime.PROFILES, help=size)
     parser.add_argument(
-        "--profile",
-        choices=runtime.PROFILES,
-        default=None,
-        help="its size (default: $L2LAB_PROFILE, or quick)",
+        "--folder",
+        help="where to write; what it holds of this study and this code is not measured again "
+        "(default: _build/studies; book/results is what the book shows)",
     )
     parser.add_argument("--data-dir", help="folder with the data, for studies of data that others own")
-    arguments = parser.parse_args(argv)
-    study = importlib.import_module(f"l2lab.studies.{arguments.name}")
-    options = {}
-    if arguments.data_dir is not None:
-        if "data_dir" not in inspect.signature(study.main).parameters:
-            parser.error(f"the study {arguments.name} makes its own data and takes no --data-dir")
-        options["data_dir"] = arguments.data_dir
-    study.main(arguments.profile or runtime.profile(), **options)
+    given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
+    name, profile = given.pop("name"), given.pop("profile", None)
+    study = importlib.import_module(f"l2lab.studies.{name}")
+    for option in given.keys() - inspect.signature(study.main).parameters.keys():
+        parser.error(f"the study {name} takes no --{option.replace('_', '-')}")
+    study.main(profile or runtime.profile(), **given)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
+from pathlib import Path
 from typing import Any
 
 from .. import runtime
-from ..compare import METHODS, TASKS, Budget, ComparisonResult, LassoNetMethod, compare
-from .record import RESULTS
+from ..checks import one_of
+from ..compare import METHODS, TASKS, Budget, ComparisonResult, LassoNetMethod, Method, Task, compare, measure
+from .record import FOLDER, RESULTS, Record, code_hash, hash_of
+
+__all__ = ["PROFILES", "RESULTS", "main"]
 
 # A path of LassoNet at its authors' settings takes minutes: these two tasks have few inputs.
 LASSONET_TASKS = ("xor", "breast_cancer")
@@ -21,59 +24,50 @@ PROFILES: dict[str, tuple[int, Budget, float]] = {
 }
 
 
-def main(profile: str = "quick") -> dict[str, Any]:
-    """Run the study, print its tables and write ``book/results/comparison-<profile>.json``.
+def main(profile: str = "quick", folder: str | Path = FOLDER) -> ComparisonResult:
+    """Run the study, print its tables and write ``comparison-<profile>.json``.
 
     Parameters
     ----------
     profile : {"quick", "full"}
         10 seeds, 8 strengths and 1000 updates (half an hour on one core), or 20 seeds, 16 strengths
         and 3000 updates (hours).
+    folder : str or Path
+        Where to.
 
     Returns
     -------
-    dict
-        ``"path"`` of the file and ``"result"``, the :class:`~l2lab.compare.ComparisonResult`.
+    ComparisonResult
+        What was written.
 
     Raises
     ------
     ValueError
         If there is no such profile.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {list(PROFILES)}, got {profile!r}")
-    n_seeds, budget, seconds = PROFILES[profile]
+    n_seeds, common, seconds = PROFILES[one_of("profile", profile, PROFILES)]
     seeds = list(range(FIRST_SEED, FIRST_SEED + n_seeds))
-    runtime.setup()
-    result = compare(TASKS, METHODS, seeds, budget, progress=True)
-    result = result.joined(run_lassonet(seeds, budget, seconds))
-    path = result.save(RESULTS / f"comparison-{profile}.json")
-    for task in result.tasks:
-        print(f"\n{result.labels[task]}\n{result.table(task)!r}")
-    print(f"\n{result.verdict_table()!r}\nwrote {path.name}")
-    return {"path": path, "result": result}
-
-
-def run_lassonet(seeds: list[int], budget: Budget, seconds: float) -> ComparisonResult | None:
-    """Run LassoNet on its two tasks, if the package is installed.
-
-    Parameters
-    ----------
-    seeds : list of int
-        Of the problems and of the networks.
-    budget : Budget
-        As for the other methods; of the training settings only the hidden units concern LassoNet.
-    seconds : float
-        Limit for one path.
-
-    Returns
-    -------
-    ComparisonResult or None
-        None, and a line on the screen, without the package.
-    """
+    methods: list[Method] = list(METHODS.values())
     if importlib.util.find_spec("lassonet") is None:
         print("lassonet is not installed: its rows are left out (pip install lassonet)")
-        return None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*might be too large")
-        return compare(LASSONET_TASKS, [LassoNetMethod(seconds)], seeds, budget, progress=True)
+    else:
+        methods.append(LassoNetMethod(seconds))
+    runtime.setup()
+    record = Record(Path(folder) / f"comparison-{profile}.json", code_hash("comparison"))
+    hashes = {
+        task.key: hash_of(*(task.problem(seed).content_hash for seed in seeds)) for task in TASKS.values()
+    }
+
+    def run(task: Task, method: Method, seeds: list[int], budget: Budget) -> list[dict[str, Any]]:
+        if method.key == "lassonet" and task.key not in LASSONET_TASKS:
+            return []
+        settings = {"task": task.key, "method": method.key, "about": method.about, "seeds": seeds}
+        settings["budget"] = task.budget(budget).as_dict()
+        return record.rows(settings, hashes[task.key], lambda: measure(task, method, seeds, budget))
+
+    result = compare(TASKS.values(), methods, seeds, common, run)
+    for task in result.tasks:
+        print(f"\n{result.labels[task]}\n{result.table(task)!r}")
+    print(f"\n{result.verdict_table()!r}")
+    record.finish({**result.content(), "records": result.records})
+    return result

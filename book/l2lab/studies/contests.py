@@ -4,165 +4,85 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn import datasets
 
-__all__ = [
-    "PROBLEMS",
-    "Contest",
-    "digits",
-    "friedman",
-    "linear",
-    "madelon",
-    "split_contest",
-    "with_extras",
-    "xor",
-]
+from ..data import Problem
+
+__all__ = ["PROBLEMS", "split_table"]
 
 EXTRAS = ("random", "corrupted", "second_order")
 TABLES = ("breast_cancer", "digits", "diabetes")
+# Share of the rows for learning on which the refit validates.
+VALID = 0.25
 
 
-@dataclass(frozen=True)
-class Contest:
-    """A problem whose right answer is known.
-
-    Parameters
-    ----------
-    X : ndarray, shape (n, p)
-        Training inputs, standardized.
-    y : ndarray, shape (n,)
-        Classes 0, 1, …, or targets, standardized.
-    X_test : ndarray, shape (m, p)
-        Test inputs, standardized by the training rows.
-    y_test : ndarray, shape (m,)
-        Classes or targets of the test rows, standardized by the training rows.
-    truth : ndarray of bool, shape (p,)
-        The features that matter, or that were there before others were added.
-    k : int
-        Number of features at which methods are compared.
-    classes : bool
-        Whether `y` holds classes.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
-    truth: np.ndarray
-    k: int
-    classes: bool
-
-
-def split_contest(
-    X: np.ndarray, y: np.ndarray, truth: np.ndarray, train: np.ndarray, test: np.ndarray, k: int
-) -> Contest:
-    """Split a table and standardize it by its training rows.
+def split_table(
+    name: str, X: np.ndarray, y: np.ndarray, support: np.ndarray | None, learn: np.ndarray, test: np.ndarray
+) -> Problem:
+    """Split a table and standardize it by the rows for learning; the last quarter of these is for validation.
 
     Parameters
     ----------
-    X : ndarray, shape (N, p)
-        Inputs.
-    y : ndarray, shape (N,)
-        Class numbers, if whole or bool, else targets.
-    truth : ndarray of bool, shape (p,)
+    name : str
+        Of the problem.
+    X, y : ndarray, shapes (N, p) and (N,)
+        Inputs; class numbers, if whole or bool, else targets.
+    support : ndarray of bool, shape (p,), or None
         The features that matter.
-    train, test : ndarray of int
+    learn, test : ndarray of int
         Their rows.
-    k : int
-        Number of features at which methods are compared.
 
     Returns
     -------
-    Contest
-        The problem. Columns that are constant on the training rows stay in.
+    Problem
+        Columns that are constant on the rows for learning stay in.
     """
-    n, rows, classes = len(train), np.concatenate([train, test]), y.dtype.kind in "biu"
-    X, y = X[rows], y[rows]
-    spread = X[:n].std(0)
-    X = (X - X[:n].mean(0)) / np.where(spread > 0, spread, 1)
-    y = y.astype(np.int64) if classes else (y - y[:n].mean()) / y[:n].std()
-    return Contest(X[:n], y[:n], X[n:], y[n:], truth, k, classes)
+    classes = y.dtype.kind in "biu"
+    # Rounding gives a constant column a tiny spread, which would make its test rows huge.
+    spread = np.where(np.ptp(X[learn], axis=0) > 0, X[learn].std(0), 1)
+    X = (X - X[learn].mean(0)) / spread
+    y = y.astype(np.int64) if classes else (y - y[learn].mean()) / y[learn].std()
+    train, valid = np.split(learn, [len(learn) - round(VALID * len(learn))])
+    splits = {key: (X[rows], y[rows]) for key, rows in (("train", train), ("valid", valid), ("test", test))}
+    names = tuple(str(j) for j in range(X.shape[1]))
+    if classes:
+        return Problem(name, "classification", splits, names, int(y.max()) + 1, support)
+    return Problem(name, "regression", splits, names, support=support)
 
 
-def _contest(
-    X: np.ndarray, y: np.ndarray, truth: np.ndarray, n: int, seed: int, k: int | None = None
-) -> Contest:
-    """Shuffle, and split after n rows."""
+def _problem(name: str, X: np.ndarray, y: np.ndarray, n_true: int, n: int, seed: int) -> Problem:
+    """Shuffle, and split after n rows; the first columns are true."""
     rows = np.random.default_rng([seed, 1]).permutation(len(X))
-    return split_contest(X, y, truth, rows[:n], rows[n:], k or int(truth.sum()))
+    return split_table(name, X, y, np.arange(X.shape[1]) < n_true, rows[:n], rows[n:])
 
 
-def xor(seed: int) -> Contest:
-    """Two of 50 features decide by their signs together, each alone says nothing; 5 % of labels are wrong.
-
-    Parameters
-    ----------
-    seed : int
-        Draws everything.
-
-    Returns
-    -------
-    Contest
-        With 600 rows.
-    """
+def _xor(seed: int) -> Problem:
+    """Two of 50 features decide by their signs together, each alone says nothing; 5 % of labels are wrong."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((2600, 50))
     y = (X[:, 0] * X[:, 1] > 0) ^ (rng.random(2600) < 0.05)
-    return _contest(X, y, np.arange(50) < 2, 600, seed)
+    return _problem("xor", X, y, 2, 600, seed)
 
 
-def friedman(seed: int) -> Contest:
-    """Friedman's first function: 5 of 100 features, with an interaction and a parabola.
-
-    Parameters
-    ----------
-    seed : int
-        Draws everything.
-
-    Returns
-    -------
-    Contest
-        With 500 rows.
-    """
+def _friedman(seed: int) -> Problem:
+    """Friedman's first function: 5 of 100 features, with an interaction and a parabola."""
     X, y = datasets.make_friedman1(2500, 100, noise=1.0, random_state=seed)
-    return _contest(X, y, np.arange(100) < 5, 500, seed)
+    return _problem("friedman", X, y, 5, 500, seed)
 
 
-def linear(seed: int) -> Contest:
-    """Sparse linear regression: 10 of 100 features with coefficients ±1, signal-to-noise ratio 2.
-
-    Parameters
-    ----------
-    seed : int
-        Draws everything.
-
-    Returns
-    -------
-    Contest
-        With 200 rows.
-    """
+def _linear(seed: int) -> Problem:
+    """Sparse linear regression: 10 of 100 features with coefficients ±1, signal-to-noise ratio 2."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((2200, 100))
     y = X[:, :10] @ rng.choice([-1.0, 1.0], 10) + math.sqrt(5) * rng.standard_normal(2200)
-    return _contest(X, y, np.arange(100) < 10, 200, seed)
+    return _problem("linear", X, y, 10, 200, seed)
 
 
-def madelon(seed: int) -> Contest:
-    """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON.
-
-    Parameters
-    ----------
-    seed : int
-        Draws everything.
-
-    Returns
-    -------
-    Contest
-        With 1000 rows.
-    """
+def _madelon(seed: int) -> Problem:
+    """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON."""
     X, y = datasets.make_classification(
         3000,
         100,
@@ -174,49 +94,21 @@ def madelon(seed: int) -> Contest:
         shuffle=False,
         random_state=seed,
     )
-    return _contest(X, y, np.arange(100) < 5, 1000, seed)
+    return _problem("madelon", X, y, 5, 1000, seed)
 
 
-def digits(seed: int) -> Contest:
-    """Digits with 64 more columns: the pixels, each shuffled over the rows. Compared at 20 features.
-
-    Pixels at the edge are hardly ever on, so even a perfect selector does not want all that count as true.
-
-    Parameters
-    ----------
-    seed : int
-        Draws noise and split.
-
-    Returns
-    -------
-    Contest
-        With 800 rows.
-    """
+def _digits(seed: int) -> Problem:
+    """Digits with 64 more columns: the pixels, each shuffled over the rows."""
     X, y = datasets.load_digits(return_X_y=True)
     noise = np.random.default_rng(seed).permuted(X, axis=0)
-    return _contest(np.hstack([X, noise]), y, np.arange(128) < 64, 800, seed, k=20)
+    return _problem("digits", np.hstack([X, noise]), y, 64, 800, seed)
 
 
-def with_extras(table: str, kind: str, seed: int) -> Contest:
-    """Double the features of a table, as in the benchmark of Cherepanova et al.
+def _with_extras(table: str, kind: str, seed: int) -> Problem:
+    """Double the features of a table: by normal noise, by copies that are half noise, or by products of two.
 
-    Parameters
-    ----------
-    table : {"breast_cancer", "digits", "diabetes"}
-        Data that come with scikit-learn, the last with targets and not classes; 80 % of the rows are for
-        training, at most 1000.
-    kind : {"random", "corrupted", "second_order"}
-        As many features again: normal noise; half a feature and half noise; products of two features.
-    seed : int
-        Draws features and split.
+    80 % of the rows, at most 1000, are for learning.
 
-    Returns
-    -------
-    Contest
-        `k` is the number of features that the table had.
-
-    References
-    ----------
     V. Cherepanova et al., "A performance-driven benchmark for feature selection in tabular deep learning",
     NeurIPS 2023, Datasets and Benchmarks.
     """
@@ -232,18 +124,14 @@ def with_extras(table: str, kind: str, seed: int) -> Contest:
         extra = 0.5 * X[:, first] + 0.5 * rng.standard_normal((n, p))
     else:
         extra = X[:, first] * X[:, second]
-    return _contest(np.hstack([X, extra]), y, np.arange(2 * p) < p, min(1000, int(0.8 * n)), seed)
+    return _problem(f"{table} + {kind}", np.hstack([X, extra]), y, p, min(1000, int(0.8 * n)), seed)
 
 
-def _table(name: str, kind: str) -> Callable[[int], Contest]:
-    return lambda seed: with_extras(name, kind, seed)
-
-
-PROBLEMS: dict[str, Callable[[int], Contest]] = {
-    "xor": xor,
-    "friedman": friedman,
-    "linear": linear,
-    "madelon": madelon,
-    "digits": digits,
-    **{f"{name} + {kind}": _table(name, kind) for name in TABLES for kind in EXTRAS},
+PROBLEMS: dict[str, Callable[[int], Problem]] = {
+    "xor": _xor,
+    "friedman": _friedman,
+    "linear": _linear,
+    "madelon": _madelon,
+    "digits": _digits,
+    **{f"{name} + {kind}": partial(_with_extras, name, kind) for name in TABLES for kind in EXTRAS},
 }

@@ -11,15 +11,12 @@ The data are not part of the book, because they have terms of their own. ``--dat
   behaviour and class. Mouse 309 was measured as 309_1, 309_2, …
 - ``coil20.npz``: X (1440, 1024) and y (1440,), 72 poses of one object after the other, in order
 - ``isolet1.npz``: X (1560, 617) and y (1560,), the first of five parts: 60 rows of each letter, two by each
-  of 30 speakers, who have the same order in all letters
+  of 30 speakers, who have the same order in all letters (which their averages over two halves of the letters
+  confirm)
 - ``madelon.npz``: X (2600, 500) and y (2600,)
 
 The first, the third and the fourth are on OpenML: ``sklearn.datasets.fetch_openml`` with the names
 ``MiceProtein``, ``isolet`` (all five parts, speaker by speaker) and ``madelon``.
-
-That the rows of ISOLET are in the order of the speakers was checked: averages over the letters 1 to 13 and
-over the letters 14 to 26, both without the mean of each letter, belong together as the order says for all
-30 speakers.
 """
 
 from __future__ import annotations
@@ -27,26 +24,25 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from .. import runtime
-from .contests import Contest, split_contest
-from .record import RESULTS, provenance, write
-from .selection import FIRST_SEED, evaluate, fit
+from ..checks import one_of
+from .contests import split_table
+from .record import FOLDER, Record, code_hash
+from .selection import FIRST_SEED, Ranking, rank_and_score, rankings
 
-__all__ = ["TABLES", "Table", "held_out_rows", "load", "main", "run_split", "summary"]
+__all__ = ["TABLES", "Table", "held_out_rows", "load", "main", "run_split"]
 
 MISSING = ("", "?", "NA", "NaN")
 ALL = "no selection"
-METHODS = ("L2 gates", "STG", "group lasso (prox)", "random forest", "ANOVA")
-# profile -> number of seeds, steps
-PROFILES: dict[str, tuple[int, int]] = {"quick": (3, 1000), "full": (10, 1000)}
+# profile -> number of seeds
+PROFILES = {"quick": 3, "full": 10}
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,8 @@ class Table:
 
     Parameters
     ----------
-    file : str
-        Its name in the folder of the data.
-    shape : tuple of int
-        Rows and features.
+    file, shape : str, tuple of int
+        Its name in the folder of the data; rows and features.
     ks : tuple of int
         Numbers of features at which methods are compared: 50 as in the article on LassoNet, and fewer where
         50 are most of them.
@@ -152,9 +146,7 @@ def held_out_rows(name: str, y: np.ndarray, families: np.ndarray | None, seed: i
     ----------
     name : str
         A key of `TABLES`.
-    y : ndarray of int, shape (n,)
-        Classes.
-    families : ndarray of int, shape (n,), or None
+    y, families : ndarray of int, shape (n,)
         From :func:`load`.
     seed : int
         The draw.
@@ -191,105 +183,46 @@ def _random(y: np.ndarray, counts: list[int], rng: np.random.Generator) -> np.nd
 
 
 def run_split(
-    X: np.ndarray,
-    y: np.ndarray,
-    test: np.ndarray,
-    ks: tuple[int, ...],
-    methods: tuple[str, ...],
-    seed: int,
-    steps: int = 1000,
+    X: np.ndarray, y: np.ndarray, test: np.ndarray, ks: tuple[int, ...], rank: Ranking | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Select features on the training rows and score them on the test rows.
+    """Select features without the test rows, and test a network on them.
 
     Parameters
     ----------
-    X : ndarray, shape (n, p)
-        Inputs; NaN becomes the median of the training rows.
-    y : ndarray of int, shape (n,)
-        Classes.
+    X, y : ndarray, shapes (n, p) and (n,)
+        Inputs and classes; NaN becomes the median of the other rows for learning.
     test : ndarray of bool, shape (n,)
         Test rows.
-    ks : tuple of int
-        Numbers of features.
-    methods : tuple of str
-        Keys of `l2lab.studies.selection.METHODS`.
-    seed : int
-        Draws folds, weights and batches.
-    steps : int, default 1000
-        Updates of each network.
+    ks, rank, seed : tuple of int, callable or None, int
+        As in :func:`l2lab.studies.selection.rank_and_score`; without `rank` all features stay.
 
     Returns
     -------
     list of dict
-        A row per method and k, and one with all features: ``accuracy`` of the networks that
-        :func:`l2lab.studies.selection.evaluate` trains anew, and ``path_seconds``.
+        ``accuracy`` and ``path_seconds`` for each k.
     """
     X = np.where(np.isnan(X), np.nanmedian(X[~test], axis=0), X)
-    contest = split_contest(
-        X, y, np.zeros(X.shape[1], dtype=bool), np.flatnonzero(~test), np.flatnonzero(test), max(ks)
-    )
-    rows = [
-        {"method": ALL, "k": X.shape[1], "accuracy": _accuracy(contest, np.arange(X.shape[1]), seed, steps)}
+    ks = ks if rank else (X.shape[1],)
+    learn = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~test))
+    problem = split_table("table", X, y, None, learn, np.flatnonzero(test))
+    _, seconds, accuracies = rank_and_score(problem, rank, ks, seed)
+    return [
+        {"k": k, "accuracy": round(accuracy, 4), "path_seconds": round(seconds, 2)}
+        for k, accuracy in zip(ks, accuracies, strict=True)
     ]
-    for method in methods:
-        selector, seconds = fit(method, contest, seed, steps, max(ks))
-        order = np.argsort(-selector.scores_, kind="stable")
-        rows += [
-            {
-                "method": method,
-                "k": k,
-                "accuracy": _accuracy(contest, order[:k], seed, steps),
-                "path_seconds": round(seconds, 2),
-            }
-            for k in ks
-        ]
-    return rows
 
 
-def _accuracy(contest: Contest, columns: np.ndarray, seed: int, steps: int) -> float:
-    narrow = replace(
-        contest, X=contest.X[:, columns], X_test=contest.X_test[:, columns], truth=contest.truth[columns]
-    )
-    with torch.inference_mode():
-        return round(float(evaluate(narrow, np.ones((1, len(columns)), dtype=bool), seed, steps)[0]), 4)
-
-
-def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Average over the seeds.
-
-    Parameters
-    ----------
-    rows : list of dict
-        Of the result file.
-
-    Returns
-    -------
-    list of dict
-        For each table, split, method and k: mean and standard deviation of the accuracy, and for splits
-        without a leak ``leak``, by how much the random split is better on average.
-    """
-    grouped: dict[tuple[Any, ...], list[float]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("table", "split", "method", "k"))
-        grouped.setdefault(key, []).append(row["accuracy"])
-    lines = []
-    for (table, split, method, k), values in grouped.items():
-        line = {"table": table, "split": split, "method": method, "k": k, "seeds": len(values)}
-        line["accuracy"] = round(float(np.mean(values)), 4)
-        line["accuracy_sd"] = round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
-        if split != "random":
-            line["leak"] = round(float(np.mean(grouped[table, "random", method, k]) - np.mean(values)), 4)
-        lines.append(line)
-    return lines
-
-
-def main(profile: str = "quick", data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Run the study and write ``book/results/tables-<profile>.json``.
+def main(
+    profile: str = "quick", folder: str | Path = FOLDER, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """Run the study and write ``tables-<profile>.json``.
 
     Parameters
     ----------
     profile : {"quick", "full"}
         3 seeds (25 minutes on one core), or 10.
+    folder : str or Path
+        Where to.
     data_dir : str or Path
         Folder with the data; see above.
 
@@ -303,39 +236,31 @@ def main(profile: str = "quick", data_dir: str | Path | None = None) -> dict[str
     ValueError
         If there is no such profile, or `data_dir` does not hold the data.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {list(PROFILES)}, got {profile!r}")
+    seeds = list(range(FIRST_SEED, FIRST_SEED + PROFILES[one_of("profile", profile, PROFILES)]))
     if data_dir is None:
         raise ValueError("say where the tables are: --data-dir DIR; l2lab.studies.tables describes the files")
-    n_seeds, steps = PROFILES[profile]
     loaded = {name: load(name, data_dir) for name in TABLES}
     runtime.setup()
-    torch.set_num_threads(1)
-    have_lassonet = importlib.util.find_spec("lassonet") is not None
-    rows: list[dict[str, Any]] = []
-    result: dict[str, Any] = {}
-    for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
-        for name, (X, y, families, _) in loaded.items():
-            table = TABLES[name]
-            methods = METHODS + (("LassoNet",) if table.lassonet and have_lassonet else ())
+    record = Record(Path(folder) / f"tables-{profile}.json", code_hash("contests", "selection", "tables"))
+    competitors = {ALL: None, **rankings()}
+    rows = []
+    for seed in seeds:
+        for name, (X, y, families, sha256) in loaded.items():
+            ks = TABLES[name].ks
             for split, test in held_out_rows(name, y, families, seed).items():
-                new = run_split(X, y, test, table.ks, methods, seed, steps)
-                rows += [{"table": name, "split": split, "seed": seed, **row} for row in new]
-                for row in new:
-                    head = f"{name:13s}{split:11s}{seed:4d}"
-                    print(f"{head} {row['method']:19s}{row['k']:5d} {row['accuracy']:.3f}", flush=True)
-        result = {
-            "what": "feature selection on known tables, with random and with leak-free splits",
-            "profile": profile,
-            **provenance(),
-            "seeds": sorted({row["seed"] for row in rows}),
-            "steps": steps,
-            "protocol": "selectors and refits see the training rows only, and do not know the families; "
-            "LassoNet only on mice protein, elsewhere its path would take too long for this study",
-            "sha256": {TABLES[name].file: sha256 for name, (*_, sha256) in loaded.items()},
-            "summary": summary(rows),
-            "rows": rows,
-        }
-        write(RESULTS / f"tables-{profile}.json", result)
-    print(f"wrote tables-{profile}.json")
-    return result
+                for method, rank in competitors.items():
+                    if method == "LassoNet" and not TABLES[name].lassonet:
+                        continue
+                    key = {"table": name, "split": split, "seed": seed, "method": method}
+                    run = partial(run_split, X, y, test, ks, rank, seed)
+                    rows += [{**key, **row} for row in record.rows({**key, "ks": ks}, sha256, run)]
+    content = {
+        "what": "feature selection on known tables, with random and with leak-free splits",
+        "profile": profile,
+        "seeds": seeds,
+        "protocol": "selectors and refits see no test rows, and do not know the families; "
+        "LassoNet only on mice protein, elsewhere its path would take too long for this study",
+        "sha256": {TABLES[name].file: sha256 for name, (*_, sha256) in loaded.items()},
+        "rows": rows,
+    }
+    return record.finish(content)

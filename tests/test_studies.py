@@ -1,0 +1,299 @@
+"""The studies: what a record remembers, the problems, the rivals, the tables."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l2lab import data
+from l2lab.compare import METHODS, Budget, ComparisonResult, Task
+from l2lab.studies import comparison, contests, record, selection, tables
+from l2lab.studies.__main__ import main as studies_main
+from l2lab.studies.record import Record, code_hash, write
+
+# ---- the record --------------------------------------------------------------------------------------------
+
+
+class Lab:
+    """A study of three measurements; counts them, and can be killed in the middle."""
+
+    def __init__(self, folder):
+        self.path, self.measured = folder / "tiny-quick.json", []
+
+    def run(self, code="c", data="d", steps=1, killed_at=None):
+        store, rows = Record(self.path, code), []
+        for seed in range(3):
+
+            def measure(seed=seed):
+                if seed == killed_at:
+                    raise KeyboardInterrupt
+                self.measured.append(seed)
+                return [{"seed": seed, "part": part, "value": len(self.measured)} for part in "ab"]
+
+            rows += store.rows({"seed": seed, "steps": steps}, data, measure)
+        return store.finish({"what": "tiny", "rows": rows})["rows"]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path / "folder")
+
+
+def test_a_second_run_uses_what_is_stored(lab):
+    first = lab.run()
+    assert [row["seed"] for row in first] == [0, 0, 1, 1, 2, 2]
+    before = lab.path.read_text("utf-8")
+    assert lab.run() == first
+    assert lab.measured == [0, 1, 2]
+    assert lab.path.read_text("utf-8") == before  # neither date nor machine are stamped anew
+    stored = json.loads(before)
+    assert stored["rows"] == first
+    for row in first:
+        assert {"when", "machine", "torch"} <= row.keys()
+        assert (row["code"], row["data"], row["settings"]) == ("c", "d", {"seed": row["seed"], "steps": 1})
+        assert stored["date"] == row["when"][:10]
+        assert stored["machine"] == row["machine"]
+
+
+@pytest.mark.parametrize("change", [{"code": "other"}, {"data": "other"}, {"steps": 2}])
+def test_a_change_of_code_data_or_settings_measures_again(lab, change):
+    lab.run()
+    rows = lab.run(**change)
+    assert lab.measured == [0, 1, 2] * 2
+    assert len(rows) == 6
+    assert min(row["value"] for row in rows) > 3
+
+
+def test_a_killed_run_goes_on_where_it_stopped(lab):
+    lab.run()
+    whole = lab.path.read_text("utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        lab.run(code="new", killed_at=2)
+    assert lab.path.read_text("utf-8") == whole  # the old result stays until the new one is complete
+    with Record(lab.path, "new").partial.open("a") as file:
+        file.write('[{"seed": 2, "pa')  # what a kill while writing leaves
+    rows = lab.run(code="new")
+    assert lab.measured == [0, 1, 2, 0, 1, 2]
+    assert {row["code"] for row in rows} == {"new"}
+    assert [path.name for path in lab.path.parent.iterdir()] == [lab.path.name]
+
+
+def test_rows_without_hashes_are_never_used(lab):
+    old = [{"seed": seed, "part": part, "value": 0} for seed in range(3) for part in "ab"]
+    write(lab.path, {"what": "old", "seeds": [0, 1, 2], "rows": old})
+    assert json.loads(lab.path.read_text("utf-8"))["rows"] == old
+    lab.run()
+    assert lab.measured == [0, 1, 2]
+
+
+def test_the_hash_of_the_code_is_that_of_what_measures(tmp_path, monkeypatch):
+    package = tmp_path / "l2lab"
+    for name in ("select.py", "plots.py", "compare/judge.py", "studies/mine.py", "studies/other.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("x = 1\n")
+    monkeypatch.setattr(record, "__file__", str(package / "studies" / "record.py"))
+    before = code_hash("mine")
+    for name, counts in (("plots.py", False), ("studies/other.py", False), ("studies/mine.py", True)):
+        (package / name).write_text("x = 2\n")
+        assert (code_hash("mine") != before) == counts
+    before = code_hash("mine")
+    (package / "compare/judge.py").write_text("x = 2\n")
+    assert code_hash("mine") != before
+
+
+# ---- the comparison ----------------------------------------------------------------------------------------
+
+
+def test_the_comparison_survives_its_file_and_is_not_repeated(tmp_path, monkeypatch):
+    tiny = Task("tiny", "tiny", lambda seed: data.xor(60, 6, seed, n_test=200))
+    monkeypatch.setattr(comparison, "TASKS", {"tiny": tiny})
+    monkeypatch.setattr(comparison, "METHODS", {key: METHODS[key] for key in ("none", "stg", "augmentation")})
+    monkeypatch.setattr(comparison, "PROFILES", {"quick": (2, Budget(3, 20, hidden=5), 1.0)})
+    first = comparison.main("quick", tmp_path)
+    back = ComparisonResult.load(tmp_path / "comparison-quick.json")
+    assert (back.records, back.labels) == (first.records, first.labels)
+    assert back.methods == ["none", "stg"]
+    assert back.hashes["tiny"]["101"] == tiny.problem(101).content_hash
+    assert {"date", "machine", "torch", "seeds", "budget", "thresholds"} <= set(back.info)
+    monkeypatch.setattr(comparison, "measure", lambda task, method, *_: [])
+    assert comparison.main("quick", tmp_path).records == first.records
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="run the study again"):
+        ComparisonResult.load(tmp_path / "other.json")
+
+
+# ---- the selectors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", contests.PROBLEMS)
+def test_problems_are_standardized_and_reproducible(name):
+    one, again, other = (contests.PROBLEMS[name](seed) for seed in (0, 0, 1))
+    X = np.concatenate([one.X_train, one.X_valid])
+    varied = np.ptp(X, axis=0) > 0
+    np.testing.assert_allclose(X.mean(0), 0, atol=1e-10)
+    np.testing.assert_allclose(X[:, varied].std(0), 1)
+    assert 0 < one.support.sum() < one.n_features
+    assert len(one.y_test) > 50
+    assert np.abs(one.X_test).max() < 1000  # a column that is constant for learning is not blown up
+    assert one.content_hash == again.content_hash != other.content_hash
+
+
+def test_extra_features_are_what_they_say():
+    plain, corrupted, products = (
+        contests.PROBLEMS[f"breast_cancer + {kind}"](0).X_train for kind in contests.EXTRAS
+    )
+    for X, least, most in ((plain, 0.0, 0.25), (corrupted, 0.6, 0.8)):
+        closest = np.abs(np.corrcoef(X.T)[30:, :30]).max(1)
+        assert (closest >= least).all()
+        assert (closest <= most).all()
+    # A product is the same function of two columns on every row, whatever standardization did to them.
+    rng = np.random.default_rng(0)
+    first, second = rng.permutation(30)[0], rng.permutation(30)[0]
+    a, b, one = products[:, first], products[:, second], np.ones(len(products))
+    residual = np.linalg.lstsq(np.stack([a * b, a, b, one], 1), products[:, 30], rcond=None)[1]
+    assert residual.sum() < 1e-12 * len(products)
+
+
+def test_good_features_score_well_and_bad_ones_badly():
+    problem = contests.PROBLEMS["xor"](0)
+    for sign in (1.0, -1.0):
+        rank = lambda X, y, seed, sign=sign: sign * problem.support  # noqa: E731
+        order, _, scores = selection.rank_and_score(problem, rank, (2, 3), 0)
+        assert (set(order[:2]) == {0, 1}) == (sign > 0)
+        assert min(scores) > 0.88 if sign > 0 else max(scores) < 0.6
+
+
+def test_the_study_of_selection_runs(tmp_path, monkeypatch):
+    whole = contests.PROBLEMS["xor"](0)
+    splits = {key: (X[:90, :6], y[:90]) for key, (X, y) in whole.splits.items()}
+    tiny = replace(whole, splits=splits, feature_names=whole.feature_names[:6], support=whole.support[:6])
+    monkeypatch.setattr(selection, "PROBLEMS", {"xor": lambda seed: tiny})
+    monkeypatch.setattr(selection, "PROFILES", {"quick": 1})
+    monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=20))
+    chosen = {"ANOVA": selection.RANKINGS["ANOVA"], "right": lambda X, y, seed: -np.arange(6)}
+    monkeypatch.setattr(selection, "RANKINGS", chosen)
+    monkeypatch.setattr(selection, "run_wide", lambda threads: [{"threads": threads, "found": 10}])
+    path = tmp_path / "selection-quick.json"
+    write(path, {"tried": {"seeds": [0]}, "rows": [{"problem": "xor", "seed": 100, "method": "ANOVA"}]})
+    studies_main(["selection", "--folder", str(tmp_path)])
+    found = json.loads(path.read_text("utf-8"))
+    methods = [(row["method"], row["seed"], row["k"]) for row in found["rows"]]
+    assert methods == [("ANOVA", 100, 2), ("right", 100, 2)]
+    assert found["rows"][1]["f1_at_truth"] == 1
+    assert [row["threads"] for row in found["wide"]] == [1, 2]
+    assert found["tried"] == {"seeds": [0]}  # no run makes this anew
+
+
+@pytest.mark.parametrize("name", selection.RANKINGS)
+def test_rivals_rank(name):
+    if name == "LassoNet":
+        pytest.importorskip("lassonet")
+        pytest.skip("its default path takes half a minute; test_compare runs a short one")
+    if name in ("STG", "group lasso (prox)"):
+        pytest.skip("test_compare ranks with them")
+    X = np.random.default_rng(0).standard_normal((120, 5))
+    assert np.argmax(selection.RANKINGS[name](X, X[:, 3], 0)) == 3
+
+
+# ---- the tables --------------------------------------------------------------------------------------------
+FAKE = {
+    "mice protein": ((96, 5), "mice.csv.gz"),
+    "COIL-20": ((144, 6), "coil.npz"),
+    "ISOLET": ((120, 5), "isolet.npz"),
+    "MADELON": ((80, 5), "madelon.npz"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Tables of the right form, with few columns: column 0 tells the class, in ISOLET the speaker."""
+    rng = np.random.default_rng(0)
+    for name, (shape, file) in FAKE.items():
+        monkeypatch.setitem(
+            tables.TABLES, name, replace(tables.TABLES[name], shape=shape, file=file, ks=(2,))
+        )
+        n, p = shape
+        y = np.repeat([0, 1], n // 2)
+        X = rng.standard_normal(shape)
+        X[:, 0] += 4 * y
+        if file.endswith("npz"):
+            np.savez(tmp_path / file, X=X.astype(np.float32), y=y + 1)
+            continue
+        with gzip.open(tmp_path / file, "wt", newline="") as lines:
+            writer = csv.writer(lines)
+            writer.writerow(["MouseID", *range(p), "Genotype", "Treatment", "Behavior", "class"])
+            for i in range(n):  # 8 mice of each class, 6 rows of each mouse
+                values = ["" if i % 7 == 0 and j == 1 else X[i, j] for j in range(p)]
+                writer.writerow([f"{300 + i // 6}_{i % 6 + 1}", *values, "a", "b", "c", "xy"[y[i]]])
+    return tmp_path
+
+
+def test_families_stay_together(folder):
+    for name in FAKE:
+        X, y, families, _ = tables.load(name, folder)
+        splits = tables.held_out_rows(name, y, families, 0)
+        if families is None:
+            assert list(splits) == ["random"]
+            continue
+        random, leak_free = splits.values()
+        assert not set(families[leak_free]) & set(families[~leak_free])
+        assert set(families[random]) & set(families[~random])
+        np.testing.assert_array_equal(np.bincount(y[random]), np.bincount(y[leak_free]))
+        assert not np.array_equal(leak_free, list(tables.held_out_rows(name, y, families, 1).values())[1])
+    X, _, mice, _ = tables.load("mice protein", folder)
+    assert np.isnan(X[::7, 1]).all()
+    np.testing.assert_array_equal(mice, np.arange(96) // 6)
+    poses = tables.load("COIL-20", folder)[2]
+    held = tables.held_out_rows("COIL-20", np.repeat([0, 1], 72), poses, 0)["by pose"]
+    np.testing.assert_array_equal(np.diff(np.flatnonzero(np.roll(held[:72], -held[:72].argmin()))), 1)
+
+
+def test_the_medians_of_test_rows_are_not_used(monkeypatch):
+    X = np.arange(12.0).reshape(6, 2)
+    X[0, 0] = np.nan
+    X[4:, 0] = 1000
+    seen = []
+    monkeypatch.setattr(tables, "rank_and_score", lambda problem, *_: seen.append(problem) or ([], 0, [0.5]))
+    tables.run_split(X, np.array([0, 1, 0, 1, 0, 1]), np.arange(6) > 3, (1,), len, seed=0)
+    learned = np.sort(np.concatenate([seen[0].X_train, seen[0].X_valid])[:, 0])
+    filled = np.array([2, 4, 4, 6])  # the median of 2, 4 and 6 fills the gap
+    np.testing.assert_allclose(learned, (filled - filled.mean()) / filled.std())
+
+
+def test_the_study_of_tables_runs(folder, monkeypatch):
+    monkeypatch.setattr(tables, "rankings", lambda: {"ANOVA": selection.RANKINGS["ANOVA"]})
+    monkeypatch.setattr(tables, "PROFILES", {"quick": 2})
+    monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=60))
+    studies_main(["tables", "--data-dir", str(folder), "--folder", str(folder)])
+    result = json.loads((folder / "tables-quick.json").read_text("utf-8"))
+    assert result["seeds"] == [100, 101]
+    assert len(result["sha256"]["coil.npz"]) == 64
+    assert len(result["rows"]) == 2 * 7 * 2
+    assert {row["k"] for row in result["rows"] if row["method"] == "no selection"} == {5, 6}
+    poses = [r["accuracy"] for r in result["rows"] if (r["split"], r["method"]) == ("by pose", "ANOVA")]
+    assert min(poses) > 0.9
+
+
+def test_wrong_tables_are_named(folder):
+    with pytest.raises(ValueError, match="--data-dir"):
+        tables.main("quick")
+    np.savez(folder / "madelon.npz", X=np.ones((3, 2)), y=np.ones(3))
+    with pytest.raises(ValueError, match=r"madelon.npz must have \(80, 5\)"):
+        tables.load("MADELON", folder)
+    (folder / "madelon.npz").unlink()
+    with pytest.raises(ValueError, match=r"madelon\.npz is not in"):
+        tables.load("MADELON", folder)
+    np.savez(folder / "coil.npz", X=np.ones((144, 6)), y=np.tile([0, 1], 72))
+    with pytest.raises(ValueError, match="sorted by class"):
+        tables.load("COIL-20", folder)
+
+
+def test_a_study_without_data_takes_no_folder_of_them(capsys):
+    with pytest.raises(SystemExit):
+        studies_main(["selection", "--data-dir", "x"])
+    assert "no --data-dir" in capsys.readouterr().err
