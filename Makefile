@@ -84,7 +84,10 @@ dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
 	@$(RUN) book/_site/export.py
 
 release: env-classroom ## make the students' copies of the assignments from book/assignments/source (ASSIGNMENT=name: one)
-	@$(RUN) book/assignments/release.py $(ASSIGNMENT)
+	@cd book/assignments && for name in $(or $(ASSIGNMENT),$(notdir $(wildcard book/assignments/source/*))); do \
+	$(abspath $(RUN)) -m nbgrader generate_assignment $$name --no-db --force --log-level=ERROR \
+	--CourseDirectory.release_directory=../../_build/release && \
+	cp ../../_build/release/$$name/$$name.ipynb . && echo "book/assignments/$$name.ipynb" || exit 1; done
 
 grade: env-classroom ## grade a folder with nbgrader (SUBMISSIONS=folder ASSIGNMENT=name; GRADE='--jobs 8': options)
 	@$(RUN) book/assignments/grade.py "$(SUBMISSIONS)" "$(ASSIGNMENT)" $(GRADE)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
-import dis
 import functools
-import importlib.util
 import io
 import re
+import runpy
+import shutil
+import symtable
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from release import release
+from grade import nbgrader
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "book" / "assignments"
@@ -54,71 +54,59 @@ def checks_of(name: str) -> set[str]:
     return {mark(c)["grade_id"] for c in source_of(name).cells if is_test(c)}
 
 
-def mutants_of(name: str) -> dict[str, tuple[str, str, set[str]]]:
-    spec = importlib.util.spec_from_file_location(f"mutants_{name}", FOLDER / "mutants" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.MUTANTS
-
-
 # ---- graded ------------------------------------------------------------------------------------------------
 
 
-def run(cells: dict[str, str], only: set[str] | None = None) -> tuple[set[str], dict[str, Any]]:
+def run(cells: dict[str, str], variables: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
     """Run cells one after the other; return which ended with an error, and the variables."""
-    failed, variables = set(), {"__name__": "__main__"}
+    failed, variables = set(), dict(variables)
     for name, text in cells.items():
-        if only is None or name in only:
-            try:
-                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                    exec(compile(text, name, "exec"), variables)
-            except Exception:
-                failed.add(name)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                exec(compile(text, name, "exec"), variables)
+        except Exception:
+            failed.add(name)
     return failed, variables
+
+
+@functools.cache
+def solution_of(name: str) -> tuple[set[str], dict[str, Any]]:
+    return run(code_of(source_of(name)), {"__name__": "__main__"})
 
 
 def names_in(text: str) -> tuple[set[str], set[str]]:
     """The global names that a cell binds, and those that it reads."""
-    whole = compile(text, "cell", "exec")
-    bound, read, codes = set(), set(), [whole]
-    while codes:
-        code = codes.pop()
-        for step in dis.get_instructions(code):
-            if step.opname == "STORE_NAME" and code is whole:
-                bound.add(step.argval)
-            elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
-                read.add(step.argval)
-        codes += [constant for constant in code.co_consts if hasattr(constant, "co_code")]
-    return bound, read - set(dir(builtins))
+    tables = [symtable.symtable(text, "cell", "exec")]
+    bound = {s.get_name() for s in tables[0].get_symbols() if s.is_assigned() or s.is_imported()}
+    read: set[str] = set()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        read |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
+    return bound, read
 
 
-def touched(cells: dict[str, str], changed: str, text: str) -> set[str]:
-    """The cells that another answer can touch, and those that they need: the others need not run again."""
-    uses = {name: names_in(code) for name, code in cells.items()}
-    reached, names, after = {changed}, uses[changed][0] | names_in(text)[0], False
-    for name, (bound, read) in uses.items():
-        after = after or name == changed
-        if after and (name == changed or read & names):
-            reached.add(name)
+def with_answer(name: str, changed: str, text: str) -> tuple[set[str], dict[str, Any]]:
+    """Run another answer and, after the solution, the cells that it can touch."""
+    cells, names, touched = code_of(source_of(name)), names_in(text)[0], {}
+    for cell, code in list(cells.items())[list(cells).index(changed) :]:
+        bound, read = names_in(code)
+        if cell == changed or read & names:
+            touched[cell] = text if cell == changed else code
             names |= bound
-    while True:
-        needed = set().union(*(uses[name][1] for name in reached), names_in(text)[1])
-        more = {name for name, (bound, _) in uses.items() if bound & needed} - reached
-        if not more:
-            return reached
-        reached |= more
+    return run(touched, solution_of(name)[1])
 
 
 @each
 def test_solution_passes_stub_fails_and_every_mutant_fails_exactly_its_tests(name):
-    cells, tests, mutants = code_of(source_of(name)), checks_of(name), mutants_of(name)
-    assert run(cells)[0] == set()
+    cells, tests = code_of(source_of(name)), checks_of(name)
+    mutants = runpy.run_path(str(FOLDER / "mutants" / f"{name}.py"))["MUTANTS"]
+    assert solution_of(name)[0] == set()
     stub = code_of(copy_of(name)) | {test: cells[test] for test in tests}
-    assert run(stub)[0] & tests == tests
+    assert run(stub, {"__name__": "__main__"})[0] & tests == tests
     assert len(mutants) >= 6
     for wrong, (cell, text, failing) in mutants.items():
-        failed, _ = run(cells | {cell: text}, touched(cells, cell, text))
-        assert failed & tests == set(failing), f"mutant {wrong}"
+        assert with_answer(name, cell, text)[0] & tests == set(failing), f"mutant {wrong}"
     assert set().union(*(failing for _, _, failing in mutants.values())) == tests, "no mutant fails a test"
 
 
@@ -134,14 +122,11 @@ COPIED = {
 
 @pytest.mark.parametrize("name", COPIED)
 def test_another_student_has_other_data_the_solution_passes_and_copied_numbers_fail(name):
-    cells, (cell, variables) = code_of(source_of(name)), COPIED[name]
-    other = cells | {"student": 'STUDENT_ID = "4711"'}
-    needed = touched(cells, cell, cells[cell])
-    failed, mine = run(other, needed)
+    cell, variables = COPIED[name]
+    failed, theirs = with_answer(name, "student", 'STUDENT_ID = "4711"')
     assert failed == set()
-    copied = "import numpy as np\n" + "\n".join(f"{v} = {plain(mine[v])!r}" for v in variables)
-    failed, _ = run(other | {"student": 'STUDENT_ID = "anna"', cell: copied}, needed)
-    assert failed & checks_of(name) == {f"{cell}-hidden"}
+    copied = "\n".join(f"{v} = {plain(theirs[v])!r}" for v in variables)
+    assert with_answer(name, cell, copied)[0] & checks_of(name) == {f"{cell}-hidden"}
 
 
 def plain(value):
@@ -191,14 +176,19 @@ def test_every_assert_says_what_is_wrong_and_all_imports_are_on_colab(name):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One course folder for all: nbgrader sets up its database once."""
-    return tmp_path_factory.mktemp("course")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course folder in which nbgrader has made the copies anew."""
+    root = tmp_path_factory.mktemp("course")
+    shutil.copytree(FOLDER / "source", root / "source")
+    api = nbgrader(root, SaveCells={"enabled": False}, GenerateAssignment={"no_database": True})
+    for name in NAMES:
+        assert api.generate_assignment(name)["success"], name
+    return root
 
 
 @each
-def test_the_committed_copy_is_what_nbgrader_makes_and_gives_nothing_away(name, root):
-    made = release(FOLDER / "source" / name / f"{name}.ipynb", root).read_text("utf-8")
+def test_the_committed_copy_is_what_nbgrader_makes_and_gives_nothing_away(name, course):
+    made = (course / "release" / name / f"{name}.ipynb").read_text("utf-8")
     assert (FOLDER / f"{name}.ipynb").read_text("utf-8") == made, "run: make release"
     assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN)|Rubric", made)
     assert all(not cell.get("outputs") for cell in copy_of(name).cells)

@@ -1,15 +1,13 @@
 """Grade a folder of submissions with nbgrader: ``make grade``, or ``python book/assignments/grade.py``.
 
 Every file gets a line in ``grades.csv``.  nbgrader runs once for each student, with a gradebook of its own;
-the student's kernel runs inside bubblewrap where that is installed.  The output is a course folder of
-nbgrader, so the written questions are graded in its formgrader.  An interrupted run goes on where it was.
+the student's kernel runs inside bubblewrap where that is installed.  The output is a course folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import ctypes
 import hashlib
 import json
@@ -18,305 +16,233 @@ import os
 import re
 import resource
 import shutil
+import signal
 import site
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import pandas as pd
 import psutil
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.apps import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import SaveAutoGrades
 from tqdm import tqdm
+from traitlets.config.loader import Config, PyFileConfigLoader
 
-from release import COURSE, nbgrader, release
 from repair import repair
 
 warnings.filterwarnings("ignore", "Object of type")  # nbgrader's use of SQLAlchemy
+COURSE = Path(__file__).resolve().parent
 LARGEST = 50 * 2**20
-SYSTEM = re.compile(r"__MACOSX|\.git|\.ipynb_checkpoints|\.DS_Store|Thumbs\.db|desktop\.ini|\._.*")
+SYSTEM = re.compile(r"(^|/)(__MACOSX|\.git|\.ipynb_checkpoints|\.DS_Store|Thumbs.db|desktop.ini|\._.*)(/|$)")
+LATE = 75  # how a process ends whose time is up
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # nbgrader calls alembic
 
 
-@dataclass
-class Row:
-    """One file, and what came of it."""
-
-    file: str
-    student: str
-    status: list[str]
-    notes: list[str]
-    notebook: Any = None  # what nbgrader gets; None if there is nothing to grade
-    digest: str = ""
-    result: dict[str, Any] = field(default_factory=dict)
+def nbgrader(root: Path, **settings: dict[str, Any]) -> NbGraderAPI:
+    """Return nbgrader at work in a course folder, with further settings by class."""
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(COURSE)).load_config()
+    config.merge(Config(settings))
+    config.CourseDirectory.root = str(root)
+    return NbGraderAPI(CourseDirectory(config=config), config=config)
 
 
-def files(path: Path) -> Iterator[tuple[str, bytes | None]]:
-    """Yield place and content (None: not to be read) of all files in a folder or a zip archive."""
-    if SYSTEM.fullmatch(path.name) or path.is_symlink() or (path.is_file() and path.stat().st_size > LARGEST):
-        yield "", None
-    elif path.is_dir():
-        for inner in sorted(path.iterdir()):
-            for place, data in files(inner):
-                yield f"{inner.name}/{place}".rstrip("/"), data
-    elif path.suffix.lower() != ".zip":
-        yield "", path.read_bytes()
-    else:
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile:
-            yield "", path.read_bytes()
-            return
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield place and content (empty: not to be read) of all files in a folder and its zip archives."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        place = "" if path == folder else f"{path.relative_to(folder).as_posix()}/"
+        if path.is_symlink() or not path.is_file():  # a link may lead anywhere
+            continue
+        if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+            yield place.rstrip("/"), path.read_bytes() if path.stat().st_size <= LARGEST else b""
+            continue
+        archive = zipfile.ZipFile(path)
         for entry in (e for e in archive.infolist() if not e.is_dir()):  # two may have the same name
-            data: bytes | None = b""
+            data = b""
             with contextlib.suppress(Exception):  # damaged, encrypted, packed in an unknown way
-                strange = any(map(SYSTEM.fullmatch, entry.filename.split("/"))) or entry.file_size > LARGEST
-                data = None if strange else archive.read(entry)
-            yield entry.filename, data
+                data = archive.read(entry) if entry.file_size <= LARGEST else b""
+            yield place + entry.filename, data
 
 
-def collect(folder: Path, assignment: str, released: nbformat.NotebookNode) -> list[Row]:
+def collect(folder: Path, assignment: str, released: nbformat.NotebookNode) -> list[SimpleNamespace]:
     """Read what an LMS exports, a checkout of GitHub Classroom, or notebooks side by side."""
     rows, taken = [], set()
-    for place, data in files(folder):
-        path = re.sub(r"\.(ipynb|zip)(?=/|$)", "", place, flags=re.IGNORECASE).replace(assignment, "")
-        name, k = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student", 1
-        rows.append(row := Row(place, name, ["ignored"], []))
-        if data is None:
+    for file, data in files(folder):
+        if SYSTEM.search(file):
             continue
-        row.notebook, row.status, row.notes = repair(data, released)
-        if row.notebook is None:
-            continue
-        if not place.endswith(f"{assignment}.ipynb"):
-            row.status.insert(0, "renamed")
-        row.digest = hashlib.sha256(data).hexdigest()
-        while row.student.lower() in taken:  # lower: some disks do not tell Anna from anna
-            row.student = f"{name}-{(k := k + 1)}"
-        taken.add(row.student.lower())
+        path = re.sub(r"\.(ipynb|zip)(?=/|$)", "", file, flags=re.IGNORECASE).replace(assignment, "")
+        student = name = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
+        notebook, status = repair(data, released)
+        if notebook:
+            k = 1
+            while student.lower() in taken:  # lower: some disks do not tell Anna from anna
+                student = f"{name}-{(k := k + 1)}"
+            taken.add(student.lower())
+            status += [] if file.endswith(f"{assignment}.ipynb") else ["renamed"]
+        row = {"student": student, "file": file, "status": status, "notebook": notebook}
+        digest = hashlib.sha256(data).hexdigest()
+        rows.append(SimpleNamespace(**row, digest=digest, points={}, messages={}))
     return rows
 
 
 def wall(home: str, bubblewrap: str | None) -> list[str]:
     """Say what stands before the command of a kernel: a bare environment, and bubblewrap if it is here."""
-    variables = {"PATH": os.defpath, "HOME": home, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+    command = ["env", "-i", f"PATH={os.defpath}", f"HOME={home}", "LANG=C.UTF-8", "OMP_NUM_THREADS=1"]
     if bubblewrap is None:
-        variables["JPY_PARENT_PID"] = str(os.getpid())  # the kernel ends with this process
-    command = ["env", "-i", *(f"{key}={value}" for key, value in variables.items())]
-    if bubblewrap is None:
-        return command
+        return [*command, f"JPY_PARENT_PID={os.getpid()}"]  # the kernel ends with this process
     command += [bubblewrap, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for place in ("/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache"):
-        link = os.path.islink(place)
-        command += ["--symlink", os.readlink(place), place] if link else ["--ro-bind-try", place, place]
-    python = os.path.dirname(os.path.realpath(sys.executable))
-    for place in dict.fromkeys([sys.base_prefix, sys.prefix, python, *site.getsitepackages()]):
-        command += [] if place.startswith("/usr") else ["--ro-bind", place, place]
+    places = ["/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache"]
+    places += [sys.base_prefix, sys.prefix, os.path.dirname(os.path.realpath(sys.executable))]
+    for place in dict.fromkeys([*places, *site.getsitepackages()]):
+        command += ["--ro-bind-try", place, place]
     return [*command, "--bind", home, home, "--chdir", home]
 
 
-def find_bubblewrap() -> str | None:
+def find_bubblewrap(home: str) -> str | None:
     """Try whether bubblewrap works here, and say so loudly if it does not."""
     found = shutil.which("bwrap")
-    with tempfile.TemporaryDirectory() as home:
-        command = [*wall(home, found), sys.executable, "-c", "import ipykernel"]
-        if found and subprocess.run(command, capture_output=True).returncode:
-            found = None
-    if found is None:
-        say = "!!! NO BUBBLEWRAP: submissions can read and change YOUR FILES, and use the network.\n"
-        print(say + "!!! Install it, or use book/assignments/Containerfile.", file=sys.stderr)
-    if os.geteuid() == 0:
-        print("!!! YOU ARE ROOT: nothing limits the number of processes.", file=sys.stderr)
-    return found
+    command = [*wall(home, found), sys.executable, "-c", "import ipykernel"]
+    if found and not subprocess.run(command).returncode:
+        return found
+    print("!!! NO BUBBLEWRAP: submissions can read and change YOUR FILES, and use the network.")
+    print("!!! Install it, or use book/assignments/Containerfile.")
+    return None
 
 
-def end_descendants(process: psutil.Process) -> None:
-    """Kill whatever a process has started, and what that has started."""
-    while children := [p for p in process.children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]:
+def end_descendants() -> None:
+    """Kill whatever this process has started, and what that has started."""
+    while children := [p for p in psutil.Process().children(True) if p.status() != psutil.STATUS_ZOMBIE]:
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         psutil.wait_procs(children, timeout=1)
 
 
-def shut_in(row: Row, given: argparse.Namespace) -> None:
+def shut_in(log: Path, seconds: int, memory: int) -> None:
     """Give this process a log, limits that its kernel inherits, and all that the kernel leaves behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(36, 1)  # what the submission leaves behind becomes a child of this process
         ctypes.CDLL(None).prctl(1, 9)  # and this process ends with the one that has started it
-    log = os.open(given.out / "runs" / f"{row.student}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1), os.dup2(log, 2)
-    threads = [p.info for p in psutil.process_iter(["num_threads", "uids"]) if p.info["num_threads"]]
-    processes = 256 + sum(p["num_threads"] for p in threads if p["uids"].real == os.getuid())  # all of a user
-    limits = {resource.RLIMIT_AS: given.memory * 2**20, resource.RLIMIT_NPROC: processes}
-    limits |= {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 2**28}
-    for limit, most in limits.items():
-        resource.setrlimit(limit, (most, most))
+    with open(log, "wb") as file:
+        os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
+    processes = 256 + sum(p.info["num_threads"] or 0 for p in psutil.process_iter(["num_threads"]))
+    for limit, most in (("AS", memory * 2**20), ("NPROC", processes), ("FSIZE", 2**28)):
+        resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (most, most))
+    signal.signal(signal.SIGALRM, lambda *_: (end_descendants(), os._exit(LATE)))
+    signal.alarm(seconds)
 
 
-def grade_one(row: Row, name: str, bubblewrap: str | None, given: argparse.Namespace) -> None:
+def grade_one(row: Any, name: str, home: str, bubblewrap: str | None, given: argparse.Namespace) -> None:
     """Grade one submission, in a process of its own that ends with this function."""
-    shut_in(row, given)
-    tempfile.tempdir = home = tempfile.mkdtemp(prefix="l2-")
-    spec, database = Path(home, "kernels", "student", "kernel.json"), given.out / "runs" / f"{row.student}.db"
-    spec.parent.mkdir(parents=True)
-    command = [*wall(home, bubblewrap), sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    about = {"display_name": "student", "language": "python", "interrupt_mode": "message", "argv": command}
-    spec.write_text(json.dumps(about))
+    shut_in(given.out / "runs" / f"{row.student}.log", given.total, given.memory)
+    tempfile.tempdir = home = tempfile.mkdtemp(dir=home)
     os.environ |= {"JUPYTER_PATH": home, "JUPYTER_RUNTIME_DIR": home}
-    shutil.copy(given.out / "runs" / "empty.db", database)
+    command = [*wall(home, bubblewrap), sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = {"display_name": "", "language": "python", "interrupt_mode": "message", "argv": command}
+    submitted = given.out / "submitted" / row.student / name
+    for folder in (Path(home, "kernels", "student"), submitted):
+        folder.mkdir(parents=True, exist_ok=True)
+    Path(home, "kernels", "student", "kernel.json").write_text(json.dumps(kernel))
+    nbformat.write(row.notebook, submitted / f"{name}.ipynb")
     api = nbgrader(
         given.out,
-        CourseDirectory={"db_url": f"sqlite:///{database}"},
+        CourseDirectory={"db_url": f"sqlite:///{shutil.copy(given.out / 'runs' / 'empty.db', home)}"},
         Execute={"timeout": given.timeout, "kernel_name": "student"},
         ConnectionFileMixin={"transport": "ipc", "ip": f"{home}/kernel"},  # reaches through the wall
     )
-    try:
-        done = api.autograde(name, row.student)
-        if done["success"]:
-            result = read_result(api, name, row.student)
-            feedback = api.generate_feedback(name, row.student)
-            result["note"] = "" if feedback["success"] else "no feedback page"
-        else:
-            print(done.get("log"), done.get("error"), flush=True)
-            dead = "DeadKernelError" in str(done)
-            why = "its kernel was ended, crashed, or ran out of memory" if dead else "see the log"
-            result = {"status": "died", "note": f"{why}: runs/{row.student}.log"}
-    finally:
-        end_descendants(psutil.Process())
-        shutil.rmtree(home, ignore_errors=True)
-    keep(row, given.out, result)
+    done = api.autograde(name, row.student)
+    if done["success"]:
+        done = api.generate_feedback(name, row.student)
+    print(done.get("log"), done.get("error"), flush=True)
+    end_descendants()
+    os._exit(0 if done["success"] else 1)
 
 
-def read_result(api: Any, name: str, student: str) -> dict[str, Any]:
-    """Take points and messages from what nbgrader has made."""
-    notebook = nbformat.read(api.coursedir.format_path("autograded", student, name) + f"/{name}.ipynb", 4)
-    messages, status = {}, ""
-    for cell in notebook.cells:
-        for output in (o for o in cell.get("outputs", []) if o.output_type == "error"):
-            grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-            messages[grade_id] = f"{output.ename}: {output.evalue}"[:1000]
-            status = "timeout" if output.ename == "CellTimeoutError" else status
-    with api.gradebook as gradebook:
-        grades = gradebook.find_submission_notebook(name, name, student).grades
-        return {"status": status, "points": {g.name: g.auto_score for g in grades}, "messages": messages}
-
-
-def keep(row: Row, out: Path, result: dict[str, Any]) -> None:
-    """Store what came of a submission, whole or not at all."""
-    path = out / "runs" / f"{row.student}.json"
-    path.with_suffix(".new").write_text(json.dumps(result | {"digest": row.digest}), "utf-8")
-    path.with_suffix(".new").replace(path)
-
-
-def load(row: Row, out: Path) -> bool:
-    """Put the stored result into the row, if there is one of this very file."""
-    path = out / "runs" / f"{row.student}.json"
-    stored = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    row.result = stored if stored.get("digest") == row.digest else {}
-    return bool(row.result)
-
-
-def grade_all(todo: list[Row], name: str, given: argparse.Namespace) -> None:
-    """Grade several at a time, and leave the results in the rows."""
-    count, bubblewrap = len(todo), find_bubblewrap()
-    begun, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    running: dict[Any, tuple[Row, float]] = {}
+def grade_all(todo: list[Any], name: str, given: argparse.Namespace) -> None:
+    """Grade several at a time, and note how it ended."""
+    queue, running = list(todo), {}
     fork = multiprocessing.get_context("fork")  # nbgrader is imported once
-    with tqdm(total=count, unit="student") as bar:
-        while todo or running:
-            while todo and len(running) < given.jobs:
-                process = fork.Process(target=grade_one, args=(todo[0], name, bubblewrap, given))
+    with tempfile.TemporaryDirectory(prefix="l2-") as home, tqdm(total=len(todo), unit="student") as bar:
+        bubblewrap = find_bubblewrap(home)
+        while queue or running:
+            while queue and len(running) < given.jobs:
+                process = fork.Process(target=grade_one, args=(queue[0], name, home, bubblewrap, given))
                 process.start()
-                running[process] = (todo.pop(0), time.monotonic() + given.total)
-            wait([process.sentinel for process in running], timeout=1)
-            for process, (row, deadline) in list(running.items()):
-                late = time.monotonic() > deadline
-                if process.is_alive() and not late:
-                    continue
-                if process.is_alive():
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        end_descendants(psutil.Process(process.pid))
-                    process.kill()
-                process.join()
-                del running[process]
-                if not load(row, given.out):
-                    why = f"not done after {given.total} seconds" if late else "its grading was ended"
-                    keep(row, given.out, {"status": "timeout" if late else "died", "note": why})
-                    load(row, given.out)
+                running[process] = queue.pop(0)
+            wait([process.sentinel for process in running])
+            for process in [process for process in running if not process.is_alive()]:
+                row = running.pop(process)
+                status = {0: "graded", LATE: "timeout"}.get(process.exitcode, "died")
+                (given.out / "runs" / f"{row.student}.done").write_text(f"{row.digest} {status}")
                 bar.update()
-    seconds, used = time.monotonic() - begun, sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - used
-    each = f"{seconds / count:.1f} s each, {used / count:.1f} s of CPU"
-    print(f"{count} graded by nbgrader in {seconds:.0f} s, {given.jobs} at a time: {each}")
 
 
-def merge(rows: list[Row], out: Path, name: str) -> dict[str, dict[str, float | None]]:
-    """Enter new results into the gradebook of the course; return all points, those given by hand included."""
-    from nbgrader.api import MissingEntry
-
-    points: dict[str, dict[str, float | None]] = {}
-    with nbgrader(out).gradebook as gradebook:
-        for row in rows:
-            if "points" not in row.result:
-                with contextlib.suppress(MissingEntry):  # an earlier version that could be graded
-                    gradebook.remove_submission(name, row.student)
-                continue
-            marker = out / "merged" / row.student
-            if fresh := not marker.exists() or marker.read_text() != row.digest:
-                gradebook.update_or_create_student(row.student)
-                gradebook.update_or_create_submission(name, row.student)
-            for grade in gradebook.find_submission_notebook(name, name, row.student).grades:
-                if fresh:
-                    grade.auto_score = row.result["points"][grade.name]
-                    grade.needs_manual_grade = grade.auto_score is None or grade.manual_score is not None
-                score = grade.auto_score if grade.manual_score is None else grade.manual_score
-                points.setdefault(row.student, {})[grade.name] = score
-            gradebook.db.commit()
-            marker.write_text(row.digest)
-    return points
+def load(row: Any, name: str, out: Path, database: str, gradebook: Gradebook) -> None:
+    """Put status, messages, and points, those given by hand first, into the row."""
+    status = (out / "runs" / f"{row.student}.done").read_text().split()[1]
+    if status == "graded":
+        notebook = nbformat.read(out / "autograded" / row.student / name / f"{name}.ipynb", 4)
+        try:
+            submission = gradebook.find_submission_notebook(name, name, row.student)
+        except MissingEntry:  # from the gradebook of the student into that of the course
+            gradebook.update_or_create_student(row.student)
+            gradebook.update_or_create_submission(name, row.student)
+            about = {"student": row.student, "assignment": name, "notebook": name, "db_url": database}
+            SaveAutoGrades().preprocess(notebook, {"nbgrader": about})
+            submission = gradebook.find_submission_notebook(name, name, row.student)
+        for grade in submission.grades:
+            score = grade.auto_score if grade.manual_score is None else grade.manual_score
+            row.points[grade.name] = score
+        for cell in notebook.cells:
+            for output in (o for o in cell.get("outputs", []) if o.output_type == "error"):
+                mark = cell.metadata.get("nbgrader", {}).get("grade_id")
+                row.messages[mark] = f"{output.ename}: {output.evalue}"[:1000]
+                status = "timeout" if output.ename == "CellTimeoutError" else status
+    row.status = [status, *row.status] if status != "graded" or not row.status else row.status
 
 
-def write_table(rows: list[Row], points: dict[str, Any], most: dict[str, float], out: Path) -> None:
+def write_table(rows: list[Any], most: dict[str, float], path: Path) -> None:
     """Write grades.csv."""
-    questions = list(dict.fromkeys(test.partition("-")[0] for test in most))
-    with open(out / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:  # sig: for Excel
-        table = csv.writer(file)
-        table.writerow(["student", "file", "status", "score", "of", *questions, "notes"])
-        for row in rows:
-            mine = points.get(row.student, {}) if row.notebook else {}
-            sums = [[p for test, p in mine.items() if test.partition("-")[0] == q] for q in questions]
-            cells = ["" if not s or None in s else f"{sum(s):g}" for s in sums]
-            score = f"{sum(p or 0 for p in mine.values()):g}" if mine else ""
-            texts = [row.student, row.file, ", ".join(row.status), score, f"{sum(most.values()):g}", *cells]
-            texts.append("; ".join(filter(None, row.notes)))
-            table.writerow([f"'{t}" if t.startswith(("=", "+", "-", "@")) else t for t in texts])
+    named = [{"student": row.student, "file": row.file, "status": ", ".join(row.status)} for row in rows]
+    texts = pd.DataFrame(named, columns=["student", "file", "status"])
+    texts = texts.replace("^(?=[=+@-])", "'", regex=True)  # no formula for Excel
+    points = pd.DataFrame([row.points for row in rows], columns=list(most), dtype=float)
+    texts["score"], texts["of"] = points.sum(axis=1, min_count=1), sum(most.values())
+    for question, columns in points.T.groupby(lambda test: test.partition("-")[0], sort=False):
+        texts[question] = columns.sum(skipna=False)
+    texts.to_csv(path, index=False, float_format="%g", encoding="utf-8-sig")
 
 
-def write_gradescope(rows: list[Row], points: dict[str, Any], most: dict[str, float], path: Path) -> None:
+def write_gradescope(rows: list[Any], most: dict[str, float], path: Path) -> None:
     """Write results.json: the points of the best file, and what is to be said of each."""
-    said = [f"{row.file}: {', '.join(row.status)}. {'; '.join(row.notes)}" for row in rows]
-    graded = [row for row in rows if row.notebook and row.student in points]
-    best = max(graded, key=lambda row: sum(p or 0 for p in points[row.student].values()), default=None)
+    best = max(rows, key=lambda row: sum(p or 0 for p in row.points.values()), default=None)
     tests = []
-    for test, of in most.items() if best else []:
-        score = points[best.student][test]
-        text = "read by a person" if score is None else best.result["messages"].get(test, "")
+    for test, of in most.items() if best and best.points else []:
+        score = best.points[test]
+        text = "read by a person" if score is None else best.messages.get(test, "")
         tests.append({"name": test, "score": score or 0, "max_score": of, "output": text})
-    results = {"score": sum(test["score"] for test in tests), "tests": tests}
-    path.write_text(json.dumps(results | {"output": "\n".join(said) or "Nothing was handed in."}))
+    said = "\n".join(f"{row.file}: {', '.join(row.status)}" for row in rows) or "Nothing was handed in."
+    results = {"score": sum(test["score"] for test in tests), "tests": tests, "output": said}
+    path.write_text(json.dumps(results))
 
 
 def main() -> None:
     """Read the command line and grade."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("submissions", type=Path, help="folder or zip file, as it came from the LMS")
-    parser.add_argument("assignment", help="name, or path of a source notebook that lies elsewhere")
+    parser.add_argument("assignment", help="its name in book/assignments/source")
     parser.add_argument("--out", type=Path, help="course folder to write (default: grades/NAME)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="students at the same time")
     parser.add_argument("--timeout", type=int, default=60, help="seconds for one cell")
@@ -324,43 +250,42 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=8192, help="MiB of address space for one process")
     parser.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json there")
     given = parser.parse_args()
-    source = Path(given.assignment)
-    if source.suffix != ".ipynb":
-        source = COURSE / "source" / given.assignment / f"{given.assignment}.ipynb"
+    name = given.assignment
+    source = COURSE / "source" / name / f"{name}.ipynb"
     if not given.submissions.exists() or not source.is_file():
         sys.exit(f"there is no {given.submissions if source.is_file() else source}")
-    name = source.stem
     given.out = out = (given.out or COURSE.parents[1] / "grades" / name).resolve()
     known = out / "source" / name / f"{name}.ipynb"
     if known.exists() and known.read_bytes() != source.read_bytes():
         sys.exit(f"{out} holds grades for another version of {name}: move it away, or give another --out")
-    if not (out / "runs" / "empty.db").exists():
-        for folder in ("runs", "merged"):
-            (out / folder).mkdir(parents=True, exist_ok=True)
-        release(source, out)
+    if not (out / "runs").exists():
+        shutil.copytree(source.parent, known.parent, dirs_exist_ok=True)
         shutil.copy(COURSE / "nbgrader_config.py", out)
+        done = nbgrader(out).generate_assignment(name)
+        if not done["success"]:
+            sys.exit(f"{source} is no assignment of nbgrader:\n{done['log']}")
+        (out / "runs").mkdir()
         shutil.copy(out / "gradebook.db", out / "runs" / "empty.db")
     released = nbformat.read(out / "release" / name / f"{name}.ipynb", 4)
     rows = collect(given.submissions, name, released)
     graded = [row for row in rows if row.notebook]
-    for row in graded:
-        row.digest += f" {given.timeout} {given.total} {given.memory}"
-    todo = [row for row in graded if not load(row, out)]
-    for row in todo:
-        target = out / "submitted" / row.student / name / f"{name}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(row.notebook, target)
+    done = {path.stem: path.read_text() for path in (out / "runs").glob("*.done")}
+    todo = [row for row in graded if row.digest not in done.get(row.student, "")]
+    database = f"sqlite:///{out}/gradebook.db"
+    with Gradebook(database, "l2") as gradebook:
+        for row in todo:
+            with contextlib.suppress(MissingEntry):  # an earlier version
+                gradebook.remove_submission(name, row.student)
     if todo:
         grade_all(todo, name, given)
-    for row in graded:
-        row.status = list(filter(None, [row.result["status"], *row.status])) or ["graded"]
-        row.notes.append(row.result["note"])
+    with Gradebook(database, "l2") as gradebook:
+        for row in graded:
+            load(row, name, out, database, gradebook)
     marks = [c.metadata.nbgrader for c in released.cells if c.metadata.nbgrader.grade]
     most = {mark.grade_id: mark.points for mark in marks}
-    points = merge(graded, out, name)
-    write_table(rows, points, most, out)
+    write_table(rows, most, out / "grades.csv")
     if given.gradescope:
-        write_gradescope(rows, points, most, given.gradescope)
+        write_gradescope(rows, most, given.gradescope)
     counts = Counter(", ".join(row.status) for row in rows)
     print(f"{len(rows)} files:", "; ".join(f"{n} {status}" for status, n in counts.items()))
     print(out / "grades.csv")

@@ -8,8 +8,8 @@ def hide_tests(notebook, resources):
     """Show of a failed hidden test its message alone: neither its code nor lines of the traceback."""
     notebook, resources = ClearHiddenTests().preprocess(notebook, resources)
     for cell in notebook.cells:
-        if cell.cell_type == "code" and is_grade(cell) and not is_solution(cell):
-            for output in cell.outputs:
+        if is_grade(cell) and not is_solution(cell):
+            for output in cell.get("outputs", []):
                 if output.output_type == "error":
                     output.traceback = [f"{output.ename}: {output.evalue}"]
     return notebook, resources
@@ -25,8 +25,5 @@ c.Execute.timeout = 60
 # Else a warning on stderr in a test costs all of its points.
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = r"(?s).*"
-c.GenerateFeedback.preprocessors = [
-    GetGrades,
-    hide_tests,
-    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-]
+styles = "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor"
+c.GenerateFeedback.preprocessors = [GetGrades, hide_tests, styles]
