@@ -35,7 +35,6 @@ _WIDTH, _LEFT, _RIGHT, _DPI = 7.6, 0.62, 0.14, 144  # all but the last in inches
 _ROOMY = {"heatmap", "budget"}  # these have a row for themselves: colour bar or legend stand beside them
 _HEIGHTS = {"geometry": 1.55, "field": 1.3, "pixels": 1.55}
 _STYLE = {
-    "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": _INK,
     "axes.labelcolor": _MUTED,
@@ -46,7 +45,6 @@ _STYLE = {
     "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.linewidth": 0.8,
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
     "xtick.labelsize": 7.5,
@@ -55,12 +53,10 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "lines.linewidth": 1.6,
-    "legend.frameon": True,  # no line runs through a legend
-    "legend.framealpha": 1.0,
+    "legend.framealpha": 1.0,  # no line runs through a legend
     "legend.edgecolor": "none",
     "legend.borderpad": 0.15,
     "legend.fontsize": 8,
-    "figure.facecolor": "white",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -309,10 +305,10 @@ def _pixels(ax: Axes, p: Panel, scene: _Scene) -> None:
 
 
 _BODIES = {
-    "l2": (ridge_2d, "o", _COLORS[0]),
-    "l1": (lasso_2d, "D", _COLORS[1]),
-    "linf": (box_2d, "^", _COLORS[2]),
-}
+    "l2": (ridge_2d, "o", 0),
+    "l1": (lasso_2d, "D", 1),
+    "linf": (box_2d, "^", 2),
+}  # solver, mark, colour
 
 
 def _geometry(ax: Axes, p: Panel, scene: _Scene) -> None:
@@ -329,8 +325,8 @@ def _geometry(ax: Axes, p: Panel, scene: _Scene) -> None:
     for r in (0.25, 0.5, 0.75, 1.0, 1.25):
         ax.plot(*ellipse(r * top), color="#c9ced4", lw=0.7)
     for norm in p.spec["norms"]:
-        solve, marker, color = _BODIES[norm]
-        w = solve(hessian, w_star, lam)
+        solve, marker, k = _BODIES[norm]
+        w, color = solve(hessian, w_star, lam), _COLORS[k]
         if norm == "l2":
             shape = np.linalg.norm(w) * circle
         elif norm == "l1":
