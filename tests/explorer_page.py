@@ -105,7 +105,7 @@ def make_explorers() -> list[LambdaExplorer]:
             paths_panel(
                 np.r_[d.coefs[:1], d.coefs], groups=d.groups, notes=[f"Note {k}." for k in range(L + 1)]
             ),
-            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=[f"feature {k}" for k in range(12)], ylim=(-3, 3)),
+            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=list("abcdefghijkl"), ylim=(-3, 3)),
             curves_panel(
                 {"test": np.linspace(0.5, 0.97, L + 1)}, percent=True, ylabel="accuracy", title="Accuracy"
             ),

@@ -615,6 +615,7 @@ class TestHosts:
             field = hosted.get_by_role("spinbutton", name="Steps")
             assert field.input_value() == str(steps)
             hosted.set_viewport_size({"width": 500, "height": 800})  # the form stays as it is
+            settle(hosted)
             assert hosted.locator(".lx-form").count() == 1
             field.fill("2")
             field.press("End")

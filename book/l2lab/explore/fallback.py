@@ -90,7 +90,8 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
             pairs[-1].append(p)
         else:
             pairs.append([p])
-    rows = [_Row(len(shown), _HEIGHTS.get(p.kind, 1.2), 0.5, 0.22 + _label_room(p)) for p in framed]
+    below = {"hist": 0.3}  # two lines of words
+    rows = [_Row(len(shown), _HEIGHTS.get(p.kind, 1.2), 0.5, below.get(p.kind, 0.22)) for p in framed]
     rows += [_Row(len(pair), 1.8, 0.28, 0.26, gap=0.75) for pair in pairs]
     height = sum(row.height for row in rows)
     scene = _Scene(lams, label, shown if framed else [], index)
@@ -197,23 +198,6 @@ def _lam_text(lam: float, label: str) -> str:
     return f"{sign} = {power}" if mantissa == "1.0" else f"{sign} = {mantissa}·{power}"
 
 
-def _label_room(panel: Panel) -> float:
-    """Inches below a drawing beyond one line of names."""
-    if panel.kind == "hist":
-        return 0.08
-    names = _names_shown(panel) if panel.kind == "bars" else []
-    return 0.0 if not names else 0.12 if _upright(names) else 0.3
-
-
-def _names_shown(bars: Panel) -> list[str]:
-    names = bars.spec["labels"] or []
-    return names if len(names) <= 12 else []
-
-
-def _upright(names: Sequence[str]) -> bool:
-    return max(map(len, names)) * len(names) < 26
-
-
 def _frames(axes: Sequence[Axes], panel: Panel, scene: _Scene) -> None:
     """One panel at several λ, side by side with common axes."""
     for ax, i in zip(axes, scene.shown, strict=True):
@@ -261,8 +245,6 @@ def _bars(ax: Axes, p: Panel, scene: _Scene) -> None:
     ax.plot(at[zero], y[zero], "o", ms=3.2, mfc="white", mec=_COLORS[1], mew=0.9, clip_on=False, zorder=3)
     ax.axhline(0, color=_MUTED, lw=0.7)
     ax.set_xticks([])
-    if names := _names_shown(p):
-        ax.set_xticks(at, names, rotation=0 if _upright(names) else 90, fontsize=7)
     # below the axis: inside, the number would stand on the bars
     below = f"{p.spec['xlabel']}\n{int(zero.sum())} exactly 0".strip()
     ax.set(ylim=p.spec["ylim"], xlabel=below, ylabel=p.spec["ylabel"])
