@@ -105,7 +105,7 @@ def make_explorers() -> list[LambdaExplorer]:
             paths_panel(
                 np.r_[d.coefs[:1], d.coefs], groups=d.groups, notes=[f"Note {k}." for k in range(L + 1)]
             ),
-            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=[f"feature {k}" for k in range(12)], ylim=(-3, 3)),
+            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=list("abcdefghijkl"), ylim=(-3, 3)),
             curves_panel(
                 {"test": np.linspace(0.5, 0.97, L + 1)}, percent=True, ylabel="accuracy", title="Accuracy"
             ),
@@ -183,16 +183,14 @@ def url(
 
     cells, state = "".join(map(cell, explorers)), state_of(*explorers)
     write("index", cells, compact_state(state))
-    write("full", cells, state)
     write("host", "", {"state": {}})
     for e in explorers:
         write(e.name, cell(e), compact_state(state_of(e)))
     # two views of one model, whose second explorer stays as it is
     write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
     broken = json.loads(json.dumps(state))
-    broken["state"][explorers[0].model_id]["state"]["_esm"] = (
-        "export default { render() { throw new Error('broken on purpose') } }"
-    )
+    source = "export default { render() { throw new Error('broken on purpose') } }"
+    broken["state"][explorers[0].model_id]["state"]["_esm"] = source
     foreign = IntSlider()
     broken["state"] |= dependency_state([foreign], drop_defaults=False)
     view = json.dumps({"model_id": foreign.model_id})
@@ -277,20 +275,13 @@ def put_at(page: Page, name: str, index: int) -> None:
 
 def drawings(page: Page, name: str) -> list[str]:
     """Everything that a panel shows, as text."""
-    return (
-        part(page, name)
-        .locator(".lx-stage")
-        .evaluate_all(
-            "a => a.map(e => e.innerHTML + [...e.querySelectorAll('canvas')].map(c => c.toDataURL()).join())"
-        )
-    )
+    content = "e.innerHTML + [...e.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
+    return part(page, name).locator(".lx-stage").evaluate_all(f"a => a.map(e => {content})")
 
 
 def numbers(text: str) -> list[float]:
     """Numbers of a read-out, of which some are written as powers of ten."""
     table = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
     text = re.sub(r"(?:([\d.]+)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: f"{m[1] or 1}e{m[2].translate(table)}", text)
-    return [
-        float(v)
-        for v in re.findall(r"(?<![\w₁₂])-?\d+(?:\.\d+)?(?:e-?\d+)?", text.translate(table).replace(",", ""))
-    ]
+    text = text.translate(table).replace(",", "")
+    return [float(v) for v in re.findall(r"(?<![\w₁₂])-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]

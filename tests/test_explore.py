@@ -148,30 +148,22 @@ ONE, TWO = np.full((1, 2, 2), 0.5), [[1, 2]]
 REFUSED = [
     ("one entry more", lambda: hist_panel([0, 1, 2], [[1], [2]])),
     ("whole numbers", lambda: hist_panel([0, 1], [[0.5]])),
-    ("zeros", lambda: hist_panel([0, 1], [[1], [2]], [1])),
     ("same length", lambda: curves_panel({"a": [1, 2], "b": [1]})),
     ("diverged", lambda: curves_panel({"a": [1, np.nan]})),
-    ("positive", lambda: curves_panel({"a": [0, 1]}, logy=True)),
     ("best must name", lambda: curves_panel({"a": [1, 2]}, best="b")),
     ("ylim", lambda: curves_panel({"a": [1, 2]}, ylim=(1, 0))),
     ("2 axes", lambda: paths_panel([1, 2])),
     ("array of numbers", lambda: paths_panel([["a"]])),
     ("groups", lambda: paths_panel(np.ones((2, 3)), groups=[True])),
-    ("notes", lambda: paths_panel(TWO, notes=["a", "b"])),
     ("labels", lambda: bars_panel(np.ones((2, 3)), labels=["a"], ylim=(0, 1))),
     ("one column per entry", lambda: fit_panel([0, 1], np.ones((2, 3)), ylim=(0, 1))),
-    ("increase", lambda: fit_panel([1, 0], np.ones((2, 2)), ylim=(0, 1))),
-    ("truth", lambda: fit_panel([0, 1], np.ones((2, 2)), truth=[1], ylim=(0, 1))),
     (r"\[0, 1\]", lambda: field_panel(3 * ONE, (0, 1, 0, 1))),
     ("extent", lambda: field_panel(ONE, (1, 0, 0, 1))),
-    ("at least 0", lambda: pixels_panel(-ONE, np.eye(2), title="t")),
     ("shape", lambda: pixels_panel(ONE, [True], title="t")),
     ("not none", lambda: pixels_panel(ONE, np.zeros((2, 2)), title="t")),
     ("positive definite", lambda: geometry_panel([[1, 2], [2, 1]], [1, 1])),
     ("norms", lambda: geometry_panel(np.eye(2), [1, 1], norms=["l3"])),
-    ("one column per entry", lambda: heatmap_panel(TWO, [1, 2, 3], title="t", zlim=(0, 1))),
     ("at most 1,000,000", lambda: budget_panel(steps=10**7)),
-    ("momentum must", lambda: budget_panel(momentum=1)),
     *(("lams must", lambda grid=grid: LambdaExplorer(grid, [curve(2)], name="t", alt=ALT))
       for grid in ([1], [0.1, np.inf], [-0.1, 1], [0.1, 0.1], [[0.1, 1]])),
     *(("name must be", lambda name=name: explorer(name=name)) for name in ("", "A", "a b", "é", "a_b")),
@@ -331,15 +323,6 @@ class TestPicture:
                 assert not [other for other, b in shown[:k] if box.overlaps(b)], one
             spine = ax.spines["left"].get_window_extent(renderer)
             assert all(t.get_window_extent(renderer).x0 > spine.x1 for t in ax.texts)
-
-    def test_budget_and_map_follow_what_is_chosen(self) -> None:
-        runs = [{}, {"steps": 500}, {"momentum": 0.0}, {"schedule": "linear"}, {"optimizer": "adamw"}]
-        pictures = [explorer(panels=[budget_panel(**run)]).fallback_png() for run in runs]
-        assert pictures[2] == pictures[4]  # AdamW decays like SGD without momentum
-        assert len(set(pictures)) == 4
-        panels = [heatmap_panel(HEAT, [0.01, 0.1, 1], title="t", zlim=(0, 1))]
-        one, other = (explorer(panels=panels, index=k).fallback_png() for k in (1, 5))
-        assert one != other  # the frame stands at the column of the start
 
 
 @pytest.mark.parametrize("seed", range(8))

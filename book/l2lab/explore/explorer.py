@@ -103,14 +103,11 @@ class LambdaExplorer(anywidget.AnyWidget):
 
     Attributes
     ----------
-    index : int
-        Position on the grid (synchronized with the browser).
-    lam : float
-        The value of λ there; read-only. ``explorer.observe(f, names="lam")`` calls ``f`` whenever it changes.
+    index, lam : int, float
+        Position on the grid, and the value of λ there. ``explorer.observe(f, names="lam")`` calls ``f``
+        whenever it changes.
     w_star : list of float
         The optimum that geometry panels share; dragging it in the browser changes it here.
-    choice : dict
-        The current values of the controls.
 
     Raises
     ------

@@ -35,7 +35,6 @@ _WIDTH, _LEFT, _RIGHT, _DPI = 7.6, 0.62, 0.14, 144  # all but the last in inches
 _ROOMY = {"heatmap", "budget"}  # these have a row for themselves: colour bar or legend stand beside them
 _HEIGHTS = {"geometry": 1.55, "field": 1.3, "pixels": 1.55}
 _STYLE = {
-    "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": _INK,
     "axes.labelcolor": _MUTED,
@@ -46,7 +45,6 @@ _STYLE = {
     "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.linewidth": 0.8,
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
     "xtick.labelsize": 7.5,
@@ -55,12 +53,10 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "lines.linewidth": 1.6,
-    "legend.frameon": True,  # no line runs through a legend
-    "legend.framealpha": 1.0,
+    "legend.framealpha": 1.0,  # no line runs through a legend
     "legend.edgecolor": "none",
     "legend.borderpad": 0.15,
     "legend.fontsize": 8,
-    "figure.facecolor": "white",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -94,7 +90,8 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
             pairs[-1].append(p)
         else:
             pairs.append([p])
-    rows = [_Row(len(shown), _HEIGHTS.get(p.kind, 1.2), 0.5, 0.22 + _label_room(p)) for p in framed]
+    below = {"hist": 0.3}  # two lines of words
+    rows = [_Row(len(shown), _HEIGHTS.get(p.kind, 1.2), 0.5, below.get(p.kind, 0.22)) for p in framed]
     rows += [_Row(len(pair), 1.8, 0.28, 0.26, gap=0.75) for pair in pairs]
     height = sum(row.height for row in rows)
     scene = _Scene(lams, label, shown if framed else [], index)
@@ -201,23 +198,6 @@ def _lam_text(lam: float, label: str) -> str:
     return f"{sign} = {power}" if mantissa == "1.0" else f"{sign} = {mantissa}·{power}"
 
 
-def _label_room(panel: Panel) -> float:
-    """Inches below a drawing beyond one line of names."""
-    if panel.kind == "hist":
-        return 0.08
-    names = _names_shown(panel) if panel.kind == "bars" else []
-    return 0.0 if not names else 0.12 if _upright(names) else 0.3
-
-
-def _names_shown(bars: Panel) -> list[str]:
-    names = bars.spec["labels"] or []
-    return names if len(names) <= 12 else []
-
-
-def _upright(names: Sequence[str]) -> bool:
-    return max(map(len, names)) * len(names) < 26
-
-
 def _frames(axes: Sequence[Axes], panel: Panel, scene: _Scene) -> None:
     """One panel at several λ, side by side with common axes."""
     for ax, i in zip(axes, scene.shown, strict=True):
@@ -265,8 +245,6 @@ def _bars(ax: Axes, p: Panel, scene: _Scene) -> None:
     ax.plot(at[zero], y[zero], "o", ms=3.2, mfc="white", mec=_COLORS[1], mew=0.9, clip_on=False, zorder=3)
     ax.axhline(0, color=_MUTED, lw=0.7)
     ax.set_xticks([])
-    if names := _names_shown(p):
-        ax.set_xticks(at, names, rotation=0 if _upright(names) else 90, fontsize=7)
     # below the axis: inside, the number would stand on the bars
     below = f"{p.spec['xlabel']}\n{int(zero.sum())} exactly 0".strip()
     ax.set(ylim=p.spec["ylim"], xlabel=below, ylabel=p.spec["ylabel"])
@@ -309,10 +287,10 @@ def _pixels(ax: Axes, p: Panel, scene: _Scene) -> None:
 
 
 _BODIES = {
-    "l2": (ridge_2d, "o", _COLORS[0]),
-    "l1": (lasso_2d, "D", _COLORS[1]),
-    "linf": (box_2d, "^", _COLORS[2]),
-}
+    "l2": (ridge_2d, "o", 0),
+    "l1": (lasso_2d, "D", 1),
+    "linf": (box_2d, "^", 2),
+}  # solver, mark, colour
 
 
 def _geometry(ax: Axes, p: Panel, scene: _Scene) -> None:
@@ -329,8 +307,8 @@ def _geometry(ax: Axes, p: Panel, scene: _Scene) -> None:
     for r in (0.25, 0.5, 0.75, 1.0, 1.25):
         ax.plot(*ellipse(r * top), color="#c9ced4", lw=0.7)
     for norm in p.spec["norms"]:
-        solve, marker, color = _BODIES[norm]
-        w = solve(hessian, w_star, lam)
+        solve, marker, k = _BODIES[norm]
+        w, color = solve(hessian, w_star, lam), _COLORS[k]
         if norm == "l2":
             shape = np.linalg.norm(w) * circle
         elif norm == "l1":

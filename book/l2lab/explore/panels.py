@@ -46,9 +46,6 @@ _NAMES = list(PALETTE)
 _KNOWN = {"train": 1, "training": 1, "test": 2, "valid": 3, "validation": 3, "ridge": 1, "lasso": 2}
 _MAX_STEPS = 1_000_000
 
-# What `geometry_panel` draws: whose solution, and on which body.
-_BODIES = {"l2": ("ridge", "the L2 ball"), "l1": ("lasso", "the L1 diamond"), "linf": ("AdamW", "the box")}
-
 
 @dataclass(frozen=True, eq=False)
 class Panel:
@@ -391,7 +388,7 @@ def geometry_panel(
     w_star: ArrayLike,
     *,
     norms: Sequence[Literal["l2", "l1", "linf"]] = ("l2", "l1"),
-    title: str | None = None,
+    title: str = "Two weights",
 ) -> Panel:
     """Solve for two weights in the browser: loss contours, ball, diamond or box, and where they touch.
 
@@ -408,8 +405,8 @@ def geometry_panel(
         Minimum of the loss without penalty, at the start. Its larger entry sets the scale of the axes.
     norms : sequence of {"l2", "l1", "linf"}
         Which bodies are drawn: ridge's ball, the lasso's diamond, AdamW's box.
-    title : str, optional
-        Heading. By default it names the bodies.
+    title : str
+        Heading.
 
     Returns
     -------
@@ -424,13 +421,11 @@ def geometry_panel(
     fits = h.shape == (2, 2) and np.allclose(h, h.T) and np.linalg.eigvalsh(h).min() > 0
     _require(fits, "hessian must be a symmetric positive definite 2 × 2 matrix.")
     _require(w.shape == (2,), f"w_star must have two entries, got {w.size}.")
-    fits = 0 < len(norms) == len(set(norms)) and set(norms) <= set(_BODIES)
-    _require(fits, f"norms must name each of {', '.join(_BODIES)} at most once, got {norms!r}.")
-    owners, shapes = zip(*(_BODIES[norm] for norm in norms), strict=True)
-    heading = title or f"{', '.join(owners)}{' in two weights' if len(norms) > 1 else ': ' + shapes[0]}"
+    fits = len(norms) and set(norms) <= {"l2", "l1", "linf"}
+    _require(fits, f"norms must be some of 'l2', 'l1' and 'linf', got {norms!r}.")
     reach = 1.4 * float(np.abs(w).max()) or 1.0
     spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": list(norms), "extent": reach}
-    return Panel("geometry", heading[:1].upper() + heading[1:], spec)
+    return Panel("geometry", title, spec)
 
 
 def heatmap_panel(
@@ -488,16 +483,8 @@ def budget_panel(
 
     Parameters
     ----------
-    lr : float
-        Learning rate of the first step, at the start.
-    steps : int
-        Number of steps at the start, at most a million.
-    momentum : float
-        Momentum of SGD at the start, in [0, 1). Without effect for AdamW.
-    schedule : {"constant", "cosine", "linear"}
-        How the learning rate falls, at the start; see `l2lab.budget.lrs_of`.
-    optimizer : {"sgd", "adamw"}
-        The optimizer at the start.
+    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
+        The run at the start, as in `l2lab.budget.decay_budget`; at most a million steps.
     title : str
         Heading.
 

@@ -25,15 +25,8 @@ function hashOf(states) {
 
 // Position of the grid value nearest to λ on the log scale; 0 only for 0.
 function nearest(lams, lam) {
-  const distance = (v) => {
-    if (v === lam) return 0;
-    return v > 0 && lam > 0 ? Math.abs(Math.log(v / lam)) : 1e9;
-  };
-  let best = 0;
-  lams.forEach((v, i) => {
-    if (distance(v) < distance(lams[best])) best = i;
-  });
-  return best;
+  const distance = (v) => (v === lam ? 0 : v > 0 && lam > 0 ? Math.abs(Math.log(v / lam)) : 1e9);
+  return lams.indexOf(leastBy(distance, lams));
 }
 
 // Keeps address and explorer in step; returns `remember`, to be called after each change.

@@ -80,11 +80,7 @@ function scrub(frame, x, ctx) {
   const go = (event) => {
     const r = picture.getBoundingClientRect();
     const at = ((event.clientX - r.left) / r.width) * frame.width;
-    let nearest = 0;
-    x.forEach((place, i) => {
-      if (Math.abs(place - at) < Math.abs(x[nearest] - at)) nearest = i;
-    });
-    ctx.choose(nearest);
+    ctx.choose(x.indexOf(leastBy((place) => Math.abs(place - at), x)));
   };
   picture.classList.add("scrub");
   picture.onpointerdown = (event) => {

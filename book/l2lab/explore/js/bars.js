@@ -6,29 +6,15 @@ PANELS.bars = (spec, arrays, ctx, frame) => {
   const [low, high] = spec.ylim;
   const marks = ticks(low, high, 4);
   const box = plotBox(frame, marks.map(short));
-  let slot = (box.right - box.left) / P;
+  const slot = (box.right - box.left) / P;
 
-  // labels that do not fit side by side are slanted; without room for these either there are none
-  const room = labels ? widest(labels) : 0;
-  const slanted = room > slot - 3;
-  if (!labels || slot <= 9) {
-    box.bottom = frame.height - (spec.xlabel ? 24 : 10);
-  } else if (slanted) {
-    const foot = 26 + room * 0.72 + (spec.xlabel ? 10 : 0);
-    box.bottom = Math.max(box.top + 70, frame.height - foot);
-    box.left = Math.max(box.left, room * 0.72 - slot / 2 + 6);
-    slot = (box.right - box.left) / P;
-  }
+  const named = labels && widest(labels) < slot - 3; // or there is no room for them
+  if (!named) box.bottom = frame.height - (spec.xlabel ? 24 : 10);
   const y = linear(low, high, box.bottom, box.top);
   const x = (k) => box.left + slot * (k + 0.5);
   yAxis(frame, box, numbered(y, marks), spec.ylabel);
   const area = clipTo(frame, box);
-  if (labels && slot > 9) {
-    labels.forEach((name, k) => {
-      const e = text(frame.svg, x(k), box.bottom + 16, name, "tick", slanted ? "end" : "middle");
-      if (slanted) e.setAttribute("transform", `rotate(-46 ${px(x(k))} ${px(box.bottom + 12)})`);
-    });
-  }
+  if (named) labels.forEach((name, k) => text(frame.svg, x(k), box.bottom + 16, name, "tick"));
   if (spec.xlabel) {
     text(frame.svg, (box.left + box.right) / 2, frame.height - 4, spec.xlabel, "label");
   }

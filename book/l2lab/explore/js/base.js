@@ -153,6 +153,8 @@ function range(spec, values) {
   return [low - room, high + room];
 }
 
+const leastBy = (f, items) => items.reduce((best, item) => (f(item) < f(best) ? item : best));
+
 // Makes a function of i that computes each value once.
 function once(make) {
   const kept = [];

@@ -99,13 +99,6 @@ function decay(rates, lam, momentum) {
   return out;
 }
 
-const LABELS = {
-  lr: "Learning rate",
-  steps: "Steps",
-  momentum: "Momentum",
-  schedule: "Schedule",
-  optimizer: "Optimizer",
-};
 const RULES = {
   lr: "The learning rate must be above 0.",
   steps: "Steps must be a whole number from 1 to 1,000,000.",
@@ -141,7 +134,8 @@ function runForm(run, frame) {
   const labels = Object.entries(fields).map(([key, field]) => {
     field.value = run[key];
     field.oninput = read;
-    return html("label", {}, LABELS[key], put(field, { "aria-describedby": wrong.id }));
+    const label = key === "lr" ? "Learning rate" : key[0].toUpperCase() + key.slice(1);
+    return html("label", {}, label, put(field, { "aria-describedby": wrong.id }));
   });
   useMomentum();
   // no key may reach the notebook, where digits are commands

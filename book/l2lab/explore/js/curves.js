@@ -74,22 +74,18 @@ function markBest({ best, names, colors }, frame, box, x, y) {
   svg("circle", { cx, cy, r: 6, stroke, class: "ring" }, frame.svg);
 
   const half = wide(best.label, true) / 2;
-  let place;
-  let least = Infinity;
-  for (const dy of [22, -13, 38, -30, 56, -48]) {
-    for (const dx of [0, -half - 8, half + 8]) {
-      const u = clamp(cx + dx, box.left + half + 2, box.right - half);
-      const v = cy + dy;
-      const outside = v > box.bottom - 6 || v < box.top + 8;
-      let cost = outside ? 99 : Math.abs(dy) / 400;
-      names.forEach((_, j) => (cost += hidden(x, (i) => y(j, i), u, v, half)));
-      if (cost < least) {
-        least = cost;
-        place = [u, v];
-      }
-    }
-  }
-  tint(text(frame.svg, ...place, best.label, "strong halo"), stroke);
+  const places = [22, -13, 38, -30, 56, -48].flatMap((dy) =>
+    [0, -half - 8, half + 8].map((dx) => [
+      clamp(cx + dx, box.left + half + 2, box.right - half),
+      cy + dy,
+    ]),
+  );
+  const cost = ([u, v]) => {
+    const outside = v > box.bottom - 6 || v < box.top + 8;
+    const hides = names.map((_, j) => hidden(x, (i) => y(j, i), u, v, half));
+    return hides.reduce((a, b) => a + b, outside ? 99 : Math.abs(v - cy) / 400);
+  };
+  tint(text(frame.svg, ...leastBy(cost, places), best.label, "strong halo"), stroke);
 }
 
 // How many points of a curve lie under a label: four on each of its pieces.

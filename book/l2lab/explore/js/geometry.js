@@ -146,8 +146,7 @@ function lasso([[a, b], [, c]], w, lam) {
     const bowl = 0.5 * (a * u * u + 2 * b * u * v + c * v * v) - g0 * u - g1 * v;
     return bowl + lam * (Math.abs(u) + Math.abs(v));
   };
-  const [u, v] = points.reduce((best, point) => (loss(point) < loss(best) ? point : best));
-  return [u || 0, v || 0]; // no −0
+  return leastBy(loss, points).map((v) => v || 0); // no −0
 }
 
 // The minimum with |w₁|, |w₂| ≤ 1/λ. Outside the box it lies on a wall: the best of the four.
@@ -163,44 +162,31 @@ function boxed([[a, b], [, c]], w, lam) {
     const [p, q] = [u[0] - w[0], u[1] - w[1]];
     return a * p * p + 2 * b * p * q + c * q * q;
   };
-  return points.reduce((best, point) => (loss(point) < loss(best) ? point : best));
+  return leastBy(loss, points);
 }
 
 const around = (x, y, t) => [x - t, x + t, y - t, y + t].map(px);
 
 const BODIES = {
   l2: {
-    name: "Ridge",
-    color: 1,
-    solve: ridge,
-    key: "ridge ŵ on its ball",
-    mark: "circle",
-    markSize: { r: 5.5 },
-    tell: zerosText,
+    name: "Ridge", key: "ridge ŵ on its ball", color: 1,
+    mark: "circle", markSize: { r: 5.5 },
+    solve: ridge, tell: zerosText,
     body: (w, unit, x, y) => disc(x, y, +(Math.hypot(...w) * unit).toFixed(2)),
   },
   l1: {
-    name: "Lasso",
-    color: 2,
-    solve: lasso,
-    key: "lasso ŵ on its diamond",
-    mark: "rect",
-    markSize: { x: -5, y: -5, width: 10, height: 10 },
-    tell: zerosText,
+    name: "Lasso", key: "lasso ŵ on its diamond", color: 2,
+    mark: "rect", markSize: { x: -5, y: -5, width: 10, height: 10 },
+    solve: lasso, tell: zerosText,
     body: (w, unit, x, y) => {
       const [left, right, top, bottom] = around(x, y, (Math.abs(w[0]) + Math.abs(w[1])) * unit);
       return `M${left} ${px(y)}L${px(x)} ${top}L${right} ${px(y)}L${px(x)} ${bottom}Z`;
     },
   },
   linf: {
-    name: "AdamW",
-    color: 3,
-    solve: boxed,
-    key: "AdamW ŵ in its box",
-    keyMark: "triangle",
-    mark: "path",
-    markSize: { d: "M0 -6.5L6 5H-6Z" },
-    tell: wallText,
+    name: "AdamW", key: "AdamW ŵ in its box", color: 3,
+    mark: "path", markSize: { d: "M0 -6.5L6 5H-6Z" }, keyMark: "triangle",
+    solve: boxed, tell: wallText,
     // Its size does not depend on the data; a box larger than the picture fills it.
     body: (w, unit, x, y, lam) => {
       const [left, right, top, bottom] = around(x, y, Math.min(unit / lam, 1e4));

@@ -22,7 +22,6 @@ const KEYS = {
   ring: disc(10, 5, 5),
   cross: cross(10, 5, 4),
 };
-const THIN_KEYS = { ring: 1.6, cross: 1.6, line: 2.2, plus: 2.2 };
 
 function makePanel(spec, arrays, ctx, kept) {
   const picture = svg("svg", { role: "img", "aria-label": spec.title });
@@ -72,21 +71,14 @@ function fillLegend(legend, items) {
   for (const [mark, hue, name, dash] of items) {
     const box = { viewBox: "0 0 20 10", width: 20, height: 10, class: "key" };
     const key = svg("svg", { ...box, style: `color:${hue}` });
-    path(key, "", KEYS[mark], keyStyle(mark, dash));
+    path(key, `key-${mark}`, KEYS[mark], { "stroke-dasharray": dash || "" });
     legend.append(html("span", { className: "lx-item" }, key, name));
   }
 }
 
-function keyStyle(mark, dash) {
-  if (mark === "hair") return { stroke: "currentColor", fill: "none", opacity: 0.7 };
-  const width = THIN_KEYS[mark];
-  if (!width) return { fill: "currentColor" };
-  const line = { stroke: "currentColor", "stroke-width": width, fill: "none" };
-  return { ...line, "stroke-dasharray": dash || "" };
-}
-
 // All arrays travel in one buffer; the JSON says where each lies.
-const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
+const whole = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array };
+const TYPES = { ...whole, float32: Float32Array };
 
 function unpack(spec, buffer) {
   const arrays = {};

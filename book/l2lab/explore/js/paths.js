@@ -54,7 +54,8 @@ function groupLegend(spec, frame, many) {
   const { names, group, colors, noun } = spec;
   const sizes = groupSizes(spec);
   const named = names.length > 1 || names[0] !== "";
-  const key = (name, g) => [many[g] ? "hair" : "line", color(colors[g]), name, DASH[g % 6]];
+  const key = (name, g) =>
+    many[g] ? ["hair", color(colors[g]), name] : ["line", color(colors[g]), name, DASH[g % 6]];
   frame.legend(named ? names.map(key) : []);
   return (values) => {
     const nonzero = names.map(() => 0);

@@ -25,7 +25,8 @@ PANELS.pixels = (spec, arrays, ctx, frame) => {
   return (i) => {
     const now = [...values.subarray(i * size, (i + 1) * size)];
     cells.forEach((cell, n) => put(cell, { "fill-opacity": (now[n] / top).toFixed(3) }));
-    const [here, there] = [true, false].map((at) => mean(now.filter((_, n) => marked.has(n) === at)));
+    const here = mean(now.filter((_, n) => marked.has(n)));
+    const there = mean(now.filter((_, n) => !marked.has(n)));
     return `Mean ${spec.unit}: ${here} where ${spec.mark}, ${there} elsewhere.`;
   };
 };
