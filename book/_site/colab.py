@@ -170,6 +170,8 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all chapters and assignments")
     parser.add_argument("--python", help="the interpreter that Colab has", default="python3.12")
     arguments = parser.parse_args()
+    if not shutil.which(arguments.python):
+        stop(f"{arguments.python} is not installed: name another interpreter with --python")
     say("What is installed is the last commit of this checkout.")
     python = make_environment(ROOT / ".venv-colab", arguments.python)
     assignments = BOOK / "assignments"
