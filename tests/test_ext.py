@@ -94,6 +94,19 @@ METADATA = {
 }
 
 
+def sphinx(source: Path, built: Path, **settings) -> str:
+    """Build HTML; give what was said."""
+    said = io.StringIO()
+    with patch_docutils(), docutils_namespace():
+        options = {**SETTINGS, **settings}
+        Sphinx(source, None, built / "html", built / "d", "html", options, status=None, warning=said).build()
+    return said.getvalue()
+
+
+def parsed(page: Path) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+
+
 class Project:
     """A Sphinx project with one notebook."""
 
@@ -109,24 +122,9 @@ class Project:
             place = self.source / "results" / "widgets"
             place.mkdir(parents=True, exist_ok=True)
             (place / "index.json").write_text(json.dumps(sidecar))
-        said = io.StringIO()
-        with patch_docutils(), docutils_namespace():
-            app = Sphinx(
-                self.source,
-                None,
-                self.built / "html",
-                self.built / "doctrees",
-                "html",
-                confoverrides={**SETTINGS, **settings},
-                status=None,
-                warning=said,
-            )
-            app.build()
-        if strict:
-            assert not said.getvalue()
-        return BeautifulSoup(
-            (self.built / "html/index.html").read_text("utf-8"), "html.parser"
-        ), said.getvalue()
+        said = sphinx(self.source, self.built, **settings)
+        assert not (strict and said)
+        return parsed(self.built / "html/index.html"), said
 
 
 @pytest.fixture
@@ -311,8 +309,7 @@ def test_scripts_that_a_page_does_not_use_go_and_the_others_wait(project):
     inline = "".join(script.string or "" for script in page.find_all("script", src=False))
     assert "DOCUMENTATION_OPTIONS." not in inline
     assert not list((project.built / "html/_static/scripts").glob("fontawesome*"))
-    search = BeautifulSoup((project.built / "html/search.html").read_text("utf-8"), "html.parser")
-    assert "searchindex.js" in sources(search)
+    assert "searchindex.js" in sources(parsed(project.built / "html/search.html"))
 
 
 def test_pictures_have_their_size_and_only_the_first_is_fetched_at_once(project):
@@ -447,8 +444,7 @@ class TestTerms:
         assert tip.text == "Regression with an L1 penalty."
         assert tip["id"] == first.a["aria-describedby"]
         assert page.select("script[src*='terms.js'][defer]")
-        words = BeautifulSoup((project.built / "html/words.html").read_text(), "html.parser")
-        assert not words.select(".term"), "only notebooks have them"
+        assert not parsed(project.built / "html/words.html").select(".term"), "only notebooks have them"
         index = (project.built / "html/searchindex.js").read_text()
         index = json.loads(index[index.index("(") + 1 : index.rindex(")")])
         assert index["docnames"][index["terms"]["regress"]] == "words", "explanations are not searched"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import re
 from pathlib import Path
@@ -13,13 +12,11 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 import notebook_outputs
 import plain_notebooks
 from common import BOOK, chapters
-from test_ext import METADATA, figure
+from test_ext import METADATA, figure, parsed, sphinx
 
 ALL = [*chapters(), *sorted(BOOK.glob("assignments/**/*.ipynb"))]
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
@@ -130,23 +127,12 @@ def build(tmp_path):
         (tmp_path / "r.bib").write_text("@misc{ng2004, author={Ng, A}, title={T}, year={2004}}\n")
         settings = {
             "extensions": ["myst_nb", "sphinxcontrib.bibtex", "plain_notebooks", "notebook_outputs"],
-            "nb_execution_mode": "off",
-            "numfig": True,
-            "nitpicky": True,
-            "myst_enable_extensions": ["dollarmath"],
-            "mathjax_path": "mathjax.js",
             "bibtex_bibfiles": ["r.bib"],
             "bibtex_reference_style": "author_year",
             "bibtex_cite_id": "{key}",
-            "html_theme": "basic",
         }
-        out, said = tmp_path / "out", io.StringIO()
-        with patch_docutils(), docutils_namespace():
-            Sphinx(tmp_path, None, out, out / "d", "html", settings, status=None, warning=said).build()
-        pages = [
-            BeautifulSoup((out / f"{n}.html").read_text("utf-8"), "html.parser") for n in ("first", "second")
-        ]
-        return *pages, said.getvalue()
+        said = sphinx(tmp_path, tmp_path / "out", **settings)
+        return *(parsed(tmp_path / f"out/html/{name}.html") for name in ("first", "second")), said
 
     return build
 

@@ -189,8 +189,7 @@ def test_the_download_of_a_notebook_is_a_file_that_opens(visited, tmp_path):
     with page.expect_download() as started:
         page.locator("a.btn-download-source-button").click()
     started.value.save_as(tmp_path / "x.ipynb")
-    name = page.url.rpartition("/")[2].removesuffix(".html")
-    assert started.value.suggested_filename == f"{name}.ipynb"
+    assert started.value.suggested_filename == f"{CHAPTER.rpartition('/')[2]}.ipynb"
     notebook = nbformat.read(tmp_path / "x.ipynb", 4)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"

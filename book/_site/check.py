@@ -111,7 +111,7 @@ def about_contents(page: Path, soup: BeautifulSoup) -> Iterator[str]:
         before = view.find_previous_sibling()
         if not (before and "widget-fallback" in before.get("class", []) and before.find("img")):
             yield "a widget without a static picture"
-    for found in sorted(set(MACHINE_PATH.findall(str(soup)))):
+    for found in sorted(set(MACHINE_PATH.findall(page.read_text("utf-8")))):
         yield f"a path of the building machine: {found}"
     if weight(page, soup) > MAX_BYTES:
         yield f"loads {weight(page, soup) / 1e3:.0f} kB, more than {MAX_BYTES / 1e3:.0f}"

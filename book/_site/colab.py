@@ -29,6 +29,8 @@ from common import BOOK, ROOT, chapters, content_hash, say, stop
 PINS = ROOT / "requirements-colab.txt"
 STUB = Path(__file__).parent / "colab_stub"
 WHEELS = "build-wheels"
+# On Colab its package is loaded before the first cell, which looks for it.
+START = "import google.colab; from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 VIEW = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r'(?m)^BOOK = "[^"]*"')
 # What a notebook meets before it is solved: an open question, and what needs its answer.
@@ -135,7 +137,7 @@ def run(path: Path, python: Path, *, unsolved: bool = False) -> tuple[list[str],
     before = pip(python, "freeze", "--all")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(path, folder)
-        kernels.run(notebook, [python, "-m", "ipykernel_launcher"], cwd=Path(folder), env=environment(python))
+        kernels.run(notebook, [python, "-c", START], cwd=Path(folder), env=environment(python))
     after = pip(python, "freeze", "--all")
     problems = [f"pip changed {line}" for line in sorted(before ^ after) if "l2lab" not in line]
     if installs:
@@ -170,6 +172,8 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all chapters and assignments")
     parser.add_argument("--python", help="the interpreter that Colab has", default="python3.12")
     arguments = parser.parse_args()
+    if not shutil.which(arguments.python):
+        stop(f"{arguments.python} is not installed: name another interpreter with --python")
     say("What is installed is the last commit of this checkout.")
     python = make_environment(ROOT / ".venv-colab", arguments.python)
     assignments = BOOK / "assignments"

@@ -1,14 +1,7 @@
 """Mend the markup in which Sphinx, its theme and extensions fail an accessibility check (axe-core).
 
-Each of these waits for a release of one of them:
-
-- entries of the bibliography have the role ``doc-biblioentry``, which ARIA has withdrawn, inside a list that
-  has no items: they become list items;
-- the button of folded code has a label that hides what it says ("Show code cell source"): the label goes;
-- an empty heading of a table (the corner of one that has headings on two sides) becomes an ordinary cell;
-- ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls.
-
-The logo's landmark and the name of the search are in ``templates/``.
+``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what scrolls; the
+landmark of the logo and the name of the search are in ``templates/``.
 """
 
 from __future__ import annotations
@@ -18,8 +11,11 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+# ARIA has withdrawn the role of entries of the bibliography, which stand in a list without items.
 OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+# It hides what the button of folded code says ("Show code cell source").
 FOLD_LABEL = ' aria-label="Toggle hidden content"'
+# The corner of a table that has headings on two sides.
 EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 
 

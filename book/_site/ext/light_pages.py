@@ -3,19 +3,8 @@
 No library does this: theme and extensions write their tags for the general case, and programs that prune
 style sheets run on Node.js.  Measured with Lighthouse's telephone: without it the performance falls from 73
 to 33, the largest paint comes after 11.7 s, not 1.8 s, and a page weighs 1.8 MB, not 0.6.  In finished pages
-
-- scripts that nothing uses go: Font Awesome as a script (its style sheet draws the icons), thebe, which would
-  load from another host, and the index of the search on every page but the one that searches;
-- the other scripts wait for the text (``defer``), in their order; mathematics and widgets come last and start
-  after the first paint (``first-paint.js``);
-- pictures say how large they are; all but the first are fetched when a reader comes near, and of a pair for a
-  light and a dark page the one that is shown;
-- the button that downloads a page's source does so (``download``): where a server names the type of a
-  notebook the browser would show its JSON;
-- code is marked up only where one of the two styles shows it (five of six elements of a chapter were marks);
-- the style sheets become one, without the selectors that ask for a class or an id which no page and no script
-  names, and the fonts of icons keep the characters that the rules can show.  A name in a script counts as
-  used, and so do those that Bootstrap puts together (``bs-…``).  A style sheet for paper stays as it is.
+scripts that nothing uses go and the others wait; pictures have their size and come when a reader does; code
+is marked up where its colours differ; and one style sheet, with fonts of icons, has what can be shown.
 """
 
 from __future__ import annotations
@@ -46,13 +35,14 @@ SCRIPT = re.compile(r"[ \t]*<script\b(?P<attributes>[^>]*)>(?P<body>.*?)</script
 SOURCE = re.compile(r'\bsrc="([^"?]*)')
 PRELOAD = re.compile(r'[ \t]*<link\b[^>]*rel="preload"[^>]*as="script"[^>]*>\n?')
 WAITS = re.compile(r"\b(?:defer|async)\b|type=\"module\"")
-UNUSED = ("scripts/fontawesome.js", "thebe")
+UNUSED = ("scripts/fontawesome.js", "thebe")  # a style sheet draws the icons; thebe asks another host
 # The first are for an object that a deferred script makes: a list of versions, a search while one types.
 UNUSED_INLINE = ("DOCUMENTATION_OPTIONS.", "const THEBE_JS_URL", "kernelName =")
 SEARCH = ("_static/searchtools.js", "_static/language_data.js", "searchindex.js")
 LAST = ("mathjax", "widgets-offline.js")  # what makes a page come alive that can be read already
 IMAGE = re.compile(r"<img\b(?P<attributes>[^>]*?)\s*/?>")
 SIZE_STYLE = re.compile(r'\s*style="width: (?P<width>\d+)px;\s*height: (?P<height>\d+)px;?"')
+# Where a server names the type of a notebook, a browser would show its JSON rather than save it.
 DOWNLOAD = re.compile(r'(<a href="[^"]*") target="_blank"(\s+class="btn btn-sm btn-download-source-button)')
 ATTRIBUTE = re.compile(r'\b(?P<name>src|width|height|loading)="(?P<value>[^"]*)"')
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -95,7 +85,10 @@ def use_lean_formatter(app: Sphinx, config: Config) -> None:
 
 
 def sort_scripts(page: str, *, searches: bool) -> str:
-    """Take out the scripts that a page does not use, and let the others wait for the text."""
+    """Take out the scripts that a page does not use, and let the others wait for the text, in their order.
+
+    Mathematics and widgets come last and start after the first paint (``first-paint.js``).
+    """
     last: list[str] = []
 
     def place(match: re.Match[str]) -> str:
@@ -153,7 +146,7 @@ def size_pictures(page: str, folder: Path) -> str:
 
 
 def used_names(out: Path, pages: Iterable[str]) -> set[str]:
-    """All classes and ids of the pages, and every word of the scripts."""
+    """All classes and ids of the pages, and every word of the scripts: it may be one."""
     names: set[str] = set()
     for page in pages:
         names.update(word for value in NAMES.findall(page) for word in value.split())
@@ -173,7 +166,10 @@ def read_sheet(file: Path, place: Path) -> str:
 
 
 def can_match(selector: str, names: set[str]) -> bool:
-    """Whether all classes and ids exist that a selector asks for outside of brackets, as of ``:not(…)``."""
+    """Whether all classes and ids exist that a selector asks for outside of brackets, as of ``:not(…)``.
+
+    Bootstrap puts names with ``bs-`` together.
+    """
     asked = NAMED.findall(BRACKETS.sub("", selector))
     return all(name.startswith("bs-") or name.replace("\\", "") in names for name in asked)
 

@@ -1,19 +1,9 @@
 r"""Read the plain Markdown of notebooks as what it means: MyST has only marks that other programs show.
 
-A notebook is written in what JupyterLab, Colab, VS Code and GitHub draw.  The page makes more of it:
-
-- ``<a id="sec-x"></a>`` before a heading is its label, before ``$$ … \tag{2.4} $$`` that of the equation;
-  ``<a id="fig-x"></a>`` stands before a figure, whose label is the name that ``plots.show`` gave it;
-- ``[text](file.ipynb#sec-x)`` is a reference; ``[Ng (2004)](references.md#ng2004)`` is a citation, and so is
-  ``([Hoff, 2017](references.md#hoff2017); …)``;
-- a quotation that begins with ``**Objectives.**``, or other words of ``BOXES``, is a box, and so is an
-  exercise: ``<a id="ex-x"></a>``, a line ``**Exercise 1.2 (easy) — Title.**``, and the rest of the cell;
-- code cells that begin with ``# @title Solution …`` and the ``<details>`` after them are one fold;
-- formulas and code in a ``<summary>``, where Markdown does not look, are typeset.
-
-When all is read, each link must lead into the file that it names, and the number of an equation, a figure or
-an exercise that a notebook says must be the one that the page shows.  In pages that are no notebooks, links
-alone are read.
+CONTRIBUTING lists the marks: places, equations, figures, exercises, solutions, boxes, citations and links in
+what JupyterLab, Colab, VS Code and GitHub draw.  When all is read, each link must lead into the file that it
+names, and the number of an equation, a figure or an exercise that a notebook says must be the one that the
+page shows.  In pages that are no notebooks, links alone are read.
 """
 
 from __future__ import annotations
