@@ -42,18 +42,19 @@ def make_model(dropout=0.0, double=False, seed=0):
     return model.double() if double else model
 
 
+KINDS = {
+    "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9),
+    "adam": lambda groups, lr: torch.optim.Adam(groups, lr=lr),
+    "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr),
+}
+
+
 def call(
     model=None, *, train=TRAIN, valid=VALID, optimizer="sgd", scheduler=None, groups=None, lr=LR, **changes
 ):
     """Fit with all objects made anew, as a program that is started again does."""
     model = make_model() if model is None else model
-    groups = param_groups(model, LAM) if groups is None else groups(model)
-    kinds = {
-        "sgd": lambda: torch.optim.SGD(groups, lr=lr, momentum=0.9),
-        "adam": lambda: torch.optim.Adam(groups, lr=lr),
-        "adamw": lambda: torch.optim.AdamW(groups, lr=lr),
-    }
-    optim = kinds[optimizer]()
+    optim = KINDS[optimizer](param_groups(model, LAM) if groups is None else groups(model), lr)
     options = {"criterion": nn.CrossEntropyLoss(), "epochs": 4, "batch_size": 8, "device": "cpu"}
     options |= {"optimizer": optim, "scheduler": scheduler(optim) if scheduler else None, "progress": False}
     return fit(model, train, valid, **(options | changes))
@@ -88,11 +89,7 @@ def test_equals_a_loop_spelled_out(how):
     weights = [p for p in twin.parameters() if p.ndim > 1]
     others = [p for p in twin.parameters() if p.ndim == 1]
     twin_groups = [{"params": weights, "weight_decay": LAM}, {"params": others, "weight_decay": 0.0}]
-    optim = {
-        "sgd": lambda: torch.optim.SGD(twin_groups, lr=LR, momentum=0.9),
-        "adam": lambda: torch.optim.Adam(twin_groups, lr=LR),
-        "adamw": lambda: torch.optim.AdamW(twin_groups, lr=LR),
-    }[kind]()
+    optim = KINDS[kind](twin_groups, LR)
     X, y = torch.tensor(TRAIN[0]), torch.tensor(TRAIN[1])
     expected = {"train_loss": [], "norm": [], "penalty": [], "lr": []}
     for epoch in range(epochs):

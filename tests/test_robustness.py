@@ -165,8 +165,11 @@ long = sweep(MLP((64, 5, 10)), problem, lams, steps=10_000, device=machine.devic
 print(long.interrupted, 0 < long.steps < 10_000, bool(np.isfinite(long.weights()).all()))"""
 FITTING = """\
 before = net.weight.detach().clone()
+calls = []
 def press(outputs, y):
-    os.kill(os.getpid(), signal.SIGINT)
+    calls.append(1)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
     return torch.nn.functional.cross_entropy(outputs, y)
 stopped = fit(net, rows, epochs=1000, **options | {"criterion": press})
 print(stopped.stopped, not torch.equal(net.weight, before))"""

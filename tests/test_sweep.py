@@ -39,13 +39,8 @@ def handwritten_module(network):
         a, b, c = network.sizes
         return nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c))
     (c,), size = network.channels, network.image_size
-    return nn.Sequential(
-        nn.Conv2d(network.in_channels, c, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(c * (size // 2) ** 2, network.n_outputs),
-    )
+    conv, last = nn.Conv2d(network.in_channels, c, 3, padding=1), c * (size // 2) ** 2
+    return nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(last, network.n_outputs))
 
 
 def reference(network, data, loss, lam, seed, lr, *, optimizer="sgd", schedule="constant", steps, batches):
@@ -55,14 +50,9 @@ def reference(network, data, loss, lam, seed, lr, *, optimizer="sgd", schedule="
     weights = [p for p in module.parameters() if p.ndim > 1]
     biases = [p for p in module.parameters() if p.ndim == 1]
     groups = [{"params": weights, "weight_decay": lam}, {"params": biases, "weight_decay": 0.0}]
-    optim = {
-        "sgd": lambda: torch.optim.SGD(groups, lr=lr, momentum=0.9),
-        "adam": lambda: torch.optim.Adam(groups, lr=lr),
-        "adamw": lambda: torch.optim.AdamW(groups, lr=lr),
-    }[optimizer]()
-    scheduler = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optim, T_max=steps) if schedule == "cosine" else None
-    )
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
+    optim = kind(groups, lr=lr, **({"momentum": 0.9} if optimizer == "sgd" else {}))
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optim, T_max=steps)
     X, y = (torch.as_tensor(a) for a in data["train"])
     for t in range(steps):
         rows = slice(None) if batches is None else batches[t]
@@ -74,8 +64,8 @@ def reference(network, data, loss, lam, seed, lr, *, optimizer="sgd", schedule="
         optim.zero_grad()
         value.backward()
         optim.step()
-        if scheduler is not None:
-            scheduler.step()
+        if schedule == "cosine":
+            cosine.step()
     return module
 
 
@@ -274,7 +264,7 @@ def test_a_diverging_model_is_named_and_leaves_the_others_alone():
     data = make_data(network, "squared")
     args = {"steps": 200, "batch_size": 5, **DOUBLE}
     with pytest.warns(
-        RuntimeWarning, match=r"2 of 4 models diverged.*λ = 0, lr = 1000; λ = 0.1, lr = 1000\)"
+        RuntimeWarning, match=r"2 of 4 models diverged.*λ in \[0.0, 0.1\] and learning rates in \[1000.0\]"
     ) as caught:
         result = sweep(network, data, [0, 0.1], lrs=(0.01, 1000.0), **args)
     assert len(caught) == 1
@@ -286,16 +276,14 @@ def test_a_diverging_model_is_named_and_leaves_the_others_alone():
     np.testing.assert_allclose(result.weights()[:, :, :1], alone.weights(), rtol=0, atol=1e-10)
 
 
-def test_infinite_weights_behind_closed_relus_count_as_diverged(monkeypatch):
+def test_infinite_weights_behind_closed_relus_count_as_diverged():
     """relu(−∞) = 0: the loss alone looks healthy."""
-    recorders = []
-    original = engine._Recorder
-    monkeypatch.setattr(engine, "_Recorder", lambda *args: recorders.append(original(*args)) or recorders[0])
-    X, y = make_data(MLP((6, 3)), "cross_entropy")["train"]
-    result = sweep(MLP((6, 7, 3)), {"train": (np.abs(X), y)}, [0.0, 0.1], steps=1, **DOUBLE)
-    params = {name: value.flatten(0, 2).clone() for name, value in result.params.items()}
+    network = MLP((6, 7, 3))
+    X, y = make_data(network, "cross_entropy")["train"]
+    data, _ = splits.check_data({"train": (np.abs(X), y)}, network, torch.float64, torch.device("cpu"))
+    params = network.init((0, 0), torch.float64)
     params["0.weight"][1] = -torch.inf
-    loss = recorders[0]._measure(params)["train_loss"]
+    loss = engine._measure(network, data, params)["train_loss"]
     assert np.isfinite(loss[0])
     assert np.isnan(loss[1])
 
@@ -405,24 +393,18 @@ NAN = float("nan")
         (good(lams=[0.1, -0.1]), "lams must not be negative, got -0.1"),
         (good(lams=[0.1, NAN]), "lams must be finite"),
         (good(lams=[]), "lams must be .* non-empty"),
-        (good(lams=[[0.1], [0.2]]), "lams must be .* 1-D"),
         (good(lams="many"), "lams must be a number"),
         (good(seeds=0.5), "seeds must be integers"),
         (good(lrs=[0.1, 0.0]), "lrs must be positive"),
         (good(optimizer="adamax"), "optimizer='adamax' is not known; use one of 'sgd', 'adam', 'adamw'"),
-        (good(schedule="steps"), "schedule must be one of"),
         (good(momentum=1.0), "momentum must be in"),
         (good(steps=2.5), "steps must be an integer"),
         (good(batch_size=13), "batch_size=13 is larger than the 12 training rows"),
-        (good(device="gpu"), "is not a device"),
         (good(network=MLP((5, 3))), r"X has shape \(12, 4\) and y \(12,\), but MLP.* needs \(n, 5\)"),
         (good(network=MLP((4, 2))), "integers of shape .* from 0 to 1"),
-        (good(network=CNN(1, (2,), 3, 4)), r"needs \(n, 1, 4, 4\)"),
         (good(X=np.full((12, 4), NAN)), "'train' holds NaN"),
-        (good(y=np.arange(11) % 3), r"y \(11,\)"),
         (good(y=np.arange(12) - 1), "from 0 to 2"),
         (good(y=np.ones((12, 2))), "y has 2 targets per row, but .* has 3 outputs"),
-        (good(y=np.full((12, 3), NAN)), "'train' holds NaN"),
         (good(data={"test": (np.ones((2, 4)), np.ones(2, int))}), "with the key 'train'"),
     ],
 )

@@ -161,11 +161,6 @@ def param_groups(module: nn.Module, lam: float, penalize: str = "weights") -> li
         Two groups with ``"params"`` and ``"weight_decay"``: the penalized parameters, then the others with
         ``weight_decay=0.0``, which may be none. Together they hold each parameter once, frozen ones too. For
         what lies inside a :class:`L2RegularizationLayer`, its λ and rule hold: one group per λ.
-
-    Examples
-    --------
-    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> optimizer = torch.optim.SGD(param_groups(model, 1e-3), lr=0.1, momentum=0.9)
     """
     decayed: dict[float, list[Tensor]] = {}
     rest: list[Tensor] = []

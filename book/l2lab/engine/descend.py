@@ -264,15 +264,6 @@ def descend(params: Leaves, loss: Loss | None, steps: int, **options: Any) -> Le
     -------
     dict of str to Tensor
         `params`, trained.
-
-    Examples
-    --------
-    Ridge regression for two λ at once:
-
-    >>> X, y = torch.randn(50, 3), torch.randn(50)
-    >>> w, lam = {"weight": torch.zeros(2, 3)}, torch.tensor([0.1, 1.0])
-    >>> half_mse = lambda p, t: 0.5 * (p["weight"] @ X.T - y).square().mean(1)
-    >>> w = descend(w, half_mse, 500, lr=0.1, lam={"weight": lam})["weight"]
     """
     Descent(params, loss, **options).run(steps)
     return params

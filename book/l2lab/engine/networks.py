@@ -85,15 +85,6 @@ class MLP(_Network):
     ----------
     sizes : tuple of int
         Inputs, hidden units of each layer, outputs. Two numbers give a linear model.
-
-    Examples
-    --------
-    >>> MLP((64, 32, 10)).module()
-    Sequential(
-      (0): Linear(in_features=64, out_features=32, bias=True)
-      (1): ReLU()
-      (2): Linear(in_features=32, out_features=10, bias=True)
-    )
     """
 
     sizes: tuple[int, ...] = (64, 32, 10)

@@ -16,17 +16,7 @@ __all__ = ["Best", "SweepResult"]
 
 
 class Best(NamedTuple):
-    """The best setting of a sweep, see :meth:`SweepResult.best`.
-
-    Attributes
-    ----------
-    l, r : int
-        Positions on the axes λ and learning rate.
-    lam, lr : float
-        Their values.
-    value : float
-        The metric, averaged over the seeds.
-    """
+    """The best setting of a sweep: positions on the axes λ and learning rate, their values, mean metric."""
 
     l: int  # noqa: E741 - the same letter as everywhere in this module
     r: int

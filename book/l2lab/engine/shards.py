@@ -1,8 +1,7 @@
 """A sweep cut into shards that run anywhere joblib runs: on the cores of this machine, on dask, on ray.
 
 All models of a sweep are independent of each other: each starts from its own seed and all see the minibatches
-of ``batch_seed``. So the grid can be cut into rectangles of λ and seeds, and the parts can be trained in any
-order, on any machine, and again after a machine was lost.
+of ``batch_seed``. So the grid can be cut into rectangles, and these be trained anywhere, in any order, again.
 """
 
 from __future__ import annotations

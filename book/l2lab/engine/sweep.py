@@ -129,23 +129,28 @@ def sweep(
         if batch_size is not None:
             batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
         groups = descents(network, grid, splits["train"], batches, rule)
-        recorder = _Recorder(network, splits, grid.shape, groups)
+
+        def measure() -> dict[str, np.ndarray]:
+            with torch.inference_mode():
+                parts = [_measure(network, splits, group.params) for group in groups]
+            return {key: np.concatenate([p[key] for p in parts]).reshape(grid.shape) for key in parts[0]}
+
         record_at = sorted({steps, *range(0, steps, record_every or steps)})
         with progress_bar(steps, progress, "λ sweep", "step") as advance:
-            done = _train(groups, record_at, recorder, interrupted, advance)
+            measured = _train(groups, record_at, measure, interrupted, advance)
     params = {
         name: torch.cat([group.params[name].detach().cpu() for group in groups]).reshape(*grid.shape, *shape)
         for name, shape in network.shapes.items()
     }
-    history = recorder.history()
+    *_, (done, last) = measured.items()
     result = SweepResult(
         network=network,
         lams=grid.lams,
         seeds=grid.seeds,
         lrs=grid.lrs,
-        metrics={name: values[-1].copy() for name, values in history.items()},
-        history=history,
-        history_steps=np.array(recorder.steps),
+        metrics=last,
+        history={name: np.stack([row[name] for row in measured.values()]) for name in last},
+        history_steps=np.array(list(measured)),
         params=params,
         loss=loss,
         steps=done,
@@ -272,16 +277,15 @@ def _descent(
 def _train(
     groups: list[Descent],
     record_at: list[int],
-    recorder: _Recorder,
+    measure: Callable[[], dict[str, np.ndarray]],
     interrupted: Callable[[], bool],
     advance: Callable[[int], Any],
-) -> int:
-    """Train and record at the given steps; return the number of steps done.
+) -> dict[int, dict[str, np.ndarray]]:
+    """Train, and measure at the given steps; return what was measured by the number of steps done.
 
     The groups take turns, so that all have done the same number of steps whenever training stops.
     """
-    done, segment = 0, 1
-    recorder.record(done)
+    done, segment, measured = 0, 1, {0: measure()}
     for target in record_at[1:]:
         while done < target and not interrupted():
             stop = min(done + segment, target)
@@ -292,59 +296,36 @@ def _train(
             segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
             advance(stop - done)
             done = stop
-        if recorder.steps[-1] != done:
-            recorder.record(done)
-    return done
+        if done not in measured:
+            measured[done] = measure()
+    return measured
 
 
-# ---- measuring ---------------------------------------------------------------------------------------------
-
-
-class _Recorder:
-    """Collect the metrics of all splits during training."""
-
-    def __init__(
-        self, network: MLP | CNN, splits: dict[str, Split], shape: tuple[int, ...], groups: list[Descent]
-    ) -> None:
-        self.network, self.splits, self.shape, self.groups = network, splits, shape, groups
-        self.steps: list[int] = []
-        self.rows: list[dict[str, np.ndarray]] = []
-
-    def record(self, step: int) -> None:
-        """Measure all models now."""
-        with torch.inference_mode():
-            parts = [self._measure(group.params) for group in self.groups]
-        self.rows.append(
-            {key: np.concatenate([part[key] for part in parts]).reshape(self.shape) for key in parts[0]}
-        )
-        self.steps.append(step)
-
-    def _measure(self, params: dict[str, Tensor]) -> dict[str, np.ndarray]:
-        n_models = len(next(iter(params.values())))
-        metrics: dict[str, np.ndarray] = {}
-        for key, split in self.splits.items():
-            loss, correct, row = np.zeros(n_models), np.zeros(n_models), 0
-            for outputs in outputs_in_parts(self.network, params, split.X):
-                rows = slice(row, row := row + outputs.shape[1])
-                if split.labels is None:
-                    each = 0.5 * (outputs - split.targets.T[rows]).square().sum(2)
-                else:
-                    labels = split.labels[rows].expand(n_models, -1)
-                    each = F.cross_entropy(outputs.transpose(1, 2), labels, reduction="none")
-                    correct += (outputs.argmax(2) == labels).sum(1).cpu().numpy()
-                loss += each.double().sum(1).cpu().numpy()
-            metrics[f"{key}_loss"] = loss / len(split.X)
-            if split.labels is not None:
-                metrics[f"{key}_accuracy"] = correct / len(split.X)
-        # A diverged model predicts nothing, although the largest of NaNs is a class.
-        finite = np.isfinite(metrics["train_loss"])
-        for value in params.values():
-            finite &= torch.isfinite(value).flatten(1).all(1).cpu().numpy()
-        return {key: np.where(finite & np.isfinite(value), value, np.nan) for key, value in metrics.items()}
-
-    def history(self) -> dict[str, np.ndarray]:
-        """Metrics (T, L, S, R)."""
-        return {key: np.stack([row[key] for row in self.rows]) for key in self.rows[0]}
+def _measure(
+    network: MLP | CNN, splits: dict[str, Split], params: dict[str, Tensor]
+) -> dict[str, np.ndarray]:
+    """Compute the metrics (K,) of all splits."""
+    n_models = len(next(iter(params.values())))
+    metrics: dict[str, np.ndarray] = {}
+    for key, split in splits.items():
+        loss, correct, row = np.zeros(n_models), np.zeros(n_models), 0
+        for outputs in outputs_in_parts(network, params, split.X):
+            rows = slice(row, row := row + outputs.shape[1])
+            if split.labels is None:
+                each = 0.5 * (outputs - split.targets.T[rows]).square().sum(2)
+            else:
+                labels = split.labels[rows].expand(n_models, -1)
+                each = F.cross_entropy(outputs.transpose(1, 2), labels, reduction="none")
+                correct += (outputs.argmax(2) == labels).sum(1).cpu().numpy()
+            loss += each.double().sum(1).cpu().numpy()
+        metrics[f"{key}_loss"] = loss / len(split.X)
+        if split.labels is not None:
+            metrics[f"{key}_accuracy"] = correct / len(split.X)
+    # A diverged model predicts nothing, although the largest of NaNs is a class.
+    finite = np.isfinite(metrics["train_loss"])
+    for value in params.values():
+        finite &= torch.isfinite(value).flatten(1).all(1).cpu().numpy()
+    return {key: np.where(finite & np.isfinite(value), value, np.nan) for key, value in metrics.items()}
 
 
 def warn_of_divergence(result: SweepResult) -> None:
@@ -352,15 +333,11 @@ def warn_of_divergence(result: SweepResult) -> None:
     lost = np.isnan(result.metrics["train_loss"])
     if not lost.any():
         return
-    pairs = sorted(
-        {(float(result.lrs[r]), float(result.lams[i])) for i, _, r in zip(*np.nonzero(lost), strict=True)}
-    )
-    named = "; ".join(f"λ = {lam:g}, lr = {lr:g}" for lr, lam in pairs[:5]) + (
-        "; …" if len(pairs) > 5 else ""
-    )
+    at_lam, _, at_lr = np.nonzero(lost)
+    lams, lrs = np.unique(result.lams[at_lam]).tolist(), np.unique(result.lrs[at_lr]).tolist()
     warnings.warn(
-        f"{lost.sum()} of {lost.size} models diverged and have NaN metrics ({named}); "
-        "use a smaller learning rate there",
+        f"{lost.sum()} of {lost.size} models diverged and have NaN metrics, at λ in {lams} and learning "
+        f"rates in {lrs}; use a smaller learning rate there",
         RuntimeWarning,
         stacklevel=3,
     )
