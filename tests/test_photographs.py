@@ -94,7 +94,8 @@ def test_caltech_takes_the_largest_classes(tmp_path, monkeypatch):
     data = load_caltech101(tmp_path, n_classes=3)
     assert data.classes == ("Faces", "airplanes", "bonsai")
     assert data.counts().sum(axis=1).tolist() == [CALTECH_SIZES[name] for name in data.classes]
-    assert data.counts().tolist() == [[4, 2, 2], [6, 2, 2], [3, 1, 1]]
+    assert data.counts().sum(axis=0).tolist() == [13, 5, 5]
+    assert (data.counts() > 0).all()
     for part in data.splits.values():
         for picture, label, source in zip(part.pictures, part.labels, part.sources, strict=True):
             assert source.startswith(data.classes[label] + "/")

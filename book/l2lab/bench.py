@@ -1,4 +1,4 @@
-"""Two benchmarks, *sweep* and *penalty*: ``python -m l2lab.bench [sweep] [penalty]``.
+"""Benchmarks of the sweep and of the penalty: ``python -m l2lab.bench [sweep|penalty]``.
 
 One thread; process CPU time on a CPU, since the machine may be shared, and wall-clock time between
 synchronizations on a GPU. All ways take turns in many short repetitions, so that a disturbance hits all.
@@ -348,43 +348,41 @@ def _write(name: str, what: str, device: torch.device, **content: Any) -> None:
     print(f"wrote {path.name}")
 
 
-def _show(row: dict[str, Any], keys: Sequence[str]) -> None:
+def _print(row: dict[str, Any], keys: Sequence[str]) -> None:
     cells = ("–" if row[key] is None else row[key] for key in keys)
-    print(f"{row['case']:22s}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    print(f"{row['case']:22s}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 
 
-def _bench_sweep(device: torch.device) -> None:
+def _sweep(device: torch.device) -> None:
     rate = _gemm_rate(device)
     print(f"large matrix product: {rate / 1e9:.0f} GFLOP/s; times in µs per model and step")
     keys = ("batch_size", "K", "loop_us", "vmap_us", "sweep_us", "ratio", "ratio_vmap", "floor_us")
-    _show({"case": "network"} | {key: key for key in keys}, keys)
+    _print({"case": "network"} | {key: key for key in keys}, keys)
     rows = []
     for case in CASES:
         rows.append(measure(case, device, rate))
-        _show(rows[-1], keys)
+        _print(rows[-1], keys)
     what = "training time per model and step: λ sweep with a K axis, a Python loop over λ, and vmap"
     _write("bench", what, device, gemm_gflops=round(rate / 1e9, 1), rows=rows)
 
 
-def _bench_penalty(device: torch.device) -> None:
+def _penalty(device: torch.device) -> None:
     print("cost of the penalty; times in µs per step, ratios to no penalty")
     keys = ("batch_size", "way", "min_us", "median_us", "min_ratio", "median_ratio")
-    _show({"case": "network"} | {key: key for key in keys}, keys)
+    _print({"case": "network"} | {key: key for key in keys}, keys)
     rows = []
     for case in PENALTY_CASES:
         for row in measure_penalty(case, device, REPETITIONS):
             rows.append(row)
-            _show(row, keys)
-    _write(
-        "penalty",
-        "training time per step with the L2 penalty written in several ways, relative to no penalty",
-        device,
-        note="other programs may have been running; ratios compare steps that took turns",
-        optimizer="SGD, momentum 0.9",
-        lam=PENALTY_LAM,
-        repetitions=REPETITIONS,
-        rows=rows,
-    )
+            _print(row, keys)
+    content = {
+        "note": "other programs may have been running; ratios compare steps that took turns",
+        "optimizer": "SGD, momentum 0.9",
+        "lam": PENALTY_LAM,
+        "repetitions": REPETITIONS,
+    }
+    what = "training time per step with the L2 penalty written in several ways, relative to no penalty"
+    _write("penalty", what, device, **content, rows=rows)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -395,16 +393,13 @@ def main(argv: list[str] | None = None) -> None:
     argv : list of str, optional
         Command line; ``--help`` explains it.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m l2lab.bench",
-        description="Sweep against a loop over λ, and the cost of the penalty per training step.",
-    )
-    parts = {"sweep": _bench_sweep, "penalty": _bench_penalty}
+    parts = {"sweep": _sweep, "penalty": _penalty}
+    parser = argparse.ArgumentParser(prog="python -m l2lab.bench", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=parts, help="one of the two; default both")
-    chosen = parser.parse_args(argv).part
+    part = parser.parse_args(argv).part
     device = runtime.setup().device
-    for name in (chosen,) if chosen else parts:
-        parts[name](device)
+    for run in (parts[part],) if part else parts.values():
+        run(device)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import warnings
 import xml.etree.ElementTree as ET
 import zipfile
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from sklearn.model_selection import train_test_split
 
 from .. import checks
 from ..progress import progress_bar
@@ -271,7 +273,7 @@ def load_pictograms20() -> PictureSet:
     return PictureSet("pictograms20", VOC_CLASSES, splits)
 
 
-def load_voc2007(root: str | Path = "data/voc2007", seed: int = 0) -> PictureSet:
+def load_voc2007(root: str | Path = "data/voc2007") -> PictureSet:
     """Objects cut from the photographs of Pascal VOC 2007: 20 classes, every crop of its own size.
 
     Objects that VOC marks as difficult are left out, and small ones. Training and validation crops come from
@@ -281,8 +283,6 @@ def load_voc2007(root: str | Path = "data/voc2007", seed: int = 0) -> PictureSet
     ----------
     root : str or Path
         Folder that holds ``VOCdevkit``, or shall hold it; the two archives may be put there by hand.
-    seed : int, default 0
-        Draws the crops that are kept of large classes, and the photographs for validation.
 
     Returns
     -------
@@ -294,13 +294,13 @@ def load_voc2007(root: str | Path = "data/voc2007", seed: int = 0) -> PictureSet
     Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 88 (2010). The photographs are from
     Flickr and under its terms: do not pass the crops on.
     """
-    rest, test = (_voc_crops(Path(root), image_set, seed) for image_set in ("trainval", "test"))
-    held_out = hold_out_groups(rest.labels, rest.groups, 0.2, seed=seed, tries=100)
+    rest, test = (_voc_crops(Path(root), image_set) for image_set in ("trainval", "test"))
+    held_out = hold_out_groups(rest.labels, rest.groups, 0.2, tries=100)
     splits = {"train": rest.take(~held_out), "valid": rest.take(held_out), "test": test}
     return PictureSet("voc2007", VOC_CLASSES, splits)
 
 
-def _voc_crops(root: Path, image_set: str, seed: int) -> PictureSplit:
+def _voc_crops(root: Path, image_set: str) -> PictureSplit:
     from torchvision.datasets import VOCDetection
 
     listed = root / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / f"{image_set}.txt"
@@ -313,41 +313,30 @@ def _voc_crops(root: Path, image_set: str, seed: int) -> PictureSplit:
             box = (x0 - 1, y0 - 1, x1, y1)  # as Pillow counts: from 0, the end left out
             if thing.get("difficult") != "1" and min(box[2] - box[0], box[3] - box[1]) >= MIN_SIDE:
                 objects.append((photograph, VOC_CLASSES.index(thing["name"]), box))
-    kept: list[int] = []
-    counts = [0] * len(VOC_CLASSES)
-    for i in np.random.default_rng(seed).permutation(len(objects)).tolist():
-        label = objects[i][1]
-        if counts[label] < MAX_PER_CLASS:
-            counts[label] += 1
-            kept.append(i)
-    by_photograph: dict[int, list] = {}
-    for photograph, *crop in (objects[i] for i in sorted(kept)):
-        by_photograph.setdefault(photograph, []).append(crop)
+    labels = np.array([label for _, label, _ in objects])
+    order = np.random.default_rng(0).permutation(len(objects))
+    kept = sorted(i for c in np.unique(labels) for i in order[labels[order] == c][:MAX_PER_CLASS].tolist())
     rows = []
-    with progress_bar(len(by_photograph), True, f"crops of {image_set}", "photo") as advance:
-        for photograph, crops in by_photograph.items():
-            advance(1)
+    with progress_bar(len(kept), True, f"crops of {image_set}", "crop") as advance:
+        for photograph, found in itertools.groupby((objects[i] for i in kept), key=lambda o: o[0]):
             path = Path(photographs.images[photograph])
             picture = flatten(open_picture(path), 3)
-            for label, box in crops:
-                x0, y0, x1, y1 = _padded(box, picture.size)
-                crop = _capped(picture.crop((x0, y0, x1, y1)))
-                rows.append((crop, label, path.stem, f"{path.name} {x0},{y0}–{x1},{y1}"))
+            w, h = picture.size
+            for _, label, (x0, y0, x1, y1) in found:
+                advance(1)
+                dx, dy = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
+                left, top = max(0, int(x0 - dx)), max(0, int(y0 - dy))
+                right, bottom = min(w, round(x1 + dx)), min(h, round(y1 + dy))
+                crop = _capped(picture.crop((left, top, right, bottom)))
+                rows.append((crop, label, path.stem, f"{path.name} {left},{top}–{right},{bottom}"))
     return _split_of(rows)
-
-
-def _padded(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = box
-    dx, dy = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
-    w, h = size
-    return max(0, int(x0 - dx)), max(0, int(y0 - dy)), min(w, round(x1 + dx)), min(h, round(y1 + dy))
 
 
 def _capped(picture: Image.Image) -> Image.Image:
     return picture if max(picture.size) <= SIZE_CAP else _resize(picture, SIZE_CAP)
 
 
-def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20, seed: int = 0) -> PictureSet:
+def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20) -> PictureSet:
     """The largest classes of Caltech-101: photographs of one object each, of different sizes.
 
     The background class and "Faces_easy" (the same faces as in "Faces", cut closely) are left out. There is
@@ -359,8 +348,6 @@ def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20, s
         Folder that holds ``caltech101``, or shall hold it.
     n_classes : int, default 20
         Number of classes, the largest first; they are numbered in alphabetical order.
-    seed : int, default 0
-        Draws the split.
 
     Returns
     -------
@@ -387,22 +374,11 @@ def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20, s
                 source = f"{name}/image_{index:04d}.jpg"
                 picture = flatten(open_picture(Path(pictures.root) / "101_ObjectCategories" / source), 3)
                 rows.append((_capped(picture), names.index(name), source, source))
-    everything = _split_of(rows)
-    test = _hold_out_rows(everything.labels, 0.2, seed)
-    rest = everything.take(~test)
-    valid = _hold_out_rows(rest.labels, 0.25, seed)
-    splits = {"train": rest.take(~valid), "valid": rest.take(valid), "test": everything.take(test)}
+    whole = _split_of(rows)
+    rest, test = train_test_split(np.arange(len(whole)), test_size=0.2, random_state=0, stratify=whole.labels)
+    train, valid = train_test_split(rest, test_size=0.25, random_state=0, stratify=whole.labels[rest])
+    splits = {"train": whole.take(train), "valid": whole.take(valid), "test": whole.take(test)}
     return PictureSet("caltech101", names, splits)
-
-
-def _hold_out_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Draw the same share of every class, at least one row and never all."""
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        held_out[rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)]] = True
-    return held_out
 
 
 def _split_of(rows: Sequence[tuple[Image.Image, int, str, str]]) -> PictureSplit:

@@ -20,6 +20,10 @@ HASH_UNIT = 1e-6
 HASH_EDGE = (3 - 5**0.5) / 2
 
 
+def _part(split: str, index: int, doc: str) -> property:
+    return property(lambda self: self.splits[split][index], doc=doc)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """Data with its splits and, where it is known, its truth.
@@ -78,35 +82,12 @@ class Problem:
         if self.support is not None and self.support.shape != (p,):
             raise ValueError(f"support must have shape ({p},), got {self.support.shape}")
 
-    @property
-    def X_train(self) -> np.ndarray:  # noqa: N802
-        """Training inputs, shape (n_train, p)."""
-        return self.splits["train"][0]
-
-    @property
-    def y_train(self) -> np.ndarray:
-        """Training targets, shape (n_train,), label noise included."""
-        return self.splits["train"][1]
-
-    @property
-    def X_valid(self) -> np.ndarray:  # noqa: N802
-        """Validation inputs, shape (n_valid, p): for choosing λ."""
-        return self.splits["valid"][0]
-
-    @property
-    def y_valid(self) -> np.ndarray:
-        """Validation targets, shape (n_valid,)."""
-        return self.splits["valid"][1]
-
-    @property
-    def X_test(self) -> np.ndarray:  # noqa: N802
-        """Test inputs, shape (n_test, p): for the final number only."""
-        return self.splits["test"][0]
-
-    @property
-    def y_test(self) -> np.ndarray:
-        """Test targets, shape (n_test,)."""
-        return self.splits["test"][1]
+    X_train = _part("train", 0, "Training inputs, shape (n_train, p).")
+    y_train = _part("train", 1, "Training targets, shape (n_train,), label noise included.")
+    X_valid = _part("valid", 0, "Validation inputs, shape (n_valid, p): for choosing λ.")
+    y_valid = _part("valid", 1, "Validation targets, shape (n_valid,).")
+    X_test = _part("test", 0, "Test inputs, shape (n_test, p): for the final number only.")
+    y_test = _part("test", 1, "Test targets, shape (n_test,).")
 
     @property
     def n_features(self) -> int:
