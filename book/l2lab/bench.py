@@ -1,4 +1,4 @@
-"""Benchmarks of the sweep and of the penalty: ``python -m l2lab.bench [sweep|penalty]``.
+"""Benchmarks of the sweep and of the penalty: ``make bench``.
 
 One thread; process CPU time on a CPU, since the machine may be shared, and wall-clock time between
 synchronizations on a GPU. All ways take turns in many short repetitions, so that a disturbance hits all.
@@ -7,15 +7,10 @@ Results go to ``book/results/bench-<device type>.json`` and ``book/results/penal
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +24,10 @@ from .engine import CNN, MLP, Descent, minibatches
 from .engine.splits import Split, check_data
 from .engine.sweep import Grid, check_rule, descents
 from .layers import L2RegularizationLayer, param_groups
+from .studies.record import RESULTS, provenance, write
 
 __all__ = ["main", "measure", "measure_penalty", "penalty_step"]
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_ROWS = 512
 
 
@@ -331,20 +326,11 @@ def measure_penalty(case: Case, device: torch.device, repetitions: int = REPETIT
 
 def _write(name: str, what: str, device: torch.device, **content: Any) -> None:
     """Write a result file with everything that a measurement depends on."""
-    result = {
-        "what": what,
-        "date": date.today().isoformat(),
-        "device": device.type,
-        "machine": runtime.processor_name(device),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "clock": "process CPU time" if device.type == "cpu" else "wall-clock time, synchronized",
-        **content,
-    }
+    result = {"what": what, **provenance(), "device": device.type, "machine": runtime.processor_name(device)}
+    result["threads"] = torch.get_num_threads()
+    result["clock"] = "process CPU time" if device.type == "cpu" else "wall-clock time, synchronized"
     path = RESULTS / f"{name}-{device.type}.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(path, result | content)
     print(f"wrote {path.name}")
 
 
@@ -385,21 +371,11 @@ def _penalty(device: torch.device) -> None:
     _write("penalty", what, device, **content, rows=rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the benchmarks, print tables and write the result files.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Command line; ``--help`` explains it.
-    """
-    parts = {"sweep": _sweep, "penalty": _penalty}
-    parser = argparse.ArgumentParser(prog="python -m l2lab.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=parts, help="one of the two; default both")
-    part = parser.parse_args(argv).part
+def main() -> None:
+    """Run both benchmarks, print tables and write the result files."""
     device = runtime.setup().device
-    for run in (parts[part],) if part else parts.values():
-        run(device)
+    _sweep(device)
+    _penalty(device)
 
 
 if __name__ == "__main__":
