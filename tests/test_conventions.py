@@ -250,24 +250,6 @@ def test_mse_loss_averages_over_outputs_as_the_note_says():
     np.testing.assert_allclose(layer.weight.detach().numpy(), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("value", "source", "target", "context", "expected"),
-    [
-        (3.0, "d2l_scratch", "l2lab", {}, 3.0),  # two cells of one chapter differ by a factor of 2
-        (3.0, "mse_no_half", "l2lab", {}, 1.5),
-        (3.0, "keras_l2_mse", "d2l_scratch", {}, 3.0),
-        (1.0, "ridge", "l2lab", {"n": 1000}, 1e-3),
-        (1.0, "logistic_C", "l2lab", {"n": 500}, 2e-3),
-        (5.0, "lambda_over_n", "sgd", {"n": 50_000}, 1e-4),
-        (0.01, "keras_l2", "sgd", {}, 0.02),
-        (1e-4, "mlp_classifier", "l2lab", {"batch_size": 200}, 5e-7),
-        (4.0, "gaussian_prior", "l2lab", {"n": 10, "noise_var": 2.0}, 0.05),
-    ],
-)
-def test_known_numbers(value, source, target, context, expected):
-    assert convert(value, source, target, **context) == pytest.approx(expected)
-
-
 # ---------------------------------------------------------------- AdamW
 
 

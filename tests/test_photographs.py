@@ -10,7 +10,7 @@ import torchvision
 from PIL import Image
 
 from fake_voc import CALTECH_SIZES, VOC_NAMES, fake_caltech, fake_devkit
-from l2lab.data import VOC_CLASSES, load_caltech101, load_voc2007, voc
+from l2lab.data import VOC_CLASSES, images, load_caltech101, load_voc2007
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def devkit(made, monkeypatch):
     """All of its objects are large enough."""
-    monkeypatch.setattr(voc, "MIN_SIDE", 8)
+    monkeypatch.setattr(images, "MIN_SIDE", 8)
     return made
 
 
@@ -45,7 +45,7 @@ def test_voc_gives_the_objects_that_are_annotated(devkit):
 
 @pytest.mark.parametrize("margin", [0.0, 0.2])
 def test_voc_cuts_the_box_out_of_the_photograph(devkit, monkeypatch, margin):
-    monkeypatch.setattr(voc, "MARGIN", margin)
+    monkeypatch.setattr(images, "MARGIN", margin)
     root, objects = devkit
     tests = [o for o in objects if o.image_set == "test" and not o.difficult]
     for o, crop in zip(tests, load_voc2007(root)["test"].pictures, strict=True):
@@ -62,14 +62,14 @@ def test_voc_cuts_the_box_out_of_the_photograph(devkit, monkeypatch, margin):
 
 def test_voc_leaves_out_small_objects_and_too_many_of_a_class(devkit, monkeypatch):
     root, objects = devkit
-    monkeypatch.setattr(voc, "MIN_SIDE", 60)
-    monkeypatch.setattr(voc, "SIZE_CAP", 30)
+    monkeypatch.setattr(images, "MIN_SIDE", 60)
+    monkeypatch.setattr(images, "SIZE_CAP", 30)
     large = load_voc2007(root)
     assert max(large.sizes(key).max() for key in large.splits) == 30
     sides = [min(o.box[2] - o.box[0], o.box[3] - o.box[1]) + 1 for o in objects if not o.difficult]
     assert 0 < large.counts().sum() == sum(side >= 60 for side in sides) < len(sides)
-    monkeypatch.setattr(voc, "MIN_SIDE", 8)
-    monkeypatch.setattr(voc, "MAX_PER_CLASS", 2)
+    monkeypatch.setattr(images, "MIN_SIDE", 8)
+    monkeypatch.setattr(images, "MAX_PER_CLASS", 2)
     capped = load_voc2007(root).counts()
     assert (capped[:, 0] + capped[:, 1]).max() == capped[:, 2].max() == 2
 
@@ -94,7 +94,8 @@ def test_caltech_takes_the_largest_classes(tmp_path, monkeypatch):
     data = load_caltech101(tmp_path, n_classes=3)
     assert data.classes == ("Faces", "airplanes", "bonsai")
     assert data.counts().sum(axis=1).tolist() == [CALTECH_SIZES[name] for name in data.classes]
-    assert data.counts().tolist() == [[4, 2, 2], [6, 2, 2], [3, 1, 1]]
+    assert data.counts().sum(axis=0).tolist() == [13, 5, 5]
+    assert (data.counts() > 0).all()
     for part in data.splits.values():
         for picture, label, source in zip(part.pictures, part.labels, part.sources, strict=True):
             assert source.startswith(data.classes[label] + "/")

@@ -1,4 +1,4 @@
-"""Two benchmarks, *sweep* and *penalty*: ``python -m l2lab.bench [sweep] [penalty]``.
+"""Benchmarks of the sweep and of the penalty: ``make bench``.
 
 One thread; process CPU time on a CPU, since the machine may be shared, and wall-clock time between
 synchronizations on a GPU. All ways take turns in many short repetitions, so that a disturbance hits all.
@@ -7,15 +7,10 @@ Results go to ``book/results/bench-<device type>.json`` and ``book/results/penal
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +24,10 @@ from .engine import CNN, MLP, Descent, minibatches
 from .engine.splits import Split, check_data
 from .engine.sweep import Grid, descents
 from .layers import L2RegularizationLayer, param_groups
+from .studies.record import RESULTS, provenance, write
 
 __all__ = ["main", "measure", "measure_penalty", "penalty_step"]
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_ROWS = 512
 
 
@@ -331,80 +326,56 @@ def measure_penalty(case: Case, device: torch.device, repetitions: int = REPETIT
 
 def _write(name: str, what: str, device: torch.device, **content: Any) -> None:
     """Write a result file with everything that a measurement depends on."""
-    result = {
-        "what": what,
-        "date": date.today().isoformat(),
-        "device": device.type,
-        "machine": runtime.processor_name(device),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "clock": "process CPU time" if device.type == "cpu" else "wall-clock time, synchronized",
-        **content,
-    }
+    result = {"what": what, **provenance(), "device": device.type, "machine": runtime.processor_name(device)}
+    result["threads"] = torch.get_num_threads()
+    result["clock"] = "process CPU time" if device.type == "cpu" else "wall-clock time, synchronized"
     path = RESULTS / f"{name}-{device.type}.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(path, result | content)
     print(f"wrote {path.name}")
 
 
-def _show(row: dict[str, Any], keys: Sequence[str]) -> None:
+def _print(row: dict[str, Any], keys: Sequence[str]) -> None:
     cells = ("–" if row[key] is None else row[key] for key in keys)
-    print(f"{row['case']:22s}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    print(f"{row['case']:22s}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 
 
-def _bench_sweep(device: torch.device) -> None:
+def _sweep(device: torch.device) -> None:
     rate = _gemm_rate(device)
     print(f"large matrix product: {rate / 1e9:.0f} GFLOP/s; times in µs per model and step")
     keys = ("batch_size", "K", "loop_us", "vmap_us", "sweep_us", "ratio", "ratio_vmap", "floor_us")
-    _show({"case": "network"} | {key: key for key in keys}, keys)
+    _print({"case": "network"} | {key: key for key in keys}, keys)
     rows = []
     for case in CASES:
         rows.append(measure(case, device, rate))
-        _show(rows[-1], keys)
+        _print(rows[-1], keys)
     what = "training time per model and step: λ sweep with a K axis, a Python loop over λ, and vmap"
     _write("bench", what, device, gemm_gflops=round(rate / 1e9, 1), rows=rows)
 
 
-def _bench_penalty(device: torch.device) -> None:
+def _penalty(device: torch.device) -> None:
     print("cost of the penalty; times in µs per step, ratios to no penalty")
     keys = ("batch_size", "way", "min_us", "median_us", "min_ratio", "median_ratio")
-    _show({"case": "network"} | {key: key for key in keys}, keys)
+    _print({"case": "network"} | {key: key for key in keys}, keys)
     rows = []
     for case in PENALTY_CASES:
         for row in measure_penalty(case, device, REPETITIONS):
             rows.append(row)
-            _show(row, keys)
-    _write(
-        "penalty",
-        "training time per step with the L2 penalty written in several ways, relative to no penalty",
-        device,
-        note="other programs may have been running; ratios compare steps that took turns",
-        optimizer="SGD, momentum 0.9",
-        lam=PENALTY_LAM,
-        repetitions=REPETITIONS,
-        rows=rows,
-    )
+            _print(row, keys)
+    content = {
+        "note": "other programs may have been running; ratios compare steps that took turns",
+        "optimizer": "SGD, momentum 0.9",
+        "lam": PENALTY_LAM,
+        "repetitions": REPETITIONS,
+    }
+    what = "training time per step with the L2 penalty written in several ways, relative to no penalty"
+    _write("penalty", what, device, **content, rows=rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the benchmarks, print tables and write the result files.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Command line; ``--help`` explains it.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m l2lab.bench",
-        description="Sweep against a loop over λ, and the cost of the penalty per training step.",
-    )
-    parts = {"sweep": _bench_sweep, "penalty": _bench_penalty}
-    parser.add_argument("part", nargs="?", choices=parts, help="one of the two; default both")
-    chosen = parser.parse_args(argv).part
+def main() -> None:
+    """Run both benchmarks, print tables and write the result files."""
     device = runtime.setup().device
-    for name in (chosen,) if chosen else parts:
-        parts[name](device)
+    _sweep(device)
+    _penalty(device)
 
 
 if __name__ == "__main__":

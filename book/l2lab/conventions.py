@@ -20,34 +20,18 @@ Context = Mapping[str, float]
 
 
 class Convention(NamedTuple):
-    """One way to write the penalty: λ = factor·value, or factor/value where a larger value penalizes less.
-
-    Parameters
-    ----------
-    name : str
-        Key in :data:`CONVENTIONS`.
-    where : str
-        Who writes it so (Markdown).
-    objective : str
-        What is minimized (LaTeX, without dollar signs); for decoupled decay, what the decay does in a step.
-        ℓ_i is the loss of a sample as this book writes it, r_i = f(x_i) − y_i.
-    formula : str
-        λ of this book as a formula of the setting (LaTeX); "none" for decoupled decay.
-    factor : callable
-        Gets what the conversion depends on besides the value, by the names of :func:`convert`.
-    decreasing : bool
-        True if a larger value is a weaker penalty. Such a value may be infinite (no penalty), but not 0.
-    decoupled : bool
-        True for AdamW: no objective with an L2 penalty belongs to it.
-    """
+    """One way to write the penalty: λ = factor·value, or factor/value where a larger value penalizes less."""
 
     name: str
-    where: str
+    where: str  # who writes it so (Markdown)
+    # What is minimized (LaTeX); for decoupled decay, what the decay does in a step. ℓ_i is the loss of a
+    # sample as this book writes it, r_i = f(x_i) − y_i.
     objective: str
-    formula: str
+    formula: str  # λ of this book as a formula of the setting (LaTeX)
+    # Gets what the conversion depends on besides the value, by the names of the arguments of `convert`.
     factor: Callable[[Context], float] = lambda context: 1.0
-    decreasing: bool = False
-    decoupled: bool = False
+    decreasing: bool = False  # a larger value, up to infinity, is a weaker penalty
+    decoupled: bool = False  # AdamW: no objective with an L2 penalty belongs to it
 
 
 # Shorthand for the table below. Formulas have no "|", which would end a cell of a Markdown table, and no
@@ -57,6 +41,11 @@ _BATCH = r"\sum_{i\in\mathrm{batch}} \ell_i"
 _MEAN = r"\frac{1}{n}\sum_i \ell_i"
 _MSE = r"\frac{1}{n}\sum_i r_i^2"
 _HALF_MSE = r"\frac{1}{2n}\sum_i r_i^2"
+_WD, _ALPHA, _L2, _PRIME = r"\mathrm{wd}", r"\mathrm{alpha}", r"\mathrm{l2}", r"\lambda'"
+
+
+def _half(strength: str, below: str = "2") -> str:
+    return rf"\frac{{{strength}}}{{{below}}}{_NORM}"
 
 
 def _per_sample(context: Context) -> float:
@@ -68,35 +57,25 @@ def _per_batch(context: Context) -> float:
 
 
 _ROWS = (
-    Convention("l2lab", "this book", rf"{_MEAN} + \frac{{\lambda}}{{2}}{_NORM}", r"\lambda"),
+    Convention("l2lab", "this book", _MEAN + " + " + _half(r"\lambda"), r"\lambda"),
     # PyTorch decays all parameters that the optimizer is given, biases too.
-    Convention(
-        "sgd",
-        "PyTorch `SGD(weight_decay)`, loss averaged",
-        rf"{_MEAN} + \frac{{\mathrm{{wd}}}}{{2}}{_NORM}",
-        r"\mathrm{wd}",
-    ),
+    Convention("sgd", "PyTorch `SGD(weight_decay)`, loss averaged", f"{_MEAN} + {_half(_WD)}", _WD),
     # The same minimizer; but Adam rescales the gradient of the penalty together with that of the loss, so a
     # run that is stopped early ends elsewhere.
-    Convention(
-        "adam",
-        "PyTorch `Adam(weight_decay)`, loss averaged",
-        rf"{_MEAN} + \frac{{\mathrm{{wd}}}}{{2}}{_NORM}",
-        r"\mathrm{wd}",
-    ),
+    Convention("adam", "PyTorch `Adam(weight_decay)`, loss averaged", f"{_MEAN} + {_half(_WD)}", _WD),
     Convention(
         "sum_loss",
         'PyTorch, `reduction="sum"`, all n samples in one batch',
-        rf"\sum_i \ell_i + \frac{{\mathrm{{wd}}}}{{2}}{_NORM}",
-        r"\mathrm{wd}/n",
+        rf"\sum_i \ell_i + {_half(_WD)}",
+        f"{_WD}/n",
         _per_sample,
     ),
     # Here and below, a last minibatch that is smaller than B is penalized more.
     Convention(
         "sum_loss_minibatch",
         'PyTorch, `reduction="sum"`, minibatches of B',
-        rf"{_BATCH} + \frac{{\mathrm{{wd}}}}{{2}}{_NORM}",
-        r"\mathrm{wd}/B",
+        f"{_BATCH} + {_half(_WD)}",
+        f"{_WD}/B",
         _per_batch,
     ),
     Convention(
@@ -111,43 +90,43 @@ _ROWS = (
     Convention(
         "mse_no_half",
         "PyTorch `MSELoss()`, one output, with `weight_decay`",
-        rf"{_MSE} + \frac{{\mathrm{{wd}}}}{{2}}{_NORM}",
-        r"\mathrm{wd}/2",
+        f"{_MSE} + {_half(_WD)}",
+        f"{_WD}/2",
         lambda _: 0.5,
     ),
     Convention(
         "d2l_scratch",
         "Dive into Deep Learning, weight decay from scratch",
-        rf"{_HALF_MSE} + \frac{{\lambda'}}{{2}}{_NORM}",
-        r"\lambda'",
+        f"{_HALF_MSE} + {_half(_PRIME)}",
+        _PRIME,
     ),
     Convention(
         "keras_l2",
         "Keras `regularizers.L2(l2)`, cross-entropy",
-        rf"{_MEAN} + \mathrm{{l2}} \cdot {_NORM}",
-        r"2 \cdot \mathrm{l2}",
+        rf"{_MEAN} + {_L2} \cdot {_NORM}",
+        rf"2 \cdot {_L2}",
         lambda _: 2.0,
     ),
     # Loss and penalty both lack the ½, and the two cancel.
     Convention(
         "keras_l2_mse",
         'Keras `regularizers.L2(l2)`, `loss="mse"`, one output',
-        rf"{_MSE} + \mathrm{{l2}} \cdot {_NORM}",
-        r"\mathrm{l2}",
+        rf"{_MSE} + {_L2} \cdot {_NORM}",
+        _L2,
     ),
     Convention(
         "ridge",
         "scikit-learn `Ridge(alpha)`",
-        rf"\sum_i r_i^2 + \mathrm{{alpha}} \cdot {_NORM}",
-        r"\mathrm{alpha}/n",
+        rf"\sum_i r_i^2 + {_ALPHA} \cdot {_NORM}",
+        f"{_ALPHA}/n",
         _per_sample,
     ),
     # The default is C = 1, not "no penalty"; that is C = ∞. The solver "liblinear" penalizes the intercept.
     Convention(
         "logistic_C",
         "scikit-learn `LogisticRegression(C)`",
-        rf"C\sum_i \ell_i + \frac{{1}}{{2}}{_NORM}",
-        r"1/(nC)",
+        rf"C\sum_i \ell_i + {_half('1')}",
+        "1/(nC)",
         _per_sample,
         decreasing=True,
     ),
@@ -155,43 +134,40 @@ _ROWS = (
     Convention(
         "sgd_classifier",
         'scikit-learn `SGDClassifier(loss="log_loss", alpha)`',
-        rf"{_MEAN} + \frac{{\mathrm{{alpha}}}}{{2}}{_NORM}",
-        r"\mathrm{alpha}",
+        f"{_MEAN} + {_half(_ALPHA)}",
+        _ALPHA,
     ),
     Convention(
-        "sgd_regressor",
-        "scikit-learn `SGDRegressor(alpha)`",
-        rf"{_HALF_MSE} + \frac{{\mathrm{{alpha}}}}{{2}}{_NORM}",
-        r"\mathrm{alpha}",
+        "sgd_regressor", "scikit-learn `SGDRegressor(alpha)`", f"{_HALF_MSE} + {_half(_ALPHA)}", _ALPHA
     ),
     # In general the L2 part of the elastic net is λ = alpha·(1 − l1_ratio).
     Convention(
         "elastic_net",
         "scikit-learn `ElasticNet(alpha, l1_ratio=0)`",
-        rf"{_HALF_MSE} + \frac{{\mathrm{{alpha}}}}{{2}}{_NORM}",
-        r"\mathrm{alpha}",
+        f"{_HALF_MSE} + {_half(_ALPHA)}",
+        _ALPHA,
     ),
     # B is min(200, n) by default, and n with solver="lbfgs".
     Convention(
         "mlp_classifier",
         "scikit-learn `MLPClassifier(alpha)`, minibatches of B",
-        rf"\frac{{1}}{{B}}{_BATCH} + \frac{{\mathrm{{alpha}}}}{{2B}}{_NORM}",
-        r"\mathrm{alpha}/B",
+        rf"\frac{{1}}{{B}}{_BATCH} + {_half(_ALPHA, '2B')}",
+        f"{_ALPHA}/B",
         _per_batch,
     ),
     Convention(
         "lambda_over_n",
         "Nielsen, Neural Networks and Deep Learning, `lmbda`",
-        rf"{_MEAN} + \frac{{\lambda'}}{{2n}}{_NORM}",
-        r"\lambda'/n",
+        f"{_MEAN} + {_half(_PRIME, '2n')}",
+        f"{_PRIME}/n",
         _per_sample,
     ),
     # The value is the variance τ², not τ. The cross-entropy is the negative log-likelihood as it stands, so
     # noise_var=1 there.
     Convention(
         "gaussian_prior",
-        "Bayes: prior $w \\sim N(0, \\tau^2 I)$, noise of variance $\\sigma^2$",
-        rf"\frac{{1}}{{2\sigma^2}}\sum_i r_i^2 + \frac{{1}}{{2\tau^2}}{_NORM}",
+        r"Bayes: prior $w \sim N(0, \tau^2 I)$, noise of variance $\sigma^2$",
+        r"\frac{1}{2\sigma^2}\sum_i r_i^2 + " + _half("1", r"2\tau^2"),
         r"\sigma^2/(n\tau^2)",
         lambda context: context["noise_var"] / context["n"],
         decreasing=True,
@@ -199,8 +175,8 @@ _ROWS = (
     Convention(
         "adamw",
         "PyTorch `AdamW(weight_decay)`",
-        r"w \leftarrow (1 - \mathrm{lr} \cdot \mathrm{wd}) \cdot w",
-        "none",
+        rf"w \leftarrow (1 - \mathrm{{lr}} \cdot {_WD}) \cdot w",
+        "",
         decoupled=True,
     ),
     # η_t is the multiplier of the schedule (1 without one), not the learning rate: λ' = lr·wd.
@@ -208,7 +184,7 @@ _ROWS = (
         "adamw_paper",
         "AdamW in the paper of Loshchilov and Hutter",
         r"w \leftarrow (1 - \eta_t\lambda') \cdot w",
-        "none",
+        "",
         lambda context: 1 / context["lr"],
         decoupled=True,
     ),

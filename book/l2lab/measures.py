@@ -69,23 +69,11 @@ def weight_histogram(
 
 
 class SupportScores(NamedTuple):
-    """How well a set of selected features matches the true one; each field is a float or an array (...).
+    """How well a set of selected features matches the true one; each field is a number or an array (...)."""
 
-    Parameters
-    ----------
-    precision : float or ndarray
-        Share of the selected features that are true.
-    recall : float or ndarray
-        Share of the true features that are selected.
-    f1 : float or ndarray
-        Harmonic mean of the two.
-    n_selected : int or ndarray
-        Number of selected features.
-    """
-
-    precision: Any
-    recall: Any
-    f1: Any
+    precision: Any  # share of the selected features that are true
+    recall: Any  # share of the true features that are selected
+    f1: Any  # harmonic mean of the two
     n_selected: Any
 
 
@@ -104,7 +92,7 @@ def support_scores(selected: Any, truth: Any) -> SupportScores:
     Returns
     -------
     SupportScores
-        Precision, recall, F1 and number of selected features, of shape (...).
+        `precision`, `recall`, `f1` and `n_selected`, of shape (...).
     """
     selected, truth = _mask(selected), _mask(truth)
     if truth.ndim != 1 or selected.ndim < 1 or selected.shape[-1] != len(truth):
@@ -121,18 +109,10 @@ def support_scores(selected: Any, truth: Any) -> SupportScores:
 
 
 class Stability(NamedTuple):
-    """How much selected sets agree, see :func:`stability`.
+    """How much selected sets agree, see :func:`stability`."""
 
-    Parameters
-    ----------
-    nogueira : float
-        Agreement beyond chance: 1 for equal sets, 0 on average for sets drawn at random.
-    jaccard : float
-        Mean over all pairs of (features in both) / (features in either).
-    """
-
-    nogueira: float
-    jaccard: float
+    nogueira: float  # agreement beyond chance: 1 for equal sets, 0 on average for sets drawn at random
+    jaccard: float  # mean over all pairs of (features in both) / (features in either)
 
 
 def stability(selected: Any) -> Stability:
@@ -146,18 +126,16 @@ def stability(selected: Any) -> Stability:
     Returns
     -------
     Stability
-        Both measures. `nogueira` is NaN if nothing or everything is selected in all rows: such a selector
-        makes no choice, so there is none to be stable. A pair of empty sets counts 1 in `jaccard`.
+        `nogueira`, agreement beyond chance, and `jaccard`, the mean over all pairs of (features in both) /
+        (features in either). `nogueira` is NaN if nothing or everything is selected in all rows: such a
+        selector makes no choice, so there is none to be stable. A pair of empty sets counts 1 in `jaccard`.
 
     Notes
     -----
-    With p̂_f the share of the rows that select feature f, s_f² = M/(M − 1)·p̂_f(1 − p̂_f) its sample variance,
-    and k̄ the mean number of selected features,
-
-    Φ = 1 − mean_f(s_f²) / (k̄/p · (1 − k̄/p)).
-
-    The denominator is what the numerator is on average when every row takes its features at random. Without
-    that correction large sets agree for no reason: two random halves have a Jaccard index of about 1/3.
+    With s_f² the sample variance of the selection of feature f and k̄ the mean number of selected features,
+    Φ = 1 − mean_f(s_f²) / (k̄/p · (1 − k̄/p)). The denominator is what the numerator is on average when every
+    row takes its features at random. Without that correction large sets agree for no reason: two random
+    halves have a Jaccard index of about 1/3.
 
     References
     ----------
@@ -207,24 +185,12 @@ def effective_rank(features: Any) -> float:
 
 
 class Calibration(NamedTuple):
-    """How well confidence tells accuracy, see :func:`calibration`.
+    """How well confidence tells accuracy, bin by bin, see :func:`calibration`; NaN in empty bins."""
 
-    Parameters
-    ----------
-    confidence : ndarray, shape (bins,)
-        Mean probability of the predicted class; NaN in an empty bin.
-    accuracy : ndarray, shape (bins,)
-        Share of right predictions; NaN in an empty bin.
-    counts : ndarray of int, shape (bins,)
-        Number of predictions.
-    ece : float
-        Expected calibration error: mean of abs(accuracy − confidence) over the predictions.
-    """
-
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    counts: np.ndarray
-    ece: float
+    confidence: np.ndarray  # mean probability of the predicted class
+    accuracy: np.ndarray  # share of right predictions
+    counts: np.ndarray  # number of predictions
+    ece: float  # expected calibration error: mean of abs(accuracy − confidence) over the predictions
 
 
 def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
@@ -242,7 +208,8 @@ def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
     Returns
     -------
     Calibration
-        The reliability diagram and the expected calibration error.
+        The reliability diagram, `confidence`, `accuracy` and `counts` of shape (bins,), and `ece`, the
+        expected calibration error.
 
     References
     ----------

@@ -175,17 +175,7 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
 
 
 class Cost(NamedTuple):
-    """What a network costs, see :func:`cost`.
-
-    Parameters
-    ----------
-    parameters : int
-        Numbers to store.
-    flops : int
-        Floating-point operations for one image; a multiplication and an addition count as two.
-    milliseconds : float
-        Median time for a batch.
-    """
+    """What a network costs, see :func:`cost`."""
 
     parameters: int
     flops: int
@@ -209,7 +199,8 @@ def cost(model: nn.Module, image: Tensor, batch_size: int = 64, repeats: int = 1
     Returns
     -------
     Cost
-        On the device of the model.
+        Numbers to store; floating-point operations for one image, where a multiplication and an addition
+        count as two; median time for a batch on the device of the model.
     """
     parameter = next(model.parameters())
     batch = image.to(parameter).expand(batch_size, *image.shape).contiguous()

@@ -34,23 +34,23 @@ from .images import (
     flatten,
     hold_out_groups,
     letterbox,
+    load_caltech101,
     load_pictograms20,
+    load_voc2007,
     open_picture,
     pad_batch,
     size_buckets,
     standardize,
 )
-from .problem import Problem, add_noise_features, flip_labels
+from .problem import Problem, flip_labels
 from .synthetic import friedman, legendre, ng_classification, sparse_regression, xor
 from .tables import breast_cancer, diabetes, digits
-from .voc import load_caltech101, load_voc2007
 
 __all__ = [
     "VOC_CLASSES",
     "PictureSet",
     "PictureSplit",
     "Problem",
-    "add_noise_features",
     "breast_cancer",
     "diabetes",
     "digits",

@@ -1,4 +1,4 @@
-"""Pictures of different sizes: sets of them, and ways to make tensors of them.
+"""Pictures of different sizes: icons that ship with the package, photographs that torchvision fetches.
 
 Pictures stay PIL pictures, each of its own size, until :func:`letterbox` (all made square) or
 :func:`pad_batch` (none resized) turns them into a tensor.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import warnings
+import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +21,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from sklearn.model_selection import train_test_split
 
 from .. import checks
+from ..progress import progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +35,14 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
+# Photographs: longest side of a crop or a picture in pixels; larger ones are reduced.
+SIZE_CAP = 128
+# Objects of VOC with a shorter side of fewer pixels are left out.
+MIN_SIDE = 32
+# Margin on every side of a crop of VOC, as a share of the box.
+MARGIN = 0.05
+# Crops of a class of VOC that are kept, in trainval and again in test; else a third of all were persons.
+MAX_PER_CLASS = 600
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,24 +232,14 @@ def flatten(picture: Image.Image, channels: int = 1) -> Image.Image:
     return picture.convert(mode)
 
 
-def resize(picture: Image.Image, longest: int) -> Image.Image:
-    """Bring the longest side of a picture to a length; its aspect stays.
-
-    Parameters
-    ----------
-    picture : PIL.Image.Image
-        Of mode "L" or "RGB".
-    longest : int
-        Pixels of the longest side.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Averages over blocks where the picture is reduced, cubic interpolation where it is enlarged.
-    """
+def _resize(picture: Image.Image, longest: int) -> Image.Image:
+    """Bring the longest side of a plain picture to a length; its aspect stays."""
     side = max(picture.size)
     method = Image.Resampling.BOX if side >= longest else Image.Resampling.BICUBIC
     return picture.resize(tuple(max(1, round(s * longest / side)) for s in picture.size), method)
+
+
+# ---- the sets ----------------------------------------------------------------------------------------------
 
 
 def load_pictograms20() -> PictureSet:
@@ -265,25 +267,122 @@ def load_pictograms20() -> PictureSet:
             picture = picture.convert("RGB") if picture.mode == "P" else picture
             family = families[file.partition("__")[0]]
             parts[part].append((picture, VOC_CLASSES.index(label), family, name))
-    train, test = (split_of(rows) for rows in parts.values())
+    train, test = (_split_of(rows) for rows in parts.values())
     held_out = hold_out_groups(train.labels, train.groups, 0.2)
     splits = {"train": train.take(~held_out), "valid": train.take(held_out), "test": test}
     return PictureSet("pictograms20", VOC_CLASSES, splits)
 
 
-def split_of(rows: Sequence[tuple[Image.Image, int, str, str]]) -> PictureSplit:
-    """Collect pictures to a split.
+def load_voc2007(root: str | Path = "data/voc2007") -> PictureSet:
+    """Objects cut from the photographs of Pascal VOC 2007: 20 classes, every crop of its own size.
+
+    Objects that VOC marks as difficult are left out, and small ones. Training and validation crops come from
+    the official image set "trainval" and share no photograph, test crops come from the image set "test".
 
     Parameters
     ----------
-    rows : sequence of (picture, label, group, source)
-        At least one.
+    root : str or Path
+        Folder that holds ``VOCdevkit``, or shall hold it; the two archives may be put there by hand.
 
     Returns
     -------
-    PictureSplit
-        In the same order.
+    PictureSet
+        With the splits "train", "valid" and "test"; `groups` are the numbers of the photographs.
+
+    Notes
+    -----
+    Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 88 (2010). The photographs are from
+    Flickr and under its terms: do not pass the crops on.
     """
+    rest, test = (_voc_crops(Path(root), image_set) for image_set in ("trainval", "test"))
+    held_out = hold_out_groups(rest.labels, rest.groups, 0.2, tries=100)
+    splits = {"train": rest.take(~held_out), "valid": rest.take(held_out), "test": test}
+    return PictureSet("voc2007", VOC_CLASSES, splits)
+
+
+def _voc_crops(root: Path, image_set: str) -> PictureSplit:
+    from torchvision.datasets import VOCDetection
+
+    listed = root / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / f"{image_set}.txt"
+    photographs = VOCDetection(root, year="2007", image_set=image_set, download=not listed.exists())
+    objects = []
+    for photograph, annotation in enumerate(photographs.annotations):
+        content = photographs.parse_voc_xml(ET.parse(annotation).getroot())
+        for thing in content["annotation"]["object"]:
+            x0, y0, x1, y1 = (float(thing["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax"))
+            box = (x0 - 1, y0 - 1, x1, y1)  # as Pillow counts: from 0, the end left out
+            if thing.get("difficult") != "1" and min(box[2] - box[0], box[3] - box[1]) >= MIN_SIDE:
+                objects.append((photograph, VOC_CLASSES.index(thing["name"]), box))
+    labels = np.array([label for _, label, _ in objects])
+    order = np.random.default_rng(0).permutation(len(objects))
+    kept = sorted(i for c in np.unique(labels) for i in order[labels[order] == c][:MAX_PER_CLASS].tolist())
+    rows = []
+    with progress_bar(len(kept), True, f"crops of {image_set}", "crop") as advance:
+        for photograph, found in itertools.groupby((objects[i] for i in kept), key=lambda o: o[0]):
+            path = Path(photographs.images[photograph])
+            picture = flatten(open_picture(path), 3)
+            w, h = picture.size
+            for _, label, (x0, y0, x1, y1) in found:
+                advance(1)
+                dx, dy = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
+                left, top = max(0, int(x0 - dx)), max(0, int(y0 - dy))
+                right, bottom = min(w, round(x1 + dx)), min(h, round(y1 + dy))
+                crop = _capped(picture.crop((left, top, right, bottom)))
+                rows.append((crop, label, path.stem, f"{path.name} {left},{top}–{right},{bottom}"))
+    return _split_of(rows)
+
+
+def _capped(picture: Image.Image) -> Image.Image:
+    return picture if max(picture.size) <= SIZE_CAP else _resize(picture, SIZE_CAP)
+
+
+def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20) -> PictureSet:
+    """The largest classes of Caltech-101: photographs of one object each, of different sizes.
+
+    The background class and "Faces_easy" (the same faces as in "Faces", cut closely) are left out. There is
+    no official split: of every class 60 % are for training, 20 % for validation and 20 % for testing.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder that holds ``caltech101``, or shall hold it.
+    n_classes : int, default 20
+        Number of classes, the largest first; they are numbered in alphabetical order.
+
+    Returns
+    -------
+    PictureSet
+        With the splits "train", "valid" and "test"; every photograph is its own group.
+
+    Notes
+    -----
+    Li, Andreeto, Ranzato and Perona, "Caltech 101", CaltechDATA (2022).
+    """
+    from torchvision.datasets import Caltech101
+
+    pictures = Caltech101(root, download=True)  # only if the folder is not there
+    sizes = np.bincount(pictures.y, minlength=len(pictures.categories))
+    names = [name for name in pictures.categories if name != "Faces_easy"]
+    names = sorted(names, key=lambda name: -sizes[pictures.categories.index(name)])[:n_classes]
+    names = tuple(sorted(names))
+    rows = []
+    with progress_bar(len(pictures), True, "pictures", "photo") as advance:
+        for category, index in zip(pictures.y, pictures.index, strict=True):
+            advance(1)
+            name = pictures.categories[category]
+            if name in names:
+                source = f"{name}/image_{index:04d}.jpg"
+                picture = flatten(open_picture(Path(pictures.root) / "101_ObjectCategories" / source), 3)
+                rows.append((_capped(picture), names.index(name), source, source))
+    whole = _split_of(rows)
+    rest, test = train_test_split(np.arange(len(whole)), test_size=0.2, random_state=0, stratify=whole.labels)
+    train, valid = train_test_split(rest, test_size=0.25, random_state=0, stratify=whole.labels[rest])
+    splits = {"train": whole.take(train), "valid": whole.take(valid), "test": whole.take(test)}
+    return PictureSet("caltech101", names, splits)
+
+
+def _split_of(rows: Sequence[tuple[Image.Image, int, str, str]]) -> PictureSplit:
+    """Collect (picture, label, group, source)."""
     pictures, labels, groups, sources = zip(*rows, strict=True)
     return PictureSplit(pictures, np.array(labels, dtype=np.int64), np.array(groups), sources)
 
@@ -371,7 +470,7 @@ def letterbox(pictures: Sequence[Image.Image], size: int, channels: int = 1) -> 
     checks.whole("size", size, 1)
     canvases = np.full((len(pictures), size, size, channels), 255, dtype=np.uint8)
     for canvas, picture in zip(canvases, pictures, strict=True):
-        inner = resize(flatten(picture, channels), size)
+        inner = _resize(flatten(picture, channels), size)
         left, top = ((size - side) // 2 for side in inner.size)
         pixels = np.asarray(inner).reshape(inner.height, inner.width, channels)
         canvas[top : top + inner.height, left : left + inner.width] = pixels

@@ -1,15 +1,13 @@
-"""The `Problem` container, and two ways to make a problem harder: wrong labels and noise columns."""
+"""The `Problem` container, and wrong labels."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from .. import checks
 
 Split = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "valid", "test")
@@ -20,6 +18,10 @@ SPLITS = ("train", "valid", "test")
 # with 400 rows half of the centred pixels would be exact ties of ordinary rounding.
 HASH_UNIT = 1e-6
 HASH_EDGE = (3 - 5**0.5) / 2
+
+
+def _part(split: str, index: int, doc: str) -> property:
+    return property(lambda self: self.splits[split][index], doc=doc)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,35 +82,12 @@ class Problem:
         if self.support is not None and self.support.shape != (p,):
             raise ValueError(f"support must have shape ({p},), got {self.support.shape}")
 
-    @property
-    def X_train(self) -> np.ndarray:  # noqa: N802
-        """Training inputs, shape (n_train, p)."""
-        return self.splits["train"][0]
-
-    @property
-    def y_train(self) -> np.ndarray:
-        """Training targets, shape (n_train,), label noise included."""
-        return self.splits["train"][1]
-
-    @property
-    def X_valid(self) -> np.ndarray:  # noqa: N802
-        """Validation inputs, shape (n_valid, p): for choosing λ."""
-        return self.splits["valid"][0]
-
-    @property
-    def y_valid(self) -> np.ndarray:
-        """Validation targets, shape (n_valid,)."""
-        return self.splits["valid"][1]
-
-    @property
-    def X_test(self) -> np.ndarray:  # noqa: N802
-        """Test inputs, shape (n_test, p): for the final number only."""
-        return self.splits["test"][0]
-
-    @property
-    def y_test(self) -> np.ndarray:
-        """Test targets, shape (n_test,)."""
-        return self.splits["test"][1]
+    X_train = _part("train", 0, "Training inputs, shape (n_train, p).")
+    y_train = _part("train", 1, "Training targets, shape (n_train,), label noise included.")
+    X_valid = _part("valid", 0, "Validation inputs, shape (n_valid, p): for choosing λ.")
+    y_valid = _part("valid", 1, "Validation targets, shape (n_valid,).")
+    X_test = _part("test", 0, "Test inputs, shape (n_test, p): for the final number only.")
+    y_test = _part("test", 1, "Test targets, shape (n_test,).")
 
     @property
     def n_features(self) -> int:
@@ -166,44 +145,3 @@ def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -
     # A step of 1 … C−1 on the circle of classes never leads back to the start.
     noisy[rows] = (noisy[rows] + rng.integers(1, n_classes, len(rows))) % n_classes
     return noisy
-
-
-def add_noise_features(problem: Problem, k: int, seed: int = 0) -> Problem:
-    """Append `k` columns that carry no information about the target.
-
-    They are copies of real columns with their rows permuted within each split, so that the training mean and
-    variance stay those of the original. Every real column is copied once before one is copied twice.
-
-    Parameters
-    ----------
-    problem : Problem
-        What to append to; it is left as it is.
-    k : int
-        Number of columns, at least 0.
-    seed : int, default 0
-        Seed; the same seed with a larger `k` keeps the first columns.
-
-    Returns
-    -------
-    Problem
-        Its `support` is False for the new columns.
-    """
-    checks.whole("noise_features", k, 0)
-    if k == 0:
-        return problem
-    p = problem.n_features
-    # Every split copies the same columns in the same order.
-    order = np.random.default_rng((seed, 3)).permutation(p)
-    splits = {}
-    for part, key in enumerate(SPLITS):
-        rng = np.random.default_rng((seed, 2, part))
-        X, y = problem.splits[key]
-        noise = [rng.permutation(X[:, order[j % p]]) for j in range(k)]
-        splits[key] = (np.column_stack([X, *noise]), y)
-    return replace(
-        problem,
-        splits=splits,
-        feature_names=(*problem.feature_names, *(f"noise {j}" for j in range(k))),
-        support=np.arange(p + k) < p,
-        noise={**problem.noise, "noise_features": k},
-    )

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from .. import checks
-from .problem import SPLITS, Problem, Split, add_noise_features, flip_labels
+from .problem import SPLITS, Problem, Split, flip_labels
 
 FRACTIONS = (0.6, 0.2, 0.2)
 
@@ -37,7 +37,8 @@ def digits(
     label_noise : float, default 0
         Fraction of the training labels that is replaced by another, wrong class.
     noise_features : int, default 0
-        Number of columns appended that know nothing of the label, see :func:`add_noise_features`.
+        Number of columns appended that know nothing of the label: copies of real columns with their rows
+        permuted within each split, so that mean and variance stay. More columns keep the first ones.
     seed : int, default 0
         Draws the split, the wrong labels and the noise columns.
     noisy_valid : bool, default False
@@ -70,7 +71,7 @@ def digits(
             X, clean[key] = splits[key]
             splits[key] = (X, flip_labels(clean[key], label_noise, 10, (seed, 1, part)))
         problem = replace(problem, splits=splits, clean_labels=clean, noise={"label_noise": label_noise})
-    return add_noise_features(problem, noise_features, seed)
+    return _with_noise_columns(problem, noise_features, seed)
 
 
 def breast_cancer(
@@ -119,7 +120,7 @@ def breast_cancer(
             for row in powers.powers_
         )
     problem = Problem("breast_cancer", "classification", splits, names, n_classes=2)
-    return add_noise_features(problem, noise_features, seed)
+    return _with_noise_columns(problem, noise_features, seed)
 
 
 def diabetes(seed: int = 0) -> Problem:
@@ -192,3 +193,26 @@ def _standardized(splits: dict[str, Split]) -> dict[str, Split]:
     """Scale with the training rows alone: validation and test must stay unseen."""
     scaler = StandardScaler().fit(splits["train"][0])
     return {key: (scaler.transform(X), y) for key, (X, y) in splits.items()}
+
+
+def _with_noise_columns(problem: Problem, k: int, seed: int) -> Problem:
+    """Append shuffled columns; every real column is copied once before one is copied twice."""
+    checks.whole("noise_features", k, 0)
+    if k == 0:
+        return problem
+    p = problem.n_features
+    # Every split copies the same columns in the same order.
+    order = np.random.default_rng((seed, 3)).permutation(p)
+    splits = {}
+    for part, key in enumerate(SPLITS):
+        rng = np.random.default_rng((seed, 2, part))
+        X, y = problem.splits[key]
+        noise = [rng.permutation(X[:, order[j % p]]) for j in range(k)]
+        splits[key] = (np.column_stack([X, *noise]), y)
+    return replace(
+        problem,
+        splits=splits,
+        feature_names=(*problem.feature_names, *(f"noise {j}" for j in range(k))),
+        support=np.arange(p + k) < p,
+        noise={**problem.noise, "noise_features": k},
+    )
