@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_breast_cancer, load_diabetes, make_regression
+from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -114,18 +114,6 @@ def test_training_is_that_of_torch_optim_with_weight_decay(classes, depth, p):
         torch.testing.assert_close(gates.product()[k], expected, rtol=0, atol=1e-10)
         torch.testing.assert_close(gates.params["0.weight"][k], model.weights[0].detach(), rtol=0, atol=1e-10)
     assert (shortened > 0) == (p > 300)  # with few inputs it is plain SGD
-
-
-def test_factors_start_balanced_and_the_product_as_usual():
-    data = problem(True, p=50)
-    recipe = GatedRecipe((400,), 3, 10, 8, 0.05, 1.0, 0)
-    gates = GatedNetworks(data, recipe, torch.zeros(2), [0, 1], data.weight.expand(2, -1))
-    norm = gates.params["0.weight"].norm(dim=1)
-    torch.testing.assert_close(
-        norm.mean(1, keepdim=True).expand(2, 50), gates.params["gate"], rtol=1e-6, atol=0
-    )
-    he = math.sqrt(2 * 400 / 50)  # norm of a column of He's initialization
-    assert abs(gates.strength().mean() / he - 1) < 0.02
 
 
 def test_divergence_is_an_error():
@@ -250,13 +238,13 @@ def test_groups_hold_all_models_once_and_fit_the_cache():
 # ---- what it finds -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_finds_an_interaction_without_marginal_effects(seed):
-    X, y = xor(seed=seed)
-    selector = L2GateSelector(random_state=seed, **SMALL).fit(X, y)
-    assert set(selector.get_support(indices=True)) == {1, 3}
+def test_finds_an_interaction_without_marginal_effects_in_any_unit():
+    X, y = xor()
+    scale = np.geomspace(1e-3, 1e3, 20)
+    found, other = (L2GateSelector(random_state=0, **SMALL).fit(Z, y) for Z in (X, X * scale + 5 * scale))
+    assert set(found.get_support(indices=True)) == set(other.get_support(indices=True)) == {1, 3}
     # Not by a hair: both outlive every noise feature on a good part of the path.
-    assert selector.scores_[[1, 3]].min() > 1.2 * np.delete(selector.scores_, [1, 3]).max()
+    assert found.scores_[[1, 3]].min() > 1.2 * np.delete(found.scores_, [1, 3]).max()
 
 
 def test_the_path_leads_from_many_features_to_none():
@@ -278,14 +266,6 @@ def test_the_path_leads_from_many_features_to_none():
     assert (difference < 1 / (sparse.sum() * 3)).all()
     # λ_ names the place on the path where about as many features live.
     assert abs(selector.support_path_[selector.lambda_path_ == selector.lam_].sum() - 2) <= 1
-
-
-def test_units_do_not_matter():
-    X, y = make_regression(150, 12, n_informative=3, random_state=0)
-    scale = np.geomspace(1e-3, 1e3, 12)
-    one = L2GateSelector(3, random_state=0, **SMALL).fit(X, y)
-    other = L2GateSelector(3, random_state=0, **SMALL).fit(X * scale + 5 * scale, 1e4 * y - 7)
-    np.testing.assert_array_equal(one.support_, other.support_)
 
 
 def test_a_network_never_sees_the_rows_it_is_judged_on():
