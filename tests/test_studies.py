@@ -143,31 +143,6 @@ def test_problems_are_standardized_and_reproducible(name):
     assert one.content_hash == again.content_hash != other.content_hash
 
 
-def test_extra_features_are_what_they_say():
-    plain, corrupted, products = (
-        contests.PROBLEMS[f"breast_cancer + {kind}"](0).X_train for kind in contests.EXTRAS
-    )
-    for X, least, most in ((plain, 0.0, 0.25), (corrupted, 0.6, 0.8)):
-        closest = np.abs(np.corrcoef(X.T)[30:, :30]).max(1)
-        assert (closest >= least).all()
-        assert (closest <= most).all()
-    # A product is the same function of two columns on every row, whatever standardization did to them.
-    rng = np.random.default_rng(0)
-    first, second = rng.permutation(30)[0], rng.permutation(30)[0]
-    a, b, one = products[:, first], products[:, second], np.ones(len(products))
-    residual = np.linalg.lstsq(np.stack([a * b, a, b, one], 1), products[:, 30], rcond=None)[1]
-    assert residual.sum() < 1e-12 * len(products)
-
-
-def test_good_features_score_well_and_bad_ones_badly():
-    problem = contests.PROBLEMS["xor"](0)
-    for sign in (1.0, -1.0):
-        rank = lambda X, y, seed, sign=sign: sign * problem.support  # noqa: E731
-        order, _, scores = selection.rank_and_score(problem, rank, (2, 3), 0)
-        assert (set(order[:2]) == {0, 1}) == (sign > 0)
-        assert min(scores) > 0.88 if sign > 0 else max(scores) < 0.6
-
-
 def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     whole = contests.PROBLEMS["xor"](0)
     splits = {key: (X[:90, :6], y[:90]) for key, (X, y) in whole.splits.items()}
@@ -280,9 +255,3 @@ def test_wrong_tables_are_named(folder):
     np.savez(folder / "coil.npz", X=np.ones((144, 6)), y=np.tile([0, 1], 72))
     with pytest.raises(ValueError, match="sorted by class"):
         tables.load("COIL-20", folder)
-
-
-def test_a_study_without_data_takes_no_folder_of_them(capsys):
-    with pytest.raises(SystemExit):
-        studies_main(["selection", "--data-dir", "x"])
-    assert "no --data-dir" in capsys.readouterr().err
