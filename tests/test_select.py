@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_breast_cancer, load_diabetes, make_regression
+from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -114,18 +114,6 @@ def test_training_is_that_of_torch_optim_with_weight_decay(classes, depth, p):
         torch.testing.assert_close(gates.product()[k], expected, rtol=0, atol=1e-10)
         torch.testing.assert_close(gates.params["0.weight"][k], model.weights[0].detach(), rtol=0, atol=1e-10)
     assert (shortened > 0) == (p > 300)  # with few inputs it is plain SGD
-
-
-def test_factors_start_balanced_and_the_product_as_usual():
-    data = problem(True, p=50)
-    recipe = GatedRecipe((400,), 3, 10, 8, 0.05, 1.0, 0)
-    gates = GatedNetworks(data, recipe, torch.zeros(2), [0, 1], data.weight.expand(2, -1))
-    norm = gates.params["0.weight"].norm(dim=1)
-    torch.testing.assert_close(
-        norm.mean(1, keepdim=True).expand(2, 50), gates.params["gate"], rtol=1e-6, atol=0
-    )
-    he = math.sqrt(2 * 400 / 50)  # norm of a column of He's initialization
-    assert abs(gates.strength().mean() / he - 1) < 0.02
 
 
 def test_divergence_is_an_error():
@@ -250,42 +238,13 @@ def test_groups_hold_all_models_once_and_fit_the_cache():
 # ---- what it finds -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_finds_an_interaction_without_marginal_effects(seed):
-    X, y = xor(seed=seed)
-    selector = L2GateSelector(random_state=seed, **SMALL).fit(X, y)
-    assert set(selector.get_support(indices=True)) == {1, 3}
-    # Not by a hair: both outlive every noise feature on a good part of the path.
-    assert selector.scores_[[1, 3]].min() > 1.2 * np.delete(selector.scores_, [1, 3]).max()
-
-
-def test_the_path_leads_from_many_features_to_none():
+def test_finds_an_interaction_without_marginal_effects_in_any_unit():
     X, y = xor()
-    selector = L2GateSelector(2, random_state=0, **SMALL).fit(X, y)
-    assert selector.lambda_path_.shape == (8,)
-    assert (np.diff(selector.lambda_path_) > 0).all()
-    assert selector.support_path_.shape == selector.survival_path_.shape == (8, 20)
-    sizes = selector.support_path_.sum(1)
-    assert sizes[0] > 10
-    assert sizes[-1] <= 2
-    np.testing.assert_array_equal(selector.support_path_, selector.survival_path_ >= 0.5)
-    # Scores are the share of the sparse part of the path that is survived, up to less than one step of it.
-    sparse = selector.survival_path_.sum(1) <= 5
-    assert sparse.any()
-    assert not sparse.all()
-    difference = selector.scores_ - selector.survival_path_[sparse].mean(0)
-    assert (difference > 0).all()
-    assert (difference < 1 / (sparse.sum() * 3)).all()
-    # λ_ names the place on the path where about as many features live.
-    assert abs(selector.support_path_[selector.lambda_path_ == selector.lam_].sum() - 2) <= 1
-
-
-def test_units_do_not_matter():
-    X, y = make_regression(150, 12, n_informative=3, random_state=0)
-    scale = np.geomspace(1e-3, 1e3, 12)
-    one = L2GateSelector(3, random_state=0, **SMALL).fit(X, y)
-    other = L2GateSelector(3, random_state=0, **SMALL).fit(X * scale + 5 * scale, 1e4 * y - 7)
-    np.testing.assert_array_equal(one.support_, other.support_)
+    scale = np.geomspace(1e-3, 1e3, 20)
+    found, other = (L2GateSelector(random_state=0, **SMALL).fit(Z, y) for Z in (X, X * scale + 5 * scale))
+    assert set(found.get_support(indices=True)) == set(other.get_support(indices=True)) == {1, 3}
+    # Not by a hair: both outlive every noise feature on a good part of the path.
+    assert found.scores_[[1, 3]].min() > 1.2 * np.delete(found.scores_, [1, 3]).max()
 
 
 def test_a_network_never_sees_the_rows_it_is_judged_on():
@@ -323,24 +282,12 @@ def test_constant_columns_are_kept_out_with_a_warning():
 # ---- errors ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("n_features_to_select", 0),
-        ("n_features_to_select", 5),
-        ("n_features_to_select", 0.5),
-        ("depth", 1),
-        ("hidden", (8, 8)),
-        ("task", "ranking"),
-        ("n_folds", 1),
-        ("threshold", 1.0),
-        ("gate_lr", -1.0),
-    ],
-)
-def test_bad_parameters_are_named(name, value):
+def test_bad_parameters_are_named():
     X, y = xor(40, 4)
-    with pytest.raises(ValueError, match=name):
-        L2GateSelector(**(TINY | {name: value})).fit(X, y)
+    bad = {"n_features_to_select": 5, "depth": 1, "hidden": 0, "task": "ranking", "threshold": 1.0, "lr": 0}
+    for name, value in bad.items():
+        with pytest.raises(ValueError, match=name):
+            L2GateSelector(**(TINY | {name: value})).fit(X, y)
 
 
 def test_bad_targets_are_named():
@@ -365,14 +312,12 @@ def test_copies_of_a_row_are_one_row_with_a_weight():
 
 def test_whole_numbers_are_classes_unless_told():
     X, y = xor(60, 4)
-    assert L2GateSelector(1, **TINY).fit(X, y).task_ == "classification"
-    assert L2GateSelector(1, **TINY).fit(X, y + 0.5 * X[:, 0]).task_ == "regression"
-    assert L2GateSelector(1, **TINY).fit(X, np.arange(60) % 25).task_ == "regression"  # too many for classes
-    assert L2GateSelector(1, task="classification", **TINY).fit(X, np.arange(60) % 25).classes_.size == 25
+    tiny = L2GateSelector(1, **TINY)
+    assert tiny.fit(X, y + 0.5 * X[:, 0]).task_ == "regression"
+    assert tiny.fit(X, np.arange(60) % 25).task_ == "regression"  # too many for classes
     selector = L2GateSelector(**TINY).fit(X, y)
-    assert hasattr(selector, "classes_")
+    assert selector.task_ == "classification"
     assert hasattr(selector, "cv_losses_")
     selector.set_params(task="regression", n_features_to_select=1).fit(X, y)
-    assert selector.task_ == "regression"
     assert not hasattr(selector, "classes_")  # nothing is left of the fit before
     assert not hasattr(selector, "cv_losses_")

@@ -143,31 +143,6 @@ def test_problems_are_standardized_and_reproducible(name):
     assert one.content_hash == again.content_hash != other.content_hash
 
 
-def test_extra_features_are_what_they_say():
-    plain, corrupted, products = (
-        contests.PROBLEMS[f"breast_cancer + {kind}"](0).X_train for kind in contests.EXTRAS
-    )
-    for X, least, most in ((plain, 0.0, 0.25), (corrupted, 0.6, 0.8)):
-        closest = np.abs(np.corrcoef(X.T)[30:, :30]).max(1)
-        assert (closest >= least).all()
-        assert (closest <= most).all()
-    # A product is the same function of two columns on every row, whatever standardization did to them.
-    rng = np.random.default_rng(0)
-    first, second = rng.permutation(30)[0], rng.permutation(30)[0]
-    a, b, one = products[:, first], products[:, second], np.ones(len(products))
-    residual = np.linalg.lstsq(np.stack([a * b, a, b, one], 1), products[:, 30], rcond=None)[1]
-    assert residual.sum() < 1e-12 * len(products)
-
-
-def test_good_features_score_well_and_bad_ones_badly():
-    problem = contests.PROBLEMS["xor"](0)
-    for sign in (1.0, -1.0):
-        rank = lambda X, y, seed, sign=sign: sign * problem.support  # noqa: E731
-        order, _, scores = selection.rank_and_score(problem, rank, (2, 3), 0)
-        assert (set(order[:2]) == {0, 1}) == (sign > 0)
-        assert min(scores) > 0.88 if sign > 0 else max(scores) < 0.6
-
-
 def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     whole = contests.PROBLEMS["xor"](0)
     splits = {key: (X[:90, :6], y[:90]) for key, (X, y) in whole.splits.items()}
@@ -177,7 +152,7 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=20))
     chosen = {"ANOVA": selection.RANKINGS["ANOVA"], "right": lambda X, y, seed: -np.arange(6)}
     monkeypatch.setattr(selection, "RANKINGS", chosen)
-    monkeypatch.setattr(selection, "run_wide", lambda threads: [{"threads": threads, "found": 10}])
+    monkeypatch.setattr(selection, "_run_wide", lambda threads: [{"threads": threads, "found": 10}])
     path = tmp_path / "selection-quick.json"
     write(path, {"tried": {"seeds": [0]}, "rows": [{"problem": "xor", "seed": 100, "method": "ANOVA"}]})
     studies_main(["selection", "--folder", str(tmp_path)])
@@ -187,17 +162,6 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     assert found["rows"][1]["f1_at_truth"] == 1
     assert [row["threads"] for row in found["wide"]] == [1, 2]
     assert found["tried"] == {"seeds": [0]}  # no run makes this anew
-
-
-@pytest.mark.parametrize("name", selection.RANKINGS)
-def test_rivals_rank(name):
-    if name == "LassoNet":
-        pytest.importorskip("lassonet")
-        pytest.skip("its default path takes half a minute; test_compare runs a short one")
-    if name in ("STG", "group lasso (prox)"):
-        pytest.skip("test_compare ranks with them")
-    X = np.random.default_rng(0).standard_normal((120, 5))
-    assert np.argmax(selection.RANKINGS[name](X, X[:, 3], 0)) == 3
 
 
 # ---- the tables --------------------------------------------------------------------------------------------
@@ -236,7 +200,7 @@ def folder(tmp_path, monkeypatch):
 def test_families_stay_together(folder):
     for name in FAKE:
         X, y, families, _ = tables.load(name, folder)
-        splits = tables.held_out_rows(name, y, families, 0)
+        splits = tables._held_out_rows(name, y, families, 0)
         if families is None:
             assert list(splits) == ["random"]
             continue
@@ -244,12 +208,12 @@ def test_families_stay_together(folder):
         assert not set(families[leak_free]) & set(families[~leak_free])
         assert set(families[random]) & set(families[~random])
         np.testing.assert_array_equal(np.bincount(y[random]), np.bincount(y[leak_free]))
-        assert not np.array_equal(leak_free, list(tables.held_out_rows(name, y, families, 1).values())[1])
+        assert not np.array_equal(leak_free, list(tables._held_out_rows(name, y, families, 1).values())[1])
     X, _, mice, _ = tables.load("mice protein", folder)
     assert np.isnan(X[::7, 1]).all()
     np.testing.assert_array_equal(mice, np.arange(96) // 6)
     poses = tables.load("COIL-20", folder)[2]
-    held = tables.held_out_rows("COIL-20", np.repeat([0, 1], 72), poses, 0)["by pose"]
+    held = tables._held_out_rows("COIL-20", np.repeat([0, 1], 72), poses, 0)["by pose"]
     np.testing.assert_array_equal(np.diff(np.flatnonzero(np.roll(held[:72], -held[:72].argmin()))), 1)
 
 
@@ -259,7 +223,7 @@ def test_the_medians_of_test_rows_are_not_used(monkeypatch):
     X[4:, 0] = 1000
     seen = []
     monkeypatch.setattr(tables, "rank_and_score", lambda problem, *_: seen.append(problem) or ([], 0, [0.5]))
-    tables.run_split(X, np.array([0, 1, 0, 1, 0, 1]), np.arange(6) > 3, (1,), len, seed=0)
+    tables._run_split(X, np.array([0, 1, 0, 1, 0, 1]), np.arange(6) > 3, (1,), len, seed=0)
     learned = np.sort(np.concatenate([seen[0].X_train, seen[0].X_valid])[:, 0])
     filled = np.array([2, 4, 4, 6])  # the median of 2, 4 and 6 fills the gap
     np.testing.assert_allclose(learned, (filled - filled.mean()) / filled.std())
@@ -291,9 +255,3 @@ def test_wrong_tables_are_named(folder):
     np.savez(folder / "coil.npz", X=np.ones((144, 6)), y=np.tile([0, 1], 72))
     with pytest.raises(ValueError, match="sorted by class"):
         tables.load("COIL-20", folder)
-
-
-def test_a_study_without_data_takes_no_folder_of_them(capsys):
-    with pytest.raises(SystemExit):
-        studies_main(["selection", "--data-dir", "x"])
-    assert "no --data-dir" in capsys.readouterr().err

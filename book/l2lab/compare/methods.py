@@ -121,12 +121,14 @@ class NetworkMethod(Method):
 
     Parameters
     ----------
-    key, label, about, needs : str, str, str, tuple of str
+    key, label, about : str
         See :class:`Method`.
     recipe : type
         Class of the :class:`~l2lab.compare.Recipe`.
     grid : callable
         ``grid(budget, data)`` gives the strengths, an array (n_trials,).
+    needs : tuple of str
+        See :class:`Method`.
     restarts : bool, default False
         Start every trial from other weights: how a method without a strength spends its trials.
     """
@@ -326,7 +328,7 @@ class StochasticGates(Recipe):
         """Multiply with random gates in training, with clip(μ, 0, 1) afterwards."""
         mu = params["mu"]
         if training:
-            noise = self.draw(torch.randn, len(self.strengths), *mu.shape[1:]).flatten(0, 1)
+            noise = self._draw(torch.randn, len(self.strengths), *mu.shape[1:]).flatten(0, 1)
             mu = mu + STG_SIGMA * noise
         return params["0.weight"] * mu.clamp(0, 1)
 
@@ -352,12 +354,12 @@ class Dropout(Recipe):
     def hidden(self, units: Tensor) -> Tensor:
         """Drop a share of the values, which keeps their expectation."""
         keep = _shaped(1 - self.lam)
-        draws = self.draw(torch.rand, len(self.strengths), *units.shape[1:]).flatten(0, 1)
+        draws = self._draw(torch.rand, len(self.strengths), *units.shape[1:]).flatten(0, 1)
         return units * (draws < keep) / keep
 
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
         """Drop the inputs of a linear model."""
-        return super().forward(params, self.hidden(self.per_copy(x)) if self.linear else x)
+        return super().forward(params, self.hidden(self._per_copy(x)) if self.linear else x)
 
 
 class InputNoise(Recipe):
@@ -365,8 +367,8 @@ class InputNoise(Recipe):
 
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
         """Add noise, the same draw times each σ."""
-        noise = self.per_copy(self.draw(torch.randn, *x.shape[1:]))
-        return super().forward(params, self.per_copy(x) + _shaped(self.lam) * noise)
+        noise = self._per_copy(self._draw(torch.randn, *x.shape[1:]))
+        return super().forward(params, self._per_copy(x) + _shaped(self.lam) * noise)
 
 
 class Augmentation(Recipe):
@@ -441,7 +443,7 @@ class TopInputs(_FirstLayerOnly):
         scores = [self.score(one.X_train, one.y_train, seed) for one, seed in zip(data, seeds, strict=True)]
         ranks = np.argsort(np.argsort(-np.stack(scores), axis=1, kind="stable"), axis=1)  # 0 is the best
         ranks = torch.as_tensor(ranks, dtype=self.lam.dtype)[:, None, :]
-        self.mask = (self.per_copy(ranks) < _shaped(self.lam)).to(self.lam.dtype)
+        self.mask = (self._per_copy(ranks) < _shaped(self.lam)).to(self.lam.dtype)
         return self
 
     def first_layer(self, params: Leaves, training: bool = False) -> Tensor:

@@ -116,34 +116,12 @@ class Recipe:
         self.generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
         return self
 
-    def draw(self, kind: Callable[..., Tensor], *shape: int) -> Tensor:
-        """Draw random numbers, every seed from its own generator.
-
-        Parameters
-        ----------
-        kind, *shape : callable, int
-            ``torch.rand`` or ``torch.randn``, and the shape for one seed.
-
-        Returns
-        -------
-        Tensor, shape ``(S, *shape)``
-            Of the type of the strengths.
-        """
+    def _draw(self, kind: Callable[..., Tensor], *shape: int) -> Tensor:
+        """Draw numbers (S, *shape) of a kind like ``torch.rand``, every seed from its own generator."""
         return torch.stack([kind(shape, generator=g, dtype=self.lam.dtype) for g in self.generators])
 
-    def per_copy(self, values: Tensor) -> Tensor:
-        """Repeat what the copies of a seed have in common.
-
-        Parameters
-        ----------
-        values : Tensor, shape (S, ...)
-            One entry per seed.
-
-        Returns
-        -------
-        Tensor, shape (K, ...)
-            One entry per copy.
-        """
+    def _per_copy(self, values: Tensor) -> Tensor:
+        """Repeat what the copies of a seed have in common: (K, ...) from (S, ...)."""
         return values.repeat_interleave(len(self.strengths), dim=0)
 
     def parameters(self, starts: list[int]) -> Leaves:
@@ -273,7 +251,7 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
 
     def loss(leaves: Leaves, t: int) -> Tensor:
         rows = torch.stack([batches[t] for batches in each])
-        return recipe.loss(leaves, X[which, rows], recipe.per_copy(y[which, rows]))
+        return recipe.loss(leaves, X[which, rows], recipe._per_copy(y[which, rows]))
 
     def after(leaves: Leaves, t: int) -> None:
         recipe.after_step(weights, reach * rate(t))

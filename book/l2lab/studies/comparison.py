@@ -29,11 +29,9 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> ComparisonResul
 
     Parameters
     ----------
-    profile : {"quick", "full"}
+    profile, folder : {"quick", "full"}, str or Path
         10 seeds, 8 strengths and 1000 updates (half an hour on one core), or 20 seeds, 16 strengths
-        and 3000 updates (hours).
-    folder : str or Path
-        Where to.
+        and 3000 updates (hours); where to.
 
     Returns
     -------

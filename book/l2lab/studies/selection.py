@@ -34,7 +34,7 @@ from ..select import L2GateSelector
 from .contests import PROBLEMS
 from .record import FOLDER, RESULTS, Record, code_hash
 
-__all__ = ["RANKINGS", "RESULTS", "main", "rank_and_score", "rankings", "run_wide"]
+__all__ = ["RANKINGS", "RESULTS", "main", "rank_and_score", "rankings"]
 
 # The settings of the selector were chosen while looking at seeds below this one.
 FIRST_SEED = 100
@@ -85,19 +85,13 @@ def rank_and_score(
         Its rows for training and validation are ranked on.
     rank : callable or None
         ``rank(X, y, seed)`` gives scores; None keeps the order of the columns.
-    ks : tuple of int
-        Numbers of features.
-    seed : int
-        Draws whatever is random.
+    ks, seed : tuple of int, int
+        Numbers of features; the seed draws whatever is random.
 
     Returns
     -------
-    order : ndarray of int, shape (p,)
-        Features, best first.
-    seconds : float
-        CPU time of ranking them.
-    scores : list of float
-        For each k accuracy or R² on the test rows.
+    tuple of (ndarray of int, float, list of float)
+        The features, best first; the CPU time of ranking them; for each k accuracy or R² on the test rows.
     """
     X = np.concatenate([problem.X_train, problem.X_valid])
     y = np.concatenate([problem.y_train, problem.y_valid])
@@ -135,6 +129,10 @@ def _peak_mb() -> float | None:
 
 
 def _wide(n: int, p: int, threads: int) -> dict[str, Any]:
+    """Time and memory (MB, over that with imports and data) of a path for many features, 10 of which matter.
+
+    On a busy machine several threads need ``OMP_WAIT_POLICY=PASSIVE``.
+    """
     torch.set_num_threads(threads)
     rng = np.random.default_rng(FIRST_SEED)
     X = rng.standard_normal((n, p))
@@ -155,23 +153,10 @@ def _wide(n: int, p: int, threads: int) -> dict[str, Any]:
     }
 
 
-def run_wide(threads: int, n: int = 500, p: int = 10_000) -> list[dict[str, Any]]:
-    """Time and memory of the whole path for many features, 10 of which matter, in a process of its own.
-
-    Parameters
-    ----------
-    threads, n, p : int
-        How many torch may use; rows and features.
-
-    Returns
-    -------
-    list of dict
-        One row: wall-clock and CPU seconds of the whole fit, load of the machine, ``OMP_WAIT_POLICY`` (on a
-        busy machine several threads need ``PASSIVE``), peak of the memory in MB over that with imports and
-        data, and how many of the 10 were found.
-    """
+def _run_wide(threads: int) -> list[dict[str, Any]]:
+    """Run :func:`_wide` in a process of its own, where no memory that others gave back hides its needs."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return [pool.submit(_wide, n, p, threads).result()]
+        return [pool.submit(_wide, 500, 10_000, threads).result()]
 
 
 def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
@@ -209,7 +194,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
                 found = record.rows(settings, drawn.content_hash, partial(_rows, drawn, rank, seed))
                 rows += [{**settings, **row} for row in found]
     for threads in (1, 2):
-        wide += record.rows({"threads": threads}, "drawn by the code", partial(run_wide, threads))
+        wide += record.rows({"threads": threads}, "drawn by the code", partial(_run_wide, threads))
     content = {
         "what": "feature selection: L2 gates against rivals",
         "profile": profile,

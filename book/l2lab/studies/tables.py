@@ -1,22 +1,8 @@
 """Feature selection on four well-known tables, split as usual and split without a leak.
 
 Rows of these tables come in families: fifteen measurements of one mouse, pictures of one object five degrees
-apart, two utterances of one speaker. The usual random split puts members of a family on both sides, so that
-the test rows are half known. This study runs the same methods on the same number of test rows twice, at
-random and with whole families held out, and compares.
-
-The data are not part of the book, because they have terms of their own. ``--data-dir`` names a folder with
-
-- ``mice_protein.csv.gz``: a header, 1080 rows with MouseID, 77 protein levels, genotype, treatment,
-  behaviour and class. Mouse 309 was measured as 309_1, 309_2, …
-- ``coil20.npz``: X (1440, 1024) and y (1440,), 72 poses of one object after the other, in order
-- ``isolet1.npz``: X (1560, 617) and y (1560,), the first of five parts: 60 rows of each letter, two by each
-  of 30 speakers, who have the same order in all letters (which their averages over two halves of the letters
-  confirm)
-- ``madelon.npz``: X (2600, 500) and y (2600,)
-
-The first, the third and the fourth are on OpenML: ``sklearn.datasets.fetch_openml`` with the names
-``MiceProtein``, ``isolet`` (all five parts, speaker by speaker) and ``madelon``.
+apart, two utterances of one speaker. A random split puts members of a family on both sides; so the same
+methods run twice, on random test rows and on whole families. :func:`load` says where the data come from.
 """
 
 from __future__ import annotations
@@ -37,7 +23,7 @@ from .contests import split_table
 from .record import FOLDER, Record, code_hash
 from .selection import FIRST_SEED, Ranking, rank_and_score, rankings
 
-__all__ = ["TABLES", "Table", "held_out_rows", "load", "main", "run_split"]
+__all__ = ["TABLES", "Table", "load", "main"]
 
 MISSING = ("", "?", "NA", "NaN")
 ALL = "no selection"
@@ -83,12 +69,23 @@ HELD_OUT_MICE = 2  # of each class
 def load(name: str, folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
     """Read a table.
 
+    The data are not part of the book, because they have terms of their own. The folder must hold
+
+    - ``mice_protein.csv.gz``: a header, 1080 rows with MouseID, 77 protein levels, genotype, treatment,
+      behaviour and class. Mouse 309 was measured as 309_1, 309_2, …
+    - ``coil20.npz``: X (1440, 1024) and y (1440,), 72 poses of one object after the other, in order
+    - ``isolet1.npz``: X (1560, 617) and y (1560,), the first of five parts: 60 rows of each letter, two by
+      each of 30 speakers, who have the same order in all letters (which their averages over two halves of
+      the letters confirm)
+    - ``madelon.npz``: X (2600, 500) and y (2600,)
+
+    The first, the third and the fourth are on OpenML: ``sklearn.datasets.fetch_openml`` with the names
+    ``MiceProtein``, ``isolet`` (all five parts, speaker by speaker) and ``madelon``.
+
     Parameters
     ----------
-    name : str
-        A key of `TABLES`.
-    folder : str or Path
-        Where the files are.
+    name, folder : str, str or Path
+        A key of `TABLES`, and where the files are.
 
     Returns
     -------
@@ -110,7 +107,7 @@ def load(name: str, folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndar
     path = Path(folder) / table.file
     if not path.is_file():
         raise ValueError(
-            f"{table.file} is not in {folder}; help(l2lab.studies.tables) says what it must hold"
+            f"{table.file} is not in {folder}; help(l2lab.studies.tables.load) says what it must hold"
         )
     families = None
     if path.suffix == ".npz":
@@ -139,24 +136,11 @@ def load(name: str, folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndar
     return X, y, families, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def held_out_rows(name: str, y: np.ndarray, families: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
-    """Draw the test rows.
+def _held_out_rows(name: str, y: np.ndarray, families: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
+    """Draw the test rows of each split, a mask.
 
-    Parameters
-    ----------
-    name : str
-        A key of `TABLES`.
-    y, families : ndarray of int, shape (n,)
-        From :func:`load`.
-    seed : int
-        The draw.
-
-    Returns
-    -------
-    dict of str to ndarray of bool, shape (n,)
-        Split -> test rows. The leak-free split holds out two mice of each class, 18 poses in a row (90
-        degrees) or 23 % of the speakers; the random one holds out as many rows of each class. Without
-        families, there is only a random one with a quarter of each class.
+    The leak-free split holds out two mice of each class, 18 poses in a row (90 degrees) or 23 % of the
+    speakers; the random one as many rows of each class, or a quarter if there are no families.
     """
     rng = np.random.default_rng([seed, 2])
     classes = np.arange(y.max() + 1)
@@ -182,24 +166,12 @@ def _random(y: np.ndarray, counts: list[int], rng: np.random.Generator) -> np.nd
     return np.isin(np.arange(len(y)), np.concatenate(chosen))
 
 
-def run_split(
+def _run_split(
     X: np.ndarray, y: np.ndarray, test: np.ndarray, ks: tuple[int, ...], rank: Ranking | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Select features without the test rows, and test a network on them.
+    """Select features without the test rows, and test a network on them; without `rank` all features stay.
 
-    Parameters
-    ----------
-    X, y : ndarray, shapes (n, p) and (n,)
-        Inputs and classes; NaN becomes the median of the other rows for learning.
-    test : ndarray of bool, shape (n,)
-        Test rows.
-    ks, rank, seed : tuple of int, callable or None, int
-        As in :func:`l2lab.studies.selection.rank_and_score`; without `rank` all features stay.
-
-    Returns
-    -------
-    list of dict
-        ``accuracy`` and ``path_seconds`` for each k.
+    NaN becomes the median of the rows for learning.
     """
     X = np.where(np.isnan(X), np.nanmedian(X[~test], axis=0), X)
     ks = ks if rank else (X.shape[1],)
@@ -221,10 +193,8 @@ def main(
     ----------
     profile : {"quick", "full"}
         3 seeds (25 minutes on one core), or 10.
-    folder : str or Path
-        Where to.
-    data_dir : str or Path
-        Folder with the data; see above.
+    folder, data_dir : str or Path
+        Where to, and where the data are; see :func:`load`.
 
     Returns
     -------
@@ -238,7 +208,7 @@ def main(
     """
     seeds = list(range(FIRST_SEED, FIRST_SEED + PROFILES[one_of("profile", profile, PROFILES)]))
     if data_dir is None:
-        raise ValueError("say where the tables are: --data-dir DIR; l2lab.studies.tables describes the files")
+        raise ValueError("say where the tables are: --data-dir DIR; l2lab.studies.tables.load describes them")
     loaded = {name: load(name, data_dir) for name in TABLES}
     runtime.setup()
     record = Record(Path(folder) / f"tables-{profile}.json", code_hash("contests", "selection", "tables"))
@@ -247,12 +217,12 @@ def main(
     for seed in seeds:
         for name, (X, y, families, sha256) in loaded.items():
             ks = TABLES[name].ks
-            for split, test in held_out_rows(name, y, families, seed).items():
+            for split, test in _held_out_rows(name, y, families, seed).items():
                 for method, rank in competitors.items():
                     if method == "LassoNet" and not TABLES[name].lassonet:
                         continue
                     key = {"table": name, "split": split, "seed": seed, "method": method}
-                    run = partial(run_split, X, y, test, ks, rank, seed)
+                    run = partial(_run_split, X, y, test, ks, rank, seed)
                     rows += [{**key, **row} for row in record.rows({**key, "ks": ks}, sha256, run)]
     content = {
         "what": "feature selection on known tables, with random and with leak-free splits",
