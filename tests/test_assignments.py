@@ -54,9 +54,6 @@ def checks_of(name: str) -> set[str]:
     return {mark(c)["grade_id"] for c in source_of(name).cells if is_test(c)}
 
 
-# ---- graded ------------------------------------------------------------------------------------------------
-
-
 def run(cells: dict[str, str], variables: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
     """Run cells one after the other; return which ended with an error, and the variables."""
     failed, variables = set(), dict(variables)
@@ -86,7 +83,7 @@ def names_in(text: str) -> tuple[set[str], set[str]]:
     return bound, read
 
 
-def with_answer(name: str, changed: str, text: str) -> tuple[set[str], dict[str, Any]]:
+def with_answer(name: str, changed: str, text: str, **given: Any) -> tuple[set[str], dict[str, Any]]:
     """Run another answer and, after the solution, the cells that it can touch."""
     cells, names, touched = code_of(source_of(name)), names_in(text)[0], {}
     for cell, code in list(cells.items())[list(cells).index(changed) :]:
@@ -94,7 +91,7 @@ def with_answer(name: str, changed: str, text: str) -> tuple[set[str], dict[str,
         if cell == changed or read & names:
             touched[cell] = text if cell == changed else code
             names |= bound
-    return run(touched, solution_of(name)[1])
+    return run(touched, solution_of(name)[1] | given)
 
 
 @each
@@ -125,20 +122,9 @@ def test_another_student_has_other_data_the_solution_passes_and_copied_numbers_f
     cell, variables = COPIED[name]
     failed, theirs = with_answer(name, "student", 'STUDENT_ID = "4711"')
     assert failed == set()
-    copied = "\n".join(f"{v} = {plain(theirs[v])!r}" for v in variables)
-    assert with_answer(name, cell, copied)[0] & checks_of(name) == {f"{cell}-hidden"}
-
-
-def plain(value):
-    """The same value without NumPy's types, so that its repr can be run."""
-    if isinstance(value, tuple | list):
-        return tuple(plain(item) for item in value)
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value.item() if hasattr(value, "item") else value
-
-
-# ---- made as agreed ----------------------------------------------------------------------------------------
+    copied = "\n".join(f"{variable} = theirs['{variable}']" for variable in variables)
+    failed, _ = with_answer(name, cell, copied, theirs=theirs)
+    assert failed & checks_of(name) == {f"{cell}-hidden"}
 
 
 @each
@@ -172,9 +158,6 @@ def test_every_assert_says_what_is_wrong_and_all_imports_are_on_colab(name):
                 assert node.msg is not None, f"{cell}:{node.lineno}"
 
 
-# ---- released ----------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course folder in which nbgrader has made the copies anew."""
@@ -201,9 +184,6 @@ def test_the_site_has_the_copies_and_neither_sources_nor_mutants(site):
     assert not {path for path in published if "/source/" in path or "/mutants/" in path}
     for path in site.glob("**/assignments/*"):
         assert path.is_dir() or not re.search("BEGIN (SOLUTION|HIDDEN)", path.read_text("utf-8")), path
-
-
-# ---- for instructors ---------------------------------------------------------------------------------------
 
 
 def test_the_course_plan_names_questions_and_explorers_that_exist():

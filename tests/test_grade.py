@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import csv
 import json
-import os
+import multiprocessing
 import runpy
-import subprocess
 import sys
+import tempfile
 import time
 import uuid
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -22,6 +23,7 @@ import psutil
 import pytest
 
 pytest.importorskip("resource", reason="grading needs Linux, macOS or WSL")
+import grade
 from repair import repair
 
 COURSE = Path(__file__).resolve().parents[1] / "book" / "assignments"
@@ -97,7 +99,6 @@ with contextlib.suppress(OSError):
     pathlib.Path("VICTIM").write_text("changed")
 """
 MOODLE = "Anna Berg_4711_assignsubmission_file_"
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 # path -> content, status, points of the tests (None: no score)
 FILES: dict[str, tuple[Any, str, int | None]] = {
@@ -118,44 +119,43 @@ FILES: dict[str, tuple[Any, str, int | None]] = {
 FILES |= {
     name: (content, "not a notebook", None)
     for name, content in {
-        "empty.ipynb": b"",
-        "zeros.ipynb": b"\0" * 99,
-        "cut.ipynb": text(solved())[:5000],
-        "list.ipynb": b"[1, 2]",
-        "null.ipynb": b"null",
-        "number.ipynb": b"NaN",
-        "cells.ipynb": b'{"cells": 3}',
-        "cell.ipynb": b'{"cells": [{}]}',
-        "metadata.ipynb": b'{"cells": [{"source": "", "cell_type": "code", "metadata": null}]}',
-        "deep.ipynb": b"[" * 100_000,
-        "sheets.ipynb": b'{"worksheets": []}',
-        "photo.ipynb": SIGNATURE,
-        "latin.ipynb": b'{"cells": ["\xe4"]}',
         "page.html": b"<!DOCTYPE html><html></html>",
         "README.md": b"# Homework",
-        "picture/photo.PNG": SIGNATURE,
+        "picture/photo.PNG": b"\x89PNG\r\n\x1a\n",
         "report.pdf": b"%PDF-1.7 \xff\xfe",
         "broken.zip": b"PK\x03\x04 broken",
         "=cmd.csv": b"1,2",
     }.items()
 }
+BROKEN = [b"", b"\0" * 99, text(solved())[:5000], b"[1, 2]", b"null", b"NaN", b"[" * 100_000, b'"\xe4"']
+BROKEN += [b'{"cells": 3}', b'{"cells": [{}]}', b'{"worksheets": []}', b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"]
+FILES |= {f"broken{k}.ipynb": (content, "not a notebook", None) for k, content in enumerate(BROKEN)}
 LEFT_BY_SYSTEMS = ["__MACOSX/._x.ipynb", "dora/._x.ipynb", "dora/.DS_Store", "dora/.git/config"]
-LEFT_BY_SYSTEMS += ["dora/.ipynb_checkpoints/x-checkpoint.ipynb"]
+LEFT_BY_SYSTEMS += ["dora/.ipynb_checkpoints/x-checkpoint.ipynb", "dora/timestamp.txt"]
 ZIPPED = ["frida/hand in.ipynb", "frida/hand in.ipynb", "frida/damaged.ipynb"]  # the last one: not a notebook
 
 
-def start(folder: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, COURSE / "grade.py", folder, NAME, "--out", out, "--jobs", 2, "--timeout", 30]
-    environment = os.environ | {"TMPDIR": str(out.parent)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen([*map(str, command), *more], text=True, env=environment, **pipes)
+def work(log: Path, *arguments: object) -> None:
+    sys.argv, tempfile.tempdir = ["grade.py", *map(str, arguments)], str(log.parent)
+    with open(log, "w", buffering=1) as sys.stdout:
+        sys.stderr = sys.stdout
+        grade.main()
 
 
-def run(folder: Path, out: Path, *more: str) -> tuple[list[dict[str, str]], str]:
+def start(folder: Path, out: Path, *more: object) -> multiprocessing.Process:
+    """Grade in a process of its own, which need not import nbgrader anew."""
+    options = ["--out", out, "--jobs", 2, "--timeout", 30, *more]
+    log = out.with_suffix(".log")
+    process = multiprocessing.get_context("fork").Process(target=work, args=(log, folder, NAME, *options))
+    process.start()
+    return process
+
+
+def run(folder: Path, out: Path, *more: object) -> tuple[list[dict[str, str]], str]:
     """Grade; return the table, and what was said."""
-    with start(folder, out, *more) as process:
-        said = process.communicate()[0]
-    assert process.returncode == 0, said
+    (process := start(folder, out, *more)).join()
+    said = out.with_suffix(".log").read_text()
+    assert process.exitcode == 0, said
     with open(out / "grades.csv", encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file)), said
 
@@ -179,10 +179,11 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
     head, start_of_last, body = (folder / "export.zip").read_bytes().rpartition(b"PK\x03\x04")
     body = body.replace(b"Assignment 1", b"Assignment 9", 1)  # its checksum is wrong now
     (folder / "export.zip").write_bytes(head + start_of_last + body)
-    with start(folder, out) as process:
-        while process.poll() is None and not list(runs.glob("*.done")):
-            time.sleep(0.1)
-        process.kill()
+    process = start(folder, out)
+    while process.is_alive() and not list(runs.glob("*.done")):
+        time.sleep(0.1)
+    process.kill()
+    process.join()
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*.done")}
     table, said = run(folder, out)
     print(said)
@@ -207,7 +208,7 @@ def test_colliding_names_of_an_archive_are_all_graded_and_what_systems_leave_is_
         (ZIPPED[2], "not a notebook", ""),
     ]
     assert [row["student"] for row in zipped[:2]] == ["export_frida_hand_in", "export_frida_hand_in-2"]
-    assert len(graded[1]) + len(LEFT_BY_SYSTEMS) == len(FILES) + len(ZIPPED) + len(LEFT_BY_SYSTEMS) == 40
+    assert len(graded[1]) + len(LEFT_BY_SYSTEMS) == len(FILES) + len(ZIPPED) + len(LEFT_BY_SYSTEMS) == 41
     students = {row["student"] for row in graded[1]}
     assert {MOODLE.replace(" ", "_").strip("_"), "bergberta_12345_67890", "o'neil7"} <= students
 
@@ -226,31 +227,28 @@ def test_feedback_says_what_failed_and_shows_no_hidden_test(graded):
 
 
 def test_a_second_run_grades_nothing_keeps_points_given_by_hand_and_gradescope_is_told(graded, tmp_path):
-    from nbgrader.api import Gradebook
-
     out, results = graded[0], tmp_path / "results.json"
-    for place, content in ((f"right/{MOODLE}/{NAME}.ipynb", text(solved())), ("wrong/essay.docx", b"PK")):
-        (tmp_path / place).parent.mkdir(parents=True)
-        (tmp_path / place).write_bytes(content)
-    with Gradebook(f"sqlite:///{out / 'gradebook.db'}", "l2") as gradebook:
-        student = MOODLE.replace(" ", "_").strip("_")
-        grade = gradebook.find_grade("q6-written", NAME, NAME, student)
-        assert grade.needs_manual_grade, "formgrader does not show it"
-        grade.manual_score = 2.5
+    (tmp_path / MOODLE).mkdir()
+    (tmp_path / MOODLE / f"{NAME}.ipynb").write_bytes(text(solved()))
+    with grade.Gradebook(f"sqlite:///{out / 'gradebook.db'}", "l2") as gradebook:
+        found = gradebook.find_grade("q6-written", NAME, NAME, MOODLE.replace(" ", "_").strip("_"))
+        assert found.needs_manual_grade, "formgrader does not show it"
+        found.manual_score = 2.5
         gradebook.db.commit()
-    (row,), said = run(tmp_path / "right", out, "--gradescope", str(results))
+    (row,), said = run(tmp_path, out, "--gradescope", results)
     assert "student]" not in said
     assert (row["score"], row["q6"]) == ("19.5", "2.5")
     given = json.loads(results.read_text())
     assert (given["score"], sum(test["max_score"] for test in given["tests"])) == (19.5, 20)
-    run(tmp_path / "wrong", out, "--gradescope", str(results))
+    wrong = SimpleNamespace(file="essay.docx", status=["not a notebook"], points={}, messages={})
+    grade.write_gradescope([wrong], {"q1": 3}, results)
     given = json.loads(results.read_text())
     assert (given["score"], given["output"]) == (0, "essay.docx: not a notebook")
 
 
 def test_who_is_not_done_in_time_has_no_score_even_if_an_earlier_version_had_one(graded, tmp_path):
     (tmp_path / f"slow_{NAME}.ipynb").write_bytes(text(first("import time\ntime.sleep(999)")))
-    (row,), _ = run(tmp_path, graded[0], "--total", "1")
+    (row,), _ = run(tmp_path, graded[0], "--total", 1)
     assert (row["student"], row["status"], row["score"]) == ("slow", "timeout", "")
 
 
@@ -258,11 +256,6 @@ def colab(notebook: dict[str, Any]) -> None:
     for k, cell in enumerate(notebook["cells"]):
         cell["metadata"]["id"] = f"{cell.pop('id')}{k}"
         cell["source"] = cell["source"].splitlines(keepends=True)
-
-
-def vscode(notebook: dict[str, Any]) -> None:
-    for cell in notebook["cells"]:
-        cell["metadata"] = {"vscode": {"languageId": "python"}}
 
 
 def deepnote(notebook: dict[str, Any]) -> None:
@@ -279,8 +272,12 @@ def short(notebook: dict[str, Any]) -> None:
     del notebook["cells"][at(notebook, "q5-visible")], notebook["cells"][at(notebook, "q1-visible")]
 
 
-SAVED = [(colab, []), (vscode, ["metadata lost"]), (deepnote, ["metadata lost"]), (markdown, [])]
-SAVED += [(short, ["cell missing: q1-visible q5-visible"])]
+SAVED = [
+    (colab, []),
+    (deepnote, ["metadata lost"]),
+    (markdown, []),
+    (short, ["cell missing: q1-visible q5-visible"]),
+]
 
 
 @pytest.mark.parametrize(("saved", "status"), SAVED)

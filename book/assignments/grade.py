@@ -45,7 +45,10 @@ from repair import repair
 warnings.filterwarnings("ignore", "Object of type")  # nbgrader's use of SQLAlchemy
 COURSE = Path(__file__).resolve().parent
 LARGEST = 50 * 2**20
-SYSTEM = re.compile(r"(^|/)(__MACOSX|\.git|\.ipynb_checkpoints|\.DS_Store|Thumbs.db|desktop.ini|\._.*)(/|$)")
+SYSTEM = re.compile(  # what systems, and the exchange of nbgrader, leave beside a notebook
+    r"(^|/)(__MACOSX|\.git|\.ipynb_checkpoints|\.DS_Store|Thumbs.db|desktop.ini|\._.*"
+    r"|timestamp.txt|submission_secret.txt)(/|$)"
+)
 LATE = 75  # how a process ends whose time is up
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # nbgrader calls alembic
 
