@@ -60,7 +60,7 @@ test-portable: env-test ## run all notebooks with the kernels of other processor
 bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
 	@$(RUN) -m l2lab.bench
 
-bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes FOLDER/selection-*.json
+bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes selection-*.json into FOLDER (_build/studies)
 	@$(RUN) -m l2lab.studies selection --profile $(PROFILE) --folder $(FOLDER)
 
 lint: env-test ## check the style of the code, and who imports whom

@@ -94,10 +94,8 @@ def lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
 
     Parameters
     ----------
-    alive : ndarray of bool, shape (L, p)
-        Which features live at each λ of the pilot.
-    n_rows : int
-        Number of rows.
+    alive, n_rows : ndarray of bool, int
+        Which features live at each λ of the pilot, (L, p); number of rows.
 
     Returns
     -------

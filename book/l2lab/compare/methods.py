@@ -461,7 +461,7 @@ class TopForestInputs(TopInputs):
         return forest(200, random_state=seed, n_jobs=1).fit(X, y).feature_importances_
 
 
-class FilterMethod(NetworkMethod):
+class _FilterMethod(NetworkMethod):
     """A network method whose recipe, a :class:`TopInputs`, ranks the inputs beforehand."""
 
     def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
@@ -592,7 +592,7 @@ def _counts(budget: Budget, data: LearningData) -> np.ndarray:
 
 
 def _methods() -> list[Method]:
-    N, F = NetworkMethod, FilterMethod
+    N, F = NetworkMethod, _FilterMethod
     return [
         N("none", "none (holdout alone)", "restart, chosen on the holdout rows", Recipe, _restarts,
           restarts=True),

@@ -197,7 +197,7 @@ class Recipe:
         Returns
         -------
         Tensor, shape (K, B, o)
-            Differentiable.
+            Logits or predictions, differentiable.
         """
         units = _first_units(self.first_layer(params, training=True), params["0.bias"], x)
         return _outputs(params, units if self.linear else self.hidden(units.relu()))

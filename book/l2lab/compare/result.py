@@ -52,10 +52,9 @@ class Paired(NamedTuple):
 
     Parameters
     ----------
-    mean : float
-        Mean of the differences.
-    low, high : float
-        Interval that holds the true mean with the asked confidence, if differences are normal.
+    mean, low, high : float
+        Mean of the differences, and the interval that holds the true mean with the asked confidence, if
+        differences are normal.
     n : int
         Number of seeds.
     """
@@ -107,10 +106,8 @@ class Table:
 
     Parameters
     ----------
-    header : sequence of str
-        Column names.
-    rows : sequence of sequence of str
-        Cells.
+    header, rows : sequence of str, sequence of sequence of str
+        Column names, and cells.
     """
 
     def __init__(self, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -286,12 +283,8 @@ class ComparisonResult:
 
         Parameters
         ----------
-        task, method : str
-            Their keys.
-        reference : str, default "none"
-            Key of the other method.
-        measure : str, default "metric"
-            Key of :data:`MEASURES`.
+        task, method, reference, measure : str
+            Keys of the task, of the two methods, and of :data:`MEASURES`.
 
         Returns
         -------

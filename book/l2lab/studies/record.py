@@ -24,7 +24,7 @@ STAMP = ("code", "data", "settings")
 
 
 def code_hash(*studies: str) -> str:
-    """Hash the source that a study measures with: its own and that of the package below the studies.
+    """Hash the source that a study measures with: that of the package below the studies, and its own.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def code_hash(*studies: str) -> str:
     Returns
     -------
     str
-        16 hex digits.
+        See :func:`hash_of`.
     """
     package = Path(__file__).resolve().parents[1]
     files = [
@@ -47,7 +47,7 @@ def code_hash(*studies: str) -> str:
 
 
 def hash_of(*parts: str) -> str:
-    """Hash texts: 16 hex digits.
+    """Hash texts.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def hash_of(*parts: str) -> str:
     Returns
     -------
     str
-        The start of a SHA-256.
+        16 hex digits of a SHA-256.
     """
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
