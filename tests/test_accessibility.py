@@ -22,7 +22,7 @@ KINDS = {
     "chapter": CHAPTER,
     "assignment": "book/assignments/01_ridge_by_hand",
     "glossary": "book/glossary",
-    "api": "book/api",
+    "api": "book/api_select",  # of two pages of this kind the shorter one
     "search": "search",
     "source": "_modules/l2lab/budget",
 }
