@@ -118,7 +118,7 @@ BAD = np.array([[0.0, np.nan]])
         (data.friedman, {"p": 4}, "p must"),
         (data.legendre, {"noise": -0.1}, "noise"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_bad_input_is_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
