@@ -111,9 +111,6 @@ class GatedNetworks:
         λ of all other weights; small by default.
     """
 
-    # parameters whose λ grows from 0
-    ramped: tuple[str, ...] = ("0.weight", "gate")
-
     def __init__(
         self,
         rows: Rows,
@@ -151,8 +148,7 @@ class GatedNetworks:
             lam=self.decay(),
             momentum=MOMENTUM,
             rate=schedule("cosine", recipe.steps, warm_up=LR_RAMP),
-            share=dict.fromkeys(self.ramped, grows),
-            after=self.after,
+            share=dict.fromkeys(("0.weight", "gate"), grows),
         )
 
     def add_gates(self) -> None:
@@ -169,9 +165,6 @@ class GatedNetworks:
         """Say what is penalized: λ (K,) by parameter."""
         small = on_weights(self.params, self.outer_decay)
         return small if self.mask is not None else small | {"0.weight": self.lams, "gate": self.lams}
-
-    def after(self, params: Leaves, t: int) -> None:
-        """Do nothing; rivals take their proximal step here."""
 
     def product(self) -> Tensor:
         """Compute the factor of each input, the product of its gates or the mask: (K, p)."""
