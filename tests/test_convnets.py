@@ -1,4 +1,4 @@
-"""l2lab.convnets: the repaired network on images of any size, and training for all λ against torch.optim."""
+"""l2lab.engine.convnets: the network on images of any size, and training for all λ against torch.optim."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Notebooks under conditions that nobody wishes for.
 
 A read-only checkout whose path has a space, an umlaut and a λ; no home folder; no display; the C locale; any
-working directory; every cell twice; Ctrl-C in mid-training. A short notebook that uses each part of ``l2lab``
-stands for all; with ``L2LAB_TEST_CHAPTERS=1`` in the environment the chapters themselves run (minutes).
+working directory; every cell twice; Ctrl-C in mid-training. A short notebook with what chapters do stands for
+all; with ``L2LAB_TEST_CHAPTERS=1`` in the environment the chapters themselves run (minutes).
 """
 
 from __future__ import annotations
