@@ -88,8 +88,7 @@ def test_package_dependencies_are_what_the_package_imports():
     imported = {distribution.get(name, name) for name in imported - sys.stdlib_module_names - {"l2lab"}}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"[a-z0-9-]+", requirement)[0] for requirement in project["dependencies"]}
-    # a rival in the studies; the pages of solutions for instructors: both say so and the rest goes on without
-    assert imported - {"lassonet", "nbconvert", "nbformat"} == declared
+    assert imported == declared
 
 
 def test_every_file_of_the_package_is_installed_with_it():

@@ -15,7 +15,7 @@ from numpydoc.validate import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "book" / "l2lab"
-BINARY = {".png", ".zip", ".npz"}
+BINARY = {".png", ".zip"}
 VENDORED = "book/_site/vendor/mathjax"
 
 

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m l2lab.studies", description="Run a study at full scale.")
     parser.add_argument("name", choices=STUDIES, help="which study")
     size = "its size (default: $L2LAB_PROFILE, or quick)"
-    parser.add_argument("--profile", choices=runtime.PROFILES, help=size)
+    parser.add_argument("--profile", choices=("quick", "full"), help=size)
     parser.add_argument(
         "--folder",
         help="where to write; what it holds of this study and this code is not measured again "
