@@ -7,6 +7,7 @@ import csv
 import json
 import multiprocessing
 import runpy
+import signal
 import sys
 import tempfile
 import time
@@ -98,6 +99,14 @@ for _ in range(20):
 with contextlib.suppress(OSError):
     pathlib.Path("VICTIM").write_text("changed")
 """
+STUBBORN = """
+import time
+while True:
+    try:
+        time.sleep(999)
+    except KeyboardInterrupt:
+        pass
+"""
 MOODLE = "Anna Berg_4711_assignsubmission_file_"
 
 # path -> content, status, points of the tests (None: no score)
@@ -136,6 +145,7 @@ ZIPPED = ["frida/hand in.ipynb", "frida/hand in.ipynb", "frida/damaged.ipynb"]  
 
 
 def work(log: Path, *arguments: object) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest may have its own
     sys.argv, tempfile.tempdir = ["grade.py", *map(str, arguments)], str(log.parent)
     with open(log, "w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
@@ -233,22 +243,22 @@ def test_a_second_run_grades_nothing_keeps_points_given_by_hand_and_gradescope_i
     with grade.Gradebook(f"sqlite:///{out / 'gradebook.db'}", "l2") as gradebook:
         found = gradebook.find_grade("q6-written", NAME, NAME, MOODLE.replace(" ", "_").strip("_"))
         assert found.needs_manual_grade, "formgrader does not show it"
-        found.manual_score = 2.5
+        found.manual_score, found.needs_manual_grade = 2.5, False
         gradebook.db.commit()
     (row,), said = run(tmp_path, out, "--gradescope", results)
     assert "student]" not in said
     assert (row["score"], row["q6"]) == ("19.5", "2.5")
     given = json.loads(results.read_text())
     assert (given["score"], sum(test["max_score"] for test in given["tests"])) == (19.5, 20)
-    wrong = SimpleNamespace(file="essay.docx", status=["not a notebook"], points={}, messages={})
-    grade.write_gradescope([wrong], {"q1": 3}, results)
+    wrong = SimpleNamespace(file="essay.docx", status=["not a notebook"], tests=[])
+    grade.write_gradescope([wrong], results)
     given = json.loads(results.read_text())
     assert (given["score"], given["output"]) == (0, "essay.docx: not a notebook")
 
 
 def test_who_is_not_done_in_time_has_no_score_even_if_an_earlier_version_had_one(graded, tmp_path):
-    (tmp_path / f"slow_{NAME}.ipynb").write_bytes(text(first("import time\ntime.sleep(999)")))
-    (row,), _ = run(tmp_path, graded[0], "--total", 1)
+    (tmp_path / f"slow_{NAME}.ipynb").write_bytes(text(first(STUBBORN)))
+    (row,), _ = run(tmp_path, graded[0], "--timeout", 1)
     assert (row["student"], row["status"], row["score"]) == ("slow", "timeout", "")
 
 
