@@ -79,19 +79,22 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def collect(folder: Path, assignment: str, released: nbformat.NotebookNode) -> list[SimpleNamespace]:
     """Read what an LMS exports, a checkout of GitHub Classroom, or notebooks side by side."""
-    rows, taken = [], Counter()
+    rows, taken = [], set()
     for file, data in files(folder):
         if SYSTEM.search(file):
             continue
         path = re.sub(r"\.(ipynb|zip)(?=/|$)", "", file, flags=re.IGNORECASE).replace(assignment, "")
-        student = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
+        student = plain = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
         notebook, status = repair(data, released)
         if notebook:
-            taken[student.lower()] += 1  # lower: some disks do not tell Anna from anna
-            student += f"-{taken[student.lower()]}" if taken[student.lower()] > 1 else ""
+            k = 1
+            while student.lower() in taken:  # lower: some disks do not tell Anna from anna
+                student = f"{plain}-{(k := k + 1)}"
+            taken.add(student.lower())
             status += [] if file.endswith(f"{assignment}.ipynb") else ["renamed"]
-        row = {"student": student, "file": file, "status": status, "notebook": notebook}
-        rows.append(SimpleNamespace(**row, digest=hashlib.sha256(data).hexdigest(), tests=[]))
+        row = SimpleNamespace(student=student, file=file, status=status, notebook=notebook, tests=[])
+        row.digest = hashlib.sha256(data).hexdigest()
+        rows.append(row)
     return rows
 
 
@@ -221,7 +224,7 @@ def main() -> None:
     parser.add_argument("assignment", help="its name in book/assignments/source")
     parser.add_argument("--out", type=Path, help="course folder to write (default: grades/NAME)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="students at the same time")
-    parser.add_argument("--timeout", type=int, default=60, help="seconds for one cell; ten times that for all")
+    parser.add_argument("--timeout", type=int, default=60, help="seconds for a cell; for all ten times that")
     parser.add_argument("--memory", type=int, default=8192, help="MiB of address space for one process")
     parser.add_argument("--trust", action="store_true", help="grade even where bubblewrap does not work")
     parser.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json there")
@@ -229,17 +232,19 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of nbformat and SQLAlchemy, for those who write programs
     name = given.assignment
     given.out = out = (given.out or COURSE.parents[1] / "grades" / name).resolve()
-    source, known = (root / "source" / name / f"{name}.ipynb" for root in (COURSE, out))
-    if not given.submissions.exists() or not source.is_file():
-        sys.exit(f"there is no {given.submissions if source.is_file() else source}")
-    if not known.exists() or known.read_bytes() != source.read_bytes():
+    source, known, made = COURSE / "source" / name, out / "source" / name, out / "release" / name
+    file = f"{name}.ipynb"
+    if not given.submissions.exists() or not (source / file).is_file():
+        sys.exit(f"there is no {given.submissions} or no {source / file}")
+    if not made.exists():
         (out / "runs").mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source.parent, known.parent, dirs_exist_ok=True)
+        shutil.copytree(source, known, dirs_exist_ok=True)
         shutil.copy(COURSE / "nbgrader_config.py", out)
-        done = nbgrader(out).generate_assignment(name)
-        if not done["success"]:
+        if not (done := nbgrader(out).generate_assignment(name))["success"]:
             sys.exit(f"{source} is no assignment of nbgrader:\n{done['log']}")
-    released = nbformat.read(out / "release" / name / f"{name}.ipynb", 4)
+    elif (known / file).read_bytes() != (source / file).read_bytes():
+        sys.exit(f"{out} holds grades for another version of {name}: move it away, or give another --out")
+    released = nbformat.read(made / file, 4)
     rows = collect(given.submissions, name, released)
     graded = [row for row in rows if row.notebook]
     done = {path.stem: path.read_text() for path in (out / "runs").glob("*.done")}
