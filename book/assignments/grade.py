@@ -1,14 +1,12 @@
 """Grade a folder of submissions with nbgrader: ``make grade``, or ``python book/assignments/grade.py``.
 
 Every file gets a line in ``grades.csv``.  nbgrader runs once for each student, with a gradebook of its own;
-the student's kernel runs inside bubblewrap where that is installed.  The output is a course folder.
+the student's kernel runs inside bubblewrap.  The output is a course folder of nbgrader.
 """
-
-from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -32,7 +30,6 @@ from typing import Any
 
 import nbformat
 import pandas as pd
-import psutil
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
@@ -42,14 +39,16 @@ from traitlets.config.loader import Config, PyFileConfigLoader
 
 from repair import repair
 
-warnings.filterwarnings("ignore", "Object of type")  # nbgrader's use of SQLAlchemy
 COURSE = Path(__file__).resolve().parent
 LARGEST = 50 * 2**20
 SYSTEM = re.compile(  # what systems, and the exchange of nbgrader, leave beside a notebook
     r"(^|/)(__MACOSX|\.git|\.ipynb_checkpoints|\.DS_Store|Thumbs.db|desktop.ini|\._.*"
     r"|timestamp.txt|submission_secret.txt)(/|$)"
 )
-LATE = 75  # how a process ends whose time is up
+NO_WALL = """
+!!! NO BUBBLEWRAP: submissions would run as your own programs do.  They could read and change YOUR FILES and
+!!! the grades of others, use the network, and run on.  Install it, or use book/assignments/Containerfile.
+"""
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # nbgrader calls alembic
 
 
@@ -85,115 +84,92 @@ def collect(folder: Path, assignment: str, released: nbformat.NotebookNode) -> l
         if SYSTEM.search(file):
             continue
         path = re.sub(r"\.(ipynb|zip)(?=/|$)", "", file, flags=re.IGNORECASE).replace(assignment, "")
-        student = name = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
+        student = plain = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
         notebook, status = repair(data, released)
         if notebook:
             k = 1
             while student.lower() in taken:  # lower: some disks do not tell Anna from anna
-                student = f"{name}-{(k := k + 1)}"
+                student = f"{plain}-{(k := k + 1)}"
             taken.add(student.lower())
             status += [] if file.endswith(f"{assignment}.ipynb") else ["renamed"]
-        row = {"student": student, "file": file, "status": status, "notebook": notebook}
-        digest = hashlib.sha256(data).hexdigest()
-        rows.append(SimpleNamespace(**row, digest=digest, points={}, messages={}))
+        row = SimpleNamespace(student=student, file=file, status=status, notebook=notebook, tests=[])
+        row.digest = hashlib.sha256(data).hexdigest()
+        rows.append(row)
     return rows
 
 
-def wall(home: str, bubblewrap: str | None) -> list[str]:
-    """Say what stands before the command of a kernel: a bare environment, and bubblewrap if it is here."""
+def wall(home: Path) -> list[str]:
+    """Say what stands before a command that shall reach nothing but Python and its own home."""
     command = ["env", "-i", f"PATH={os.defpath}", f"HOME={home}", "LANG=C.UTF-8", "OMP_NUM_THREADS=1"]
-    if bubblewrap is None:
-        return [*command, f"JPY_PARENT_PID={os.getpid()}"]  # the kernel ends with this process
-    command += [bubblewrap, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    command += [shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--new-session"]
+    command += ["--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     places = ["/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache"]
     places += [sys.base_prefix, sys.prefix, os.path.dirname(os.path.realpath(sys.executable))]
     for place in dict.fromkeys([*places, *site.getsitepackages()]):
         command += ["--ro-bind-try", place, place]
-    return [*command, "--bind", home, home, "--chdir", home]
+    return [*command, "--bind", str(home), str(home), "--chdir", str(home)]
 
 
-def find_bubblewrap(home: str) -> str | None:
-    """Try whether bubblewrap works here, and say so loudly if it does not."""
-    found = shutil.which("bwrap")
-    command = [*wall(home, found), sys.executable, "-c", "import ipykernel"]
-    if found and not subprocess.run(command).returncode:
-        return found
-    print("!!! NO BUBBLEWRAP: submissions can read and change YOUR FILES, and use the network.")
-    print("!!! Install it, or use book/assignments/Containerfile.")
-    return None
-
-
-def end_descendants() -> None:
-    """Kill whatever this process has started, and what that has started."""
-    while children := [p for p in psutil.Process().children(True) if p.status() != psutil.STATUS_ZOMBIE]:
-        for child in children:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, timeout=1)
-
-
-def shut_in(log: Path, seconds: int, memory: int) -> None:
-    """Give this process a log, limits that its kernel inherits, and all that the kernel leaves behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(36, 1)  # what the submission leaves behind becomes a child of this process
-        ctypes.CDLL(None).prctl(1, 9)  # and this process ends with the one that has started it
-    with open(log, "wb") as file:
-        os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
-    processes = 256 + sum(p.info["num_threads"] or 0 for p in psutil.process_iter(["num_threads"]))
-    for limit, most in (("AS", memory * 2**20), ("NPROC", processes), ("FSIZE", 2**28)):
-        resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (most, most))
-    signal.signal(signal.SIGALRM, lambda *_: (end_descendants(), os._exit(LATE)))
-    signal.alarm(seconds)
-
-
-def grade_one(row: Any, name: str, home: str, bubblewrap: str | None, given: argparse.Namespace) -> None:
-    """Grade one submission, in a process of its own that ends with this function."""
-    shut_in(given.out / "runs" / f"{row.student}.log", given.total, given.memory)
-    tempfile.tempdir = home = tempfile.mkdtemp(dir=home)
-    os.environ |= {"JUPYTER_PATH": home, "JUPYTER_RUNTIME_DIR": home}
-    command = [*wall(home, bubblewrap), sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel = {"display_name": "", "language": "python", "interrupt_mode": "message", "argv": command}
-    submitted = given.out / "submitted" / row.student / name
-    for folder in (Path(home, "kernels", "student"), submitted):
+def grade_one(row: Any, name: str, place: Path, walled: bool, given: argparse.Namespace) -> None:
+    """Grade one submission, in a process of its own."""
+    with open(given.out / "runs" / f"{row.student}.log", "wb") as log:
+        os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
+    signal.alarm(10 * given.timeout)  # it ends this process
+    for limit, most in (("AS", given.memory * 2**20), ("NPROC", 4096), ("FSIZE", 2**28)):
+        with contextlib.suppress(ValueError):  # it is lower already
+            resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (most, most))
+    home, submitted = place / "home", given.out / "submitted" / row.student / name
+    for folder in (home, place / "kernels" / "student", submitted):
         folder.mkdir(parents=True, exist_ok=True)
-    Path(home, "kernels", "student", "kernel.json").write_text(json.dumps(kernel))
     nbformat.write(row.notebook, submitted / f"{name}.ipynb")
+    command = [*(wall(home) if walled else []), sys.executable, "-m", "ipykernel_launcher", "-f"]
+    kernel = {"argv": [*command, "{connection_file}"], "display_name": "", "language": "python"}
+    kernel["interrupt_mode"] = "message"  # a signal would end the wall
+    (place / "kernels" / "student" / "kernel.json").write_text(json.dumps(kernel))
+    os.environ |= {"JUPYTER_PATH": str(place), "JUPYTER_RUNTIME_DIR": str(home)}
+    tempfile.tempdir = str(home)  # there Jupyter writes how to connect
     api = nbgrader(
         given.out,
-        CourseDirectory={"db_url": f"sqlite:///{shutil.copy(given.out / 'runs' / 'empty.db', home)}"},
+        CourseDirectory={"db_url": f"sqlite:///{shutil.copy(given.out / 'gradebook.db', place)}"},
         Execute={"timeout": given.timeout, "kernel_name": "student"},
         ConnectionFileMixin={"transport": "ipc", "ip": f"{home}/kernel"},  # reaches through the wall
     )
-    done = api.autograde(name, row.student)
-    if done["success"]:
-        done = api.generate_feedback(name, row.student)
-    print(done.get("log"), done.get("error"), flush=True)
-    end_descendants()
-    os._exit(0 if done["success"] else 1)
+    for step in (api.autograde, api.generate_feedback):
+        done = step(name, row.student)
+        print(done.get("log"), done.get("error"))
+        if not done["success"]:
+            sys.exit(1)
 
 
 def grade_all(todo: list[Any], name: str, given: argparse.Namespace) -> None:
     """Grade several at a time, and note how it ended."""
     queue, running = list(todo), {}
     fork = multiprocessing.get_context("fork")  # nbgrader is imported once
-    with tempfile.TemporaryDirectory(prefix="l2-") as home, tqdm(total=len(todo), unit="student") as bar:
-        bubblewrap = find_bubblewrap(home)
+    with tempfile.TemporaryDirectory(prefix="l2-") as folder, open(given.out / "runs" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # students of a killed run hold it as long as they go on
+        trial = [*wall(Path(folder)), sys.executable, "-c", "import ipykernel"]
+        walled = subprocess.run(trial).returncode == 0
+        if not walled and not given.trust:
+            sys.exit(f"{NO_WALL}!!! Or have them graded all the same: --trust")
+        print("" if walled else NO_WALL)
+        bar = tqdm(total=len(todo), unit="student")
         while queue or running:
             while queue and len(running) < given.jobs:
-                process = fork.Process(target=grade_one, args=(queue[0], name, home, bubblewrap, given))
+                row = queue.pop(0)
+                arguments = (row, name, Path(tempfile.mkdtemp(dir=folder)), walled, given)
+                process = fork.Process(target=grade_one, args=arguments, daemon=True)
                 process.start()
-                running[process] = queue.pop(0)
-            wait([process.sentinel for process in running])
-            for process in [process for process in running if not process.is_alive()]:
-                row = running.pop(process)
-                status = {0: "graded", LATE: "timeout"}.get(process.exitcode, "died")
+                running[process.sentinel] = row, process
+            for sentinel in wait(running):
+                row, process = running.pop(sentinel)
+                process.join()
+                status = {0: "graded", -signal.SIGALRM: "timeout"}.get(process.exitcode, "died")
                 (given.out / "runs" / f"{row.student}.done").write_text(f"{row.digest} {status}")
                 bar.update()
 
 
-def load(row: Any, name: str, out: Path, database: str, gradebook: Gradebook) -> None:
-    """Put status, messages, and points, those given by hand first, into the row."""
+def load(row: Any, name: str, out: Path, gradebook: Gradebook) -> None:
+    """Put the points of the tests, those given by hand included, into a row, and how its grading ended."""
     status = (out / "runs" / f"{row.student}.done").read_text().split()[1]
     if status == "graded":
         notebook = nbformat.read(out / "autograded" / row.student / name / f"{name}.ipynb", 4)
@@ -202,42 +178,42 @@ def load(row: Any, name: str, out: Path, database: str, gradebook: Gradebook) ->
         except MissingEntry:  # from the gradebook of the student into that of the course
             gradebook.update_or_create_student(row.student)
             gradebook.update_or_create_submission(name, row.student)
-            about = {"student": row.student, "assignment": name, "notebook": name, "db_url": database}
+            about = {"student": row.student, "assignment": name, "notebook": name}
+            about["db_url"] = f"sqlite:///{out}/gradebook.db"
             SaveAutoGrades().preprocess(notebook, {"nbgrader": about})
             submission = gradebook.find_submission_notebook(name, name, row.student)
-        for grade in submission.grades:
-            score = grade.auto_score if grade.manual_score is None else grade.manual_score
-            row.points[grade.name] = score
+        errors = {}
         for cell in notebook.cells:
             for output in (o for o in cell.get("outputs", []) if o.output_type == "error"):
-                mark = cell.metadata.get("nbgrader", {}).get("grade_id")
-                row.messages[mark] = f"{output.ename}: {output.evalue}"[:1000]
+                errors[cell.metadata.get("nbgrader", {}).get("grade_id")] = f"{output.ename}: {output.evalue}"
                 status = "timeout" if output.ename == "CellTimeoutError" else status
+        for grade in submission.grades:
+            score = None if grade.needs_manual_grade else grade.score
+            output = "read by a person" if score is None else errors.get(grade.name, "")[:1000]
+            test = {"name": grade.name, "score": score, "max_score": grade.max_score, "output": output}
+            row.tests.append(test)
     row.status = [status, *row.status] if status != "graded" or not row.status else row.status
 
 
 def write_table(rows: list[Any], most: dict[str, float], path: Path) -> None:
     """Write grades.csv."""
     named = [{"student": row.student, "file": row.file, "status": ", ".join(row.status)} for row in rows]
-    texts = pd.DataFrame(named, columns=["student", "file", "status"])
-    texts = texts.replace("^(?=[=+@-])", "'", regex=True)  # no formula for Excel
-    points = pd.DataFrame([row.points for row in rows], columns=list(most), dtype=float)
-    texts["score"], texts["of"] = points.sum(axis=1, min_count=1), sum(most.values())
-    for question, columns in points.T.groupby(lambda test: test.partition("-")[0], sort=False):
-        texts[question] = columns.sum(skipna=False)
-    texts.to_csv(path, index=False, float_format="%g", encoding="utf-8-sig")
+    table = pd.DataFrame(named, columns=["student", "file", "status"])
+    table = table.replace("^(?=[=+@-])", "'", regex=True)  # no formula for Excel
+    points = [{test["name"]: test["score"] for test in row.tests} for row in rows]
+    points = pd.DataFrame(points, columns=list(most), dtype=float)
+    table["score"], table["of"] = points.sum(axis=1, min_count=1), sum(most.values())
+    for question, tests in points.T.groupby(lambda test: test.partition("-")[0], sort=False):
+        table[question] = tests.sum(skipna=False)
+    table.to_csv(path, index=False, float_format="%g", encoding="utf-8-sig")
 
 
-def write_gradescope(rows: list[Any], most: dict[str, float], path: Path) -> None:
+def write_gradescope(rows: list[Any], path: Path) -> None:
     """Write results.json: the points of the best file, and what is to be said of each."""
-    best = max(rows, key=lambda row: sum(p or 0 for p in row.points.values()), default=None)
-    tests = []
-    for test, of in most.items() if best and best.points else []:
-        score = best.points[test]
-        text = "read by a person" if score is None else best.messages.get(test, "")
-        tests.append({"name": test, "score": score or 0, "max_score": of, "output": text})
+    graded = [[test | {"score": test["score"] or 0} for test in row.tests] for row in rows]
+    best = max(graded, key=lambda tests: sum(test["score"] for test in tests), default=[])
     said = "\n".join(f"{row.file}: {', '.join(row.status)}" for row in rows) or "Nothing was handed in."
-    results = {"score": sum(test["score"] for test in tests), "tests": tests, "output": said}
+    results = {"score": sum(test["score"] for test in best), "tests": best, "output": said}
     path.write_text(json.dumps(results))
 
 
@@ -248,47 +224,44 @@ def main() -> None:
     parser.add_argument("assignment", help="its name in book/assignments/source")
     parser.add_argument("--out", type=Path, help="course folder to write (default: grades/NAME)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="students at the same time")
-    parser.add_argument("--timeout", type=int, default=60, help="seconds for one cell")
-    parser.add_argument("--total", type=int, default=600, help="seconds for one student")
+    parser.add_argument("--timeout", type=int, default=60, help="seconds for a cell; for all ten times that")
     parser.add_argument("--memory", type=int, default=8192, help="MiB of address space for one process")
+    parser.add_argument("--trust", action="store_true", help="grade even where bubblewrap does not work")
     parser.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json there")
     given = parser.parse_args()
+    warnings.simplefilter("ignore")  # of nbformat and SQLAlchemy, for those who write programs
     name = given.assignment
-    source = COURSE / "source" / name / f"{name}.ipynb"
-    if not given.submissions.exists() or not source.is_file():
-        sys.exit(f"there is no {given.submissions if source.is_file() else source}")
     given.out = out = (given.out or COURSE.parents[1] / "grades" / name).resolve()
-    known = out / "source" / name / f"{name}.ipynb"
-    if known.exists() and known.read_bytes() != source.read_bytes():
-        sys.exit(f"{out} holds grades for another version of {name}: move it away, or give another --out")
-    if not (out / "runs").exists():
-        shutil.copytree(source.parent, known.parent, dirs_exist_ok=True)
+    source, known, made = COURSE / "source" / name, out / "source" / name, out / "release" / name
+    file = f"{name}.ipynb"
+    if not given.submissions.exists() or not (source / file).is_file():
+        sys.exit(f"there is no {given.submissions} or no {source / file}")
+    if not made.exists():
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, known, dirs_exist_ok=True)
         shutil.copy(COURSE / "nbgrader_config.py", out)
-        done = nbgrader(out).generate_assignment(name)
-        if not done["success"]:
+        if not (done := nbgrader(out).generate_assignment(name))["success"]:
             sys.exit(f"{source} is no assignment of nbgrader:\n{done['log']}")
-        (out / "runs").mkdir()
-        shutil.copy(out / "gradebook.db", out / "runs" / "empty.db")
-    released = nbformat.read(out / "release" / name / f"{name}.ipynb", 4)
+    elif (known / file).read_bytes() != (source / file).read_bytes():
+        sys.exit(f"{out} holds grades for another version of {name}: move it away, or give another --out")
+    released = nbformat.read(made / file, 4)
     rows = collect(given.submissions, name, released)
     graded = [row for row in rows if row.notebook]
     done = {path.stem: path.read_text() for path in (out / "runs").glob("*.done")}
     todo = [row for row in graded if row.digest not in done.get(row.student, "")]
-    database = f"sqlite:///{out}/gradebook.db"
-    with Gradebook(database, "l2") as gradebook:
+    with Gradebook(f"sqlite:///{out}/gradebook.db", "l2") as gradebook:
         for row in todo:
             with contextlib.suppress(MissingEntry):  # an earlier version
                 gradebook.remove_submission(name, row.student)
     if todo:
         grade_all(todo, name, given)
-    with Gradebook(database, "l2") as gradebook:
+    with Gradebook(f"sqlite:///{out}/gradebook.db", "l2") as gradebook:
         for row in graded:
-            load(row, name, out, database, gradebook)
-    marks = [c.metadata.nbgrader for c in released.cells if c.metadata.nbgrader.grade]
-    most = {mark.grade_id: mark.points for mark in marks}
-    write_table(rows, most, out / "grades.csv")
+            load(row, name, out, gradebook)
+    marks = [cell.metadata.nbgrader for cell in released.cells if cell.metadata.nbgrader.grade]
+    write_table(rows, {mark.grade_id: mark.points for mark in marks}, out / "grades.csv")
     if given.gradescope:
-        write_gradescope(rows, most, given.gradescope)
+        write_gradescope(rows, given.gradescope)
     counts = Counter(", ".join(row.status) for row in rows)
     print(f"{len(rows)} files:", "; ".join(f"{n} {status}" for status, n in counts.items()))
     print(out / "grades.csv")
