@@ -264,4 +264,6 @@ def test_a_second_run_grades_nothing_keeps_points_given_by_hand_and_gradescope_i
 def test_who_is_not_done_in_time_has_no_score_even_if_an_earlier_version_had_one(graded, tmp_path):
     (tmp_path / f"slow_{NAME}.ipynb").write_bytes(text(first(STUBBORN)))
     (row,), _ = run(tmp_path, graded[0], "--timeout", 1)
-    assert (row["student"], row["status"], row["score"]) == ("slow", "timeout", "")
+    assert (row["student"], row["score"]) == ("slow", "")
+    # Whether the alarm or Jupyter gives up the kernel first depends on the machine.
+    assert row["status"] in ("timeout", "died")
