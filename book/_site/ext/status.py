@@ -7,6 +7,7 @@ what, from the record that ``make execute`` keeps; ``{stored-studies}`` the meas
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,15 +22,15 @@ STATUS_PAGE = "book/status"
 FOOTER = f'<p>Version {__version__}. <a href="{{}}">How this book was made and checked</a>.</p>'
 
 
-class Table(SphinxDirective):
+class Table(SphinxDirective, ABC):
     """A table in Markdown that is made of the records beside the page, parsed where the directive stands."""
 
     title: ClassVar[str]
     head: ClassVar[tuple[str, ...]]
 
+    @abstractmethod
     def rows(self, results: Path) -> list[list[Any]]:
         """The cells, from the folder of results."""
-        raise NotImplementedError
 
     def read(self, path: Path) -> Any:
         """Read a record, on which the page then depends."""

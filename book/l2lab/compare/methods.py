@@ -106,7 +106,7 @@ class Method(ABC):
         ndarray, shape (p,)
             Scores; larger is better.
         """
-        raise NotImplementedError(f"{self.key!r} does not rank inputs")
+        raise ValueError(f"{self.key!r} does not rank inputs")
 
 
 Grid = Callable[[Budget, LearningData], np.ndarray]

@@ -7,6 +7,7 @@ in preallocated memory, which makes a sweep of small networks about one and a ha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,12 +25,12 @@ __all__ = ["CNN", "MLP", "MLPGradient"]
 Parameters = Mapping[str, Tensor]
 
 
-class _Network:
+class _Network(ABC):
     """What MLP and CNN have in common."""
 
+    @abstractmethod
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module, with torch's default initialization."""
-        raise NotImplementedError
 
     @property
     def n_inputs(self) -> int:

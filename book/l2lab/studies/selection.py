@@ -165,7 +165,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     Parameters
     ----------
     profile : {"quick", "full"}
-        14 problems with 5 seeds (an hour on one core, half of it for LassoNet), or with 10.
+        14 problems with 5 seeds, or with 10.
     folder : str or Path
         Where to.
 
