@@ -103,12 +103,7 @@ def remaining_share(
 ) -> np.ndarray:
     """Follow an unsupported weight step by step, exactly as ``torch.optim`` does.
 
-    Parameters
-    ----------
-    lam : float or array-like
-        λ (``weight_decay`` of the optimizer), at least 0.
-    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
-        As for `decay_budget`.
+    The arguments are those of `decay_budget`.
 
     Returns
     -------
@@ -141,9 +136,8 @@ def lam_needed(
     Parameters
     ----------
     share : float or array-like
-        What should be left at the end, in (0, 1]; 1e-3 is the usual "dead".
-    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
-        As for `decay_budget`.
+        What should be left at the end, in (0, 1]; 1e-3 is the usual "dead". The others are those of
+        `decay_budget`.
 
     Returns
     -------
@@ -161,10 +155,7 @@ def lam_needed(
 def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd") -> tuple[float, float]:
     """Give the λ from which decay alone swings around zero, and the λ from which it diverges.
 
-    Parameters
-    ----------
-    lr, momentum, optimizer : float, float, str
-        As for `decay_budget`, with a constant learning rate.
+    The arguments are those of `decay_budget`, with a constant learning rate.
 
     Returns
     -------

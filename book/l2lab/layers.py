@@ -123,16 +123,8 @@ def _entries(module: nn.Module, rule: _Rule | None) -> list[_Entry]:
 def penalized_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that an L2 penalty on a module acts on, by name.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Any module. Parameters inside a :class:`L2RegularizationLayer` follow the rule of that layer, and are
-        left out if its λ is 0.
-
-    Returns
-    -------
-    dict of str to torch.nn.Parameter
-        No biases, no normalization layers; a shared parameter once, frozen ones not at all.
+    No biases, no normalization layers; a shared parameter once, frozen ones not at all. Parameters inside a
+    :class:`L2RegularizationLayer` follow the rule of that layer, and are left out if its λ is 0.
 
     Examples
     --------
@@ -198,20 +190,9 @@ def _penalty(entries: list[_Entry]) -> Tensor:
 def l2_penalty(module: nn.Module) -> Tensor:
     """Sum the penalties of all :class:`L2RegularizationLayer` inside a model.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model; may be such a layer itself. Parameters outside of all layers are not penalized.
-
-    Returns
-    -------
-    Tensor, shape ()
-        ½·Σ λ‖w‖², each parameter counted once with the λ of the innermost layer around it.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer inside, or two layers give a shared parameter different λ.
+    The model may be such a layer itself. Gives ½·Σ λ‖w‖² of shape (), each parameter counted once with the λ
+    of the innermost layer around it; a ValueError if there is no such layer, or two of them give a shared
+    parameter different λ.
     """
     return _penalty(_entries(module, None))
 
@@ -288,18 +269,7 @@ class L2RegularizationLayer(nn.Module):
         return f"lam={self.rule.lam:g}, penalize={self.rule.penalize!r}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the module. The penalty does not change the output.
-
-        Parameters
-        ----------
-        *args, **kwargs : Any
-            Passed on.
-
-        Returns
-        -------
-        Any
-            What the module returns.
-        """
+        """Call the module. The penalty does not change the output."""
         return self.module(*args, **kwargs)
 
     def get_l2_regularizer(self) -> Tensor:
@@ -323,23 +293,12 @@ class L2RegularizationLayer(nn.Module):
         Like ``loss.backward()`` it neither clears gradients first nor changes parameters; that is up to
         ``optimizer.zero_grad()`` and ``optimizer.step()``. When gradients of several batches are accumulated,
         the penalty counts once per call: divide the criterion *and* λ by the number of calls.
-
-        Parameters
-        ----------
-        x, y : Tensor or Any
-            Inputs for the module, and targets for the criterion.
-        criterion : callable
-            ``criterion(output, y)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
+        ``criterion(output, y)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
 
         Returns
         -------
         BackwardResult
             ``(loss, penalty, output)``, detached.
-
-        Raises
-        ------
-        ValueError
-            If `criterion` is a class instead of an instance.
 
         Warns
         -----
@@ -487,11 +446,6 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
 
 def gate_strength(module: nn.Module) -> Tensor:
     """Return how much of the effective weight each gate lets through.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A module with gates, see :func:`gate`.
 
     Returns
     -------

@@ -27,11 +27,6 @@ PARTS = {"conv1": "conv2", "conv2": "conv3", "conv3": "conv4", "pooled": "fc1", 
 def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
     """Return with which norm each part is read by the layer after it.
 
-    Parameters
-    ----------
-    model : ImageClassifier
-        With gates or without.
-
     Returns
     -------
     dict of str to Tensor, shape (number of parts,)
@@ -72,7 +67,7 @@ def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Ten
     Parameters
     ----------
     model : ImageClassifier
-        Any.
+        With gates or without.
     sizes : mapping of str to int
         How many parts of each kind to keep, at least 1.
 
@@ -91,17 +86,7 @@ def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Ten
 def random_parts(model: ImageClassifier, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
     """Choose parts by lot.
 
-    Parameters
-    ----------
-    model, sizes : ImageClassifier, mapping of str to int
-        As for :func:`strongest`.
-    seed : int, default 0
-        Of the draw.
-
-    Returns
-    -------
-    dict of str to Tensor of bool
-        True for the parts to keep.
+    Arguments and result are those of :func:`strongest`; `seed` is that of the draw.
     """
     strength = part_strength(model)
     generator = torch.Generator().manual_seed(seed)

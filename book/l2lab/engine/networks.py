@@ -49,22 +49,10 @@ class _Network(ABC):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
-        """Draw initial parameters, one copy per seed.
+        """Draw initial parameters (K, ...), one copy per seed.
 
-        Parameters
-        ----------
-        seeds : iterable of int, length K
-            Copy k gets the numbers that ``torch.manual_seed(seeds[k]); network.module()`` gives. The global
-            generator is left as it was.
-        dtype : torch.dtype, default torch.float32
-            Type of the result. The numbers are drawn in torch's default type and then converted.
-        device : torch.device or str, default "cpu"
-            Where the result lives. The numbers are always drawn on the CPU.
-
-        Returns
-        -------
-        dict of str to Tensor, shape (K, ...)
-            Contiguous parameters.
+        Copy k gets the numbers that ``torch.manual_seed(seeds[k]); network.module()`` gives, drawn on the CPU
+        in torch's default type and then converted. The global generator is left as it was.
         """
         seeds = list(seeds)
         drawn: dict[int, dict[str, Tensor]] = {}
@@ -130,20 +118,7 @@ class MLP(_Network):
         return nn.Sequential(*layers[:-1])
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs of all copies on a shared batch.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            From :meth:`init`.
-        x : Tensor, shape (B, n_inputs)
-            Inputs, the same for all copies.
-
-        Returns
-        -------
-        Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params`.
-        """
+        """Compute the outputs (K, B, n_outputs) of all copies on a shared batch (B, n_inputs)."""
         *hidden, last = _layers(params)
         h = x.T  # features first: (inputs, B), later (K, units, B)
         for weight, bias in hidden:
@@ -302,19 +277,7 @@ class CNN(_Network):
         """Compute the outputs of all copies on a shared batch.
 
         The copies sit side by side in the channels: the first convolution sees the shared image once and has
-        K·channels outputs, the later ones are grouped convolutions with K groups.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            From :meth:`init`.
-        x : Tensor, shape (B, in_channels, image_size, image_size)
-            Images, the same for all copies.
-
-        Returns
-        -------
-        Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params`.
+        K·channels outputs, the later ones are grouped convolutions with K groups. Shapes as for :class:`MLP`.
         """
         *blocks, (weight, bias) = _layers(params)
         n_models = len(weight)
