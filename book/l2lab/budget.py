@@ -103,7 +103,12 @@ def remaining_share(
 ) -> np.ndarray:
     """Follow an unsupported weight step by step, exactly as ``torch.optim`` does.
 
-    The arguments are those of `decay_budget`.
+    Parameters
+    ----------
+    lam : float or array-like
+        λ (``weight_decay`` of the optimizer), at least 0.
+    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
+        As for `decay_budget`.
 
     Returns
     -------
@@ -136,8 +141,9 @@ def lam_needed(
     Parameters
     ----------
     share : float or array-like
-        What should be left at the end, in (0, 1]; 1e-3 is the usual "dead". The others are those of
-        `decay_budget`.
+        What should be left at the end, in (0, 1]; 1e-3 is the usual "dead".
+    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
+        As for `decay_budget`.
 
     Returns
     -------
@@ -155,7 +161,10 @@ def lam_needed(
 def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd") -> tuple[float, float]:
     """Give the λ from which decay alone swings around zero, and the λ from which it diverges.
 
-    The arguments are those of `decay_budget`, with a constant learning rate.
+    Parameters
+    ----------
+    lr, momentum, optimizer : float, float, str
+        As for `decay_budget`, with a constant learning rate.
 
     Returns
     -------

@@ -123,8 +123,16 @@ def _entries(module: nn.Module, rule: _Rule | None) -> list[_Entry]:
 def penalized_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that an L2 penalty on a module acts on, by name.
 
-    No biases, no normalization layers; a shared parameter once, frozen ones not at all. Parameters inside a
-    :class:`L2RegularizationLayer` follow the rule of that layer, and are left out if its λ is 0.
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Any module. Parameters inside a :class:`L2RegularizationLayer` follow the rule of that layer, and are
+        left out if its λ is 0.
+
+    Returns
+    -------
+    dict of str to torch.nn.Parameter
+        No biases, no normalization layers; a shared parameter once, frozen ones not at all.
 
     Examples
     --------
@@ -190,9 +198,20 @@ def _penalty(entries: list[_Entry]) -> Tensor:
 def l2_penalty(module: nn.Module) -> Tensor:
     """Sum the penalties of all :class:`L2RegularizationLayer` inside a model.
 
-    The model may be such a layer itself. Gives ½·Σ λ‖w‖² of shape (), each parameter counted once with the λ
-    of the innermost layer around it; a ValueError if there is no such layer, or two of them give a shared
-    parameter different λ.
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model; may be such a layer itself. Parameters outside of all layers are not penalized.
+
+    Returns
+    -------
+    Tensor, shape ()
+        ½·Σ λ‖w‖², each parameter counted once with the λ of the innermost layer around it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer inside, or two layers give a shared parameter different λ.
     """
     return _penalty(_entries(module, None))
 
@@ -293,12 +312,23 @@ class L2RegularizationLayer(nn.Module):
         Like ``loss.backward()`` it neither clears gradients first nor changes parameters; that is up to
         ``optimizer.zero_grad()`` and ``optimizer.step()``. When gradients of several batches are accumulated,
         the penalty counts once per call: divide the criterion *and* λ by the number of calls.
-        ``criterion(output, y)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
+
+        Parameters
+        ----------
+        x, y : Tensor or Any
+            Inputs for the module, and targets for the criterion.
+        criterion : callable
+            ``criterion(output, y)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
 
         Returns
         -------
         BackwardResult
             ``(loss, penalty, output)``, detached.
+
+        Raises
+        ------
+        ValueError
+            If `criterion` is a class instead of an instance.
 
         Warns
         -----
@@ -446,6 +476,11 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
 
 def gate_strength(module: nn.Module) -> Tensor:
     """Return how much of the effective weight each gate lets through.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module with gates, see :func:`gate`.
 
     Returns
     -------

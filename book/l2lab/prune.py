@@ -27,6 +27,11 @@ PARTS = {"conv1": "conv2", "conv2": "conv3", "conv3": "conv4", "pooled": "fc1", 
 def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
     """Return with which norm each part is read by the layer after it.
 
+    Parameters
+    ----------
+    model : ImageClassifier
+        With gates or without.
+
     Returns
     -------
     dict of str to Tensor, shape (number of parts,)
@@ -67,7 +72,7 @@ def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Ten
     Parameters
     ----------
     model : ImageClassifier
-        With gates or without.
+        Any.
     sizes : mapping of str to int
         How many parts of each kind to keep, at least 1.
 
@@ -86,7 +91,17 @@ def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Ten
 def random_parts(model: ImageClassifier, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
     """Choose parts by lot.
 
-    Arguments and result are those of :func:`strongest`; `seed` is that of the draw.
+    Parameters
+    ----------
+    model, sizes : ImageClassifier, mapping of str to int
+        As for :func:`strongest`.
+    seed : int, default 0
+        Of the draw.
+
+    Returns
+    -------
+    dict of str to Tensor of bool
+        True for the parts to keep.
     """
     strength = part_strength(model)
     generator = torch.Generator().manual_seed(seed)

@@ -100,7 +100,15 @@ class ImageClassifier(nn.Module):
     def pooled(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute what the linear layers see: averages over the fields of the grid, channel by channel.
 
-        For `x` and `mask` see :meth:`maps`; the result is (B, number of features).
+        Parameters
+        ----------
+        x, mask : Tensor
+            See :meth:`maps`.
+
+        Returns
+        -------
+        Tensor, shape (B, number of features)
+            In the order of channels.
         """
         maps, mask = self.maps(x, mask)
         if mask is None:
@@ -129,9 +137,21 @@ def gate_parts(model: ImageClassifier) -> ImageClassifier:
 
 
 def random_shift(x: Tensor, generator: torch.Generator, most: int = 2) -> Tensor:
-    """Augment: move all images (B, C, H, W) by the same few pixels, at most `most`, and mirror some batches.
+    """Augment: move all images of a batch by the same few pixels, and mirror half of the batches.
 
-    The edge comes in again where an image leaves. With the default, two batches in five are mirrored.
+    Parameters
+    ----------
+    x : Tensor, shape (B, C, H, W)
+        Images.
+    generator : torch.Generator
+        Draws the shift.
+    most : int, default 2
+        Largest shift in pixels.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        The edge comes in again where an image leaves.
     """
     dy, dx, mirror = torch.randint(0, 2 * most + 1, (3,), generator=generator).tolist()
     padded = F.pad(x, (most, most, most, most), mode="replicate")
@@ -279,7 +299,20 @@ def _copies(
 
 @torch.no_grad()
 def predict(model: nn.Module, X: Tensor) -> Tensor:
-    """Compute the logits (n, classes), on the CPU, of many images (n, C, H, W); sets evaluation mode."""
+    """Compute the logits of many images.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any classifier of images; put into evaluation mode.
+    X : Tensor, shape (n, C, H, W)
+        Images of one size.
+
+    Returns
+    -------
+    Tensor, shape (n, classes)
+        On the CPU.
+    """
     where = next(model.parameters()).device
     model.eval()
     return torch.cat([model(x.to(where)).cpu() for x in X.split(EVALUATION_BATCH)])

@@ -69,13 +69,34 @@ def schedule(
 def ramp(start: float, end: float) -> Callable[[int], float]:
     """Make the factor on λ that is 0 until a step and 1 from a later one on, linear between them.
 
-    Gives ``factor(t)``; start ≤ end.
+    Parameters
+    ----------
+    start, end : float
+        The two steps, start ≤ end.
+
+    Returns
+    -------
+    callable
+        ``factor(t)``.
     """
     return lambda t: 1.0 if t >= end else 0.0 if t <= start else (t - start) / (end - start)
 
 
 def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
-    """Apply λ, of shape (K,), to all weights and to no bias: the argument `lam` of :func:`descend`."""
+    """Apply λ to all weights and to no bias.
+
+    Parameters
+    ----------
+    params : mapping with str keys
+        Parameters by the names of a module's ``state_dict``.
+    lam : Tensor, shape (K,)
+        λ of every copy.
+
+    Returns
+    -------
+    dict of str to Tensor
+        For the argument `lam` of :func:`descend`.
+    """
     return {name: lam for name in params if name.endswith("weight")}
 
 
@@ -169,7 +190,13 @@ class Descent:
 
     @torch.no_grad()
     def run(self, stop: int) -> None:
-        """Go on until `stop` steps are done, counted from the start."""
+        """Go on until `stop` steps are done.
+
+        Parameters
+        ----------
+        stop : int
+            Number of steps, counted from the start.
+        """
         step = self._sgd if self.optimizer == "sgd" else self._adam
         while self.done < stop:
             t = self.done
@@ -220,9 +247,23 @@ def _per_copy(name: str, value: float | Tensor, like: Tensor) -> Tensor:
 
 
 def descend(params: Leaves, loss: Loss | None, steps: int, **options: Any) -> Leaves:
-    """Train K copies of a network in place for so many steps, and return `params`.
+    """Train K copies of a network in place.
 
-    Everything else is as for :class:`Descent`; ``lr`` must be given.
+    Parameters
+    ----------
+    params : dict of str to Tensor, shape (K, ...)
+        Initial parameters.
+    loss : callable or None
+        ``loss(params, t)`` gives the loss of every copy in step t, a tensor (K,).
+    steps : int
+        Number of updates.
+    **options : Any
+        Those of :class:`Descent`, at least ``lr``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        `params`, trained.
     """
     Descent(params, loss, **options).run(steps)
     return params

@@ -118,7 +118,20 @@ class MLP(_Network):
         return nn.Sequential(*layers[:-1])
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs (K, B, n_outputs) of all copies on a shared batch (B, n_inputs)."""
+        """Compute the outputs of all copies on a shared batch.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            From :meth:`init`.
+        x : Tensor, shape (B, n_inputs)
+            Inputs, the same for all copies.
+
+        Returns
+        -------
+        Tensor, shape (K, B, n_outputs)
+            Differentiable with respect to `params`.
+        """
         *hidden, last = _layers(params)
         h = x.T  # features first: (inputs, B), later (K, units, B)
         for weight, bias in hidden:
@@ -277,7 +290,19 @@ class CNN(_Network):
         """Compute the outputs of all copies on a shared batch.
 
         The copies sit side by side in the channels: the first convolution sees the shared image once and has
-        K·channels outputs, the later ones are grouped convolutions with K groups. Shapes as for :class:`MLP`.
+        K·channels outputs, the later ones are grouped convolutions with K groups.
+
+        Parameters
+        ----------
+        params : dict of str to Tensor, shape (K, ...)
+            From :meth:`init`.
+        x : Tensor, shape (B, in_channels, image_size, image_size)
+            Images, the same for all copies.
+
+        Returns
+        -------
+        Tensor, shape (K, B, n_outputs)
+            Differentiable with respect to `params`.
         """
         *blocks, (weight, bias) = _layers(params)
         n_models = len(weight)

@@ -85,9 +85,17 @@ class SweepResult:
         )
 
     def weights(self, layer: int | None = None) -> np.ndarray:
-        """Return the entries of the weight matrices, (L, S, R, n), without biases.
+        """Return the entries of the weight matrices, without biases.
 
-        They stand layer after layer; `layer` chooses one (negative numbers count from the end).
+        Parameters
+        ----------
+        layer : int, optional
+            One layer by position (negative numbers count from the end); default all.
+
+        Returns
+        -------
+        ndarray, shape (L, S, R, n)
+            The n entries, layer after layer.
         """
         names = [name for name in self.params if name.endswith("weight")]
         chosen = names if layer is None else [names[layer]]
@@ -98,7 +106,18 @@ class SweepResult:
         return np.linalg.norm(self.weights().astype(np.float64), axis=-1)
 
     def module(self, l: int = 0, s: int = 0, r: int = 0) -> nn.Module:  # noqa: E741
-        """Return one trained model, by its position on the three axes, as a module of its own on the CPU."""
+        """Return one trained model as an ordinary module.
+
+        Parameters
+        ----------
+        l, s, r : int
+            Position on the axes λ, seed and learning rate.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, with its own copy of the parameters.
+        """
         module = self.network.module()
         state = {name: value[l, s, r] for name, value in self.params.items()}
         module.to(next(iter(state.values())).dtype).load_state_dict(state)
