@@ -59,7 +59,7 @@ def test_any_number_of_shards_gives_the_undivided_sweep(n, n_parts, tmp_path):
 
 # ---- other processes ---------------------------------------------------------------------------------------
 
-LONG = OPTIONS | {"steps": 1500, "record_every": None}
+LONG = OPTIONS | {"steps": 500, "record_every": None}
 
 
 def test_dask_with_a_killed_worker(tmp_path):

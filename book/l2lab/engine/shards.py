@@ -179,4 +179,4 @@ def _store(path: Path, arrays: Arrays) -> None:
 
 def _load(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        return dict(file)
