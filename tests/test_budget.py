@@ -74,6 +74,13 @@ class TestBudget:
         share = remaining_share(lam, 0.1, steps, momentum, schedule, optimizer)[-1]
         assert -math.log(share) == pytest.approx(B, rel=error)
 
+    @pytest.mark.parametrize(("lam", "steps"), [(2e-3, 1000), (5e-3, 4000), (1e-4, 300), (2e-3, 200)])
+    def test_the_stated_error(self, lam: float, steps: int) -> None:
+        B, share = decay_budget(lam, 0.1, steps), remaining_share(lam, 0.1, steps)[-1]
+        stated = 0.1 * lam * 1.9 / (2 * 0.1**2) - 0.9 / (0.1 * steps)
+        assert -math.log(share) / B - 1 == pytest.approx(stated, abs=0.015)
+        assert abs(stated) > 0.001
+
     @pytest.mark.parametrize("schedule", SCHEDULES)
     def test_needed_lambda_is_the_inverse(self, schedule: str) -> None:
         lams = lam_needed([1e-3, 1e-6, 1.0], 0.1, 500, 0.9, schedule)

@@ -116,6 +116,14 @@ def test_half_precision_is_summed_in_float32(dtype, value):
     assert penalty.item() == pytest.approx(1000 * value**2, rel=1e-6)
 
 
+def test_moving_and_replacing_parameters_is_noticed():
+    layer = L2RegularizationLayer(mlp(), 0.1)
+    layer.double()
+    assert layer.get_l2_regularizer().dtype == torch.float64
+    layer.module[0].weight = nn.Parameter(torch.full((8, 6), 10.0, dtype=torch.float64))
+    assert layer.get_l2_regularizer() > 0.05 * 4800
+
+
 # ---- the same as weight decay ------------------------------------------------------------------------------
 
 

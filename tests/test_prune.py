@@ -38,6 +38,19 @@ def silence(model, keep):
             getattr(model, PARTS[part]).weight[:, ~mask] = 0
 
 
+def test_strength_is_the_norm_of_what_the_next_layer_reads(model):
+    strength = part_strength(model)
+    assert {part: len(s) for part, s in strength.items()} == {
+        "conv1": 4,
+        "conv2": 5,
+        "conv3": 6,
+        "pooled": 32,
+        "fc1": 9,
+    }
+    assert float(strength["conv2"][3]) == pytest.approx(float((model.conv3.weight[:, 3] ** 2).sum() ** 0.5))
+    assert float(strength["fc1"][8]) == pytest.approx(float((model.fc2.weight[:, 8] ** 2).sum() ** 0.5))
+
+
 @pytest.mark.parametrize("choose", [strongest, lambda m, sizes: random_parts(m, sizes, seed=5)])
 def test_the_child_computes_what_the_silenced_parent_computes(model, x, choose):
     keep = choose(model, SIZES)
