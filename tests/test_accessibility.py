@@ -119,17 +119,6 @@ def test_the_tab_key_reaches_everything_in_order_and_one_sees_where_it_is(open_p
             assert ratio >= LEAST_CONTRAST, (theme, round(ratio, 2), line)
 
 
-def test_shift_and_tab_go_back(open_page):
-    page = open_page(CHAPTER)
-    page.evaluate(EXPECT)
-    there, back = [], []
-    for seen, key in ((there, "Tab"), (back, "Shift+Tab")):
-        for _ in range(12):
-            page.keyboard.press(key)
-            seen.append(page.evaluate(LOOK))
-    assert [stop["stop"] for stop in back[:-1]] == [stop["stop"] for stop in there[-2::-1]]
-
-
 # One element of each look: kind and classes.
 ONE_OF_EACH = """() => { const first = new Map();
   for (const e of document.querySelectorAll('[data-stop]')) {
@@ -143,14 +132,9 @@ def picture(page, box: dict) -> Image.Image:
     return Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
 
 
-@pytest.mark.parametrize(
-    "window",
-    [{"color_scheme": "light"}, {"forced_colors": "active"}],
-    ids=["light", "forced-colors"],
-)
-def test_the_focus_changes_what_is_drawn(open_page, window):
+def test_the_focus_changes_what_is_drawn(open_page):
     """An outline can be cut off by a box around it, which its style does not tell; so look at the pixels."""
-    page = open_page(CHAPTER, **window)
+    page = open_page(CHAPTER)
     page.evaluate(EXPECT)
     for stop in page.evaluate(ONE_OF_EACH):
         element = page.locator(f"[data-stop='{stop}']")
@@ -323,29 +307,28 @@ LOST = """() => {
 
 
 @pytest.mark.parametrize("name", [*CHAPTERS, *(n for n in KINDS.values() if n != CHAPTER), "genindex"])
-def test_nothing_is_lost_enlarged_or_with_wider_spacing(open_page, name):
-    """1280 pixels at 400 % are 320 (WCAG 1.4.4, 1.4.10)."""
+def test_nothing_is_lost_enlarged_and_axe_finds_nothing_with_solutions_open(open_page, name):
+    """1280 pixels at 400 % are 320 (WCAG 1.4.4, 1.4.10); axe looks at one page of each kind."""
     page = open_page(name, viewport={"width": 320, "height": 568})
     open_all(page)
     assert not page.evaluate(LOST)
-    page.add_style_tag(content=SPACING)
+    spacing = page.add_style_tag(content=SPACING)
     page.evaluate("() => dispatchEvent(new Event('resize'))")
     wait_for_stops(page)
-    assert not page.evaluate(LOST)
-
-
-# ---- axe ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop-light", "phone-dark"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_axe_finds_nothing_with_solutions_open(open_page, kind, viewport):
-    page = open_page(KINDS[kind], viewport=viewport, color_scheme="light" if viewport is DESKTOP else "dark")
-    open_all(page)
-    (result,) = run_axe(page)
-    assert result["passes"], "axe did not run"
-    assert complaints(result) == []
-    if kind == "glossary":  # the dialog is the same on all pages
+    assert not page.evaluate(LOST), "with wider spacing"
+    spacing.evaluate("e => e.remove()")
+    if name not in KINDS.values():
+        return
+    for viewport, theme in ((PHONE, "dark"), (DESKTOP, "light")):
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+        page.evaluate(FADED_IN)
+        wait_for_stops(page)
+        (result,) = run_axe(page)
+        assert result["passes"], "axe did not run"
+        assert complaints(result) == [], theme
+    if name == KINDS["glossary"]:  # the dialog is the same on all pages
         page.keyboard.press("Control+k")
         page.locator("#pst-search-dialog").wait_for(state="visible")
         assert complaints(run_axe(page)[0]) == [], "with the search open"
@@ -391,18 +374,20 @@ CONTRAST = """own => axe.run({include: own.filter(s => document.querySelector(s)
     .map(n => [n.html.slice(0, 120), n.any[0]?.data?.messageKey ?? 'too low']))"""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", CHAPTERS[1:3])
-def test_the_contrast_of_our_own_elements_is_known_and_sufficient(open_page, name, theme):
+def test_the_contrast_of_our_own_elements_is_known_and_sufficient(open_page, name):
     """Axe counts a contrast that it cannot work out neither as good nor as bad; of ours none is left open."""
     from axe_playwright_python.sync_playwright import Axe
 
-    page = open_page(name, color_scheme=theme)
+    page = open_page(name)
     open_all(page)
     # Formulas have the colour of their text, but axe takes what MathJax draws for something in front of it.
     page.evaluate("() => document.querySelectorAll('.math').forEach(e => e.remove())")
     page.evaluate(Axe().axe_script)
-    assert page.evaluate(CONTRAST, OWN) == []
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        page.evaluate(FADED_IN)
+        assert page.evaluate(CONTRAST, OWN) == [], theme
 
 
 # ---- what readers ask of their browser ---------------------------------------------------------------------
