@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from l2lab.engine.convnets import ImageClassifier, gate_parts
-from l2lab.prune import PARTS, alive, cost, prune, random_parts, strongest
+from l2lab.prune import PARTS, alive, cost, part_strength, prune, random_parts, strongest
 
 SIZES = {"conv1": 3, "conv2": 4, "conv3": 5, "pooled": 20, "fc1": 6}
 

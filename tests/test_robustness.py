@@ -2,12 +2,13 @@
 
 A read-only checkout whose path has a space, an umlaut and a λ; no home folder; no display; the C locale; any
 working directory; every cell twice; Ctrl-C in mid-training. A short notebook with what chapters do stands for
-all.
+all; with ``L2LAB_TEST_CHAPTERS=1`` in the environment the chapters themselves run (minutes).
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import os
 import re
@@ -21,6 +22,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import kernels
+from common import chapters
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = "λ und Maß 1"
@@ -193,3 +195,14 @@ def test_ctrl_c_keeps_the_state_and_the_kernel(elsewhere):
     assert sweeping == ["True", "True", "True"], "interrupted, after some steps, with finite weights"
     assert fitting == ["interrupted", "True"], "the model is as far as it got"
     assert later == ["True"], "the kernel goes on"
+
+
+@pytest.mark.skipif("L2LAB_TEST_CHAPTERS" not in os.environ, reason="minutes: set L2LAB_TEST_CHAPTERS=1")
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_chapters_run_twice_under_all_of_this(path, checkout):
+    notebook = nbformat.read(checkout / "book" / path.name, 4)
+    notebook.cells += copy.deepcopy(notebook.cells)
+    env = environment(HOME=str(checkout / "nobody"))
+    kernels.run(notebook, [*deny_writing(), *KERNEL], cwd=checkout / "book", env=env, timeout=1200)
+    allowed = [c for c in notebook.cells if "raises-exception" not in c.metadata.get("tags", [])]
+    assert raised([cell for cell in allowed if cell.cell_type == "code"]) == []

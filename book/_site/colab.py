@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tempfile
 import time
 import tomllib
@@ -34,6 +36,14 @@ ADDRESS = re.compile(r'(?m)^BOOK = "[^"]*"')
 # What a notebook meets before it is solved: an open question, and what needs its answer.
 UNSOLVED = re.compile(r"RuntimeError: this question has no answer yet|AssertionError|NameError")
 VERSIONS = re.compile(r"Python \d.*l2lab \d.*torch \d.*numpy \d.*device \w")
+# What a widget meets first on Colab. The rest of the light environment is that of the tests.
+FRONT_END = (
+    "anywidget", "backcall", "debugpy", "decorator", "entrypoints", "ipykernel", "ipython",
+    "ipython-genutils", "ipywidgets", "jupyter-client", "jupyter-core", "jupyterlab-widgets",
+    "matplotlib", "matplotlib-inline", "nest-asyncio", "parso", "pexpect", "pickleshare", "pip",
+    "platformdirs", "prompt-toolkit", "psutil", "psygnal", "ptyprocess", "pygments", "python-dateutil",
+    "pyzmq", "setuptools", "tornado", "traitlets", "wcwidth", "wheel", "widgetsnbextension",
+)  # fmt: skip
 
 
 def pins() -> dict[str, str]:
@@ -42,18 +52,38 @@ def pins() -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
 
 
-def make_environment(venv: Path, python: str) -> Path:
-    """Make an environment with Colab's versions, unless it stands already, and return its interpreter."""
+def make_environment(venv: Path, python: str = sys.executable, *, light: bool = False) -> Path:
+    """Make an environment with Colab's versions, unless it stands already.
+
+    Parameters
+    ----------
+    venv : pathlib.Path
+        Its folder.
+    python : str
+        The interpreter that makes it, a name or a path.
+    light : bool
+        Only what shows notebooks and widgets has Colab's versions.  All else (torch, NumPy, …) is read from
+        the environment that runs this, so that little is fetched.
+
+    Returns
+    -------
+    pathlib.Path
+        The environment's interpreter.
+    """
     made, inside = venv / ".made", venv / "bin" / "python"
-    mark = content_hash([PINS, *STUB.rglob("*.py")], python)
+    mark = content_hash([PINS, *STUB.rglob("*.py")], python, sys.prefix, *FRONT_END)
     if install.works(inside) and made.exists() and made.read_text() == mark:
         return inside
     install.make_venv(venv, python)
-    install.pip_install(inside, *(f"{name}=={version}" for name, version in pins().items()))
+    versions = pins()
+    wanted = [f"{name}=={versions[name]}" for name in (FRONT_END if light else versions)]
+    install.pip_install(inside, *(["--no-deps"] if light else []), *wanted)
     build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
     install.run(inside, "-m", "pip", "download", "--quiet", "--dest", venv / WHEELS, *build)
     (packages,) = venv.glob("lib/python*/site-packages")
     shutil.copytree(STUB, packages, dirs_exist_ok=True)
+    if light:  # a line for the search path; the .pth files there, that of l2lab for one, are not read
+        (packages / "rest.pth").write_text(sysconfig.get_path("purelib"))
     made.write_text(mark)
     return inside
 
@@ -79,8 +109,25 @@ def pip(python: Path, *arguments: str) -> set[str]:
     return set(done.stdout.splitlines())
 
 
-def run(path: Path, python: Path, *, unsolved: bool) -> list[str]:
-    """Run a notebook as Colab would and say what is wrong; of one that is unsolved, checks may fail."""
+def run(path: Path, python: Path, *, unsolved: bool = False) -> tuple[list[str], nbformat.NotebookNode]:
+    """Run a notebook as Colab would.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The notebook.
+    python : pathlib.Path
+        Interpreter of the environment.
+    unsolved : bool
+        Whether it is an assignment without answers: then checks may fail.
+
+    Returns
+    -------
+    problems : list of str
+        What is wrong; nothing if all is well.
+    notebook : nbformat.NotebookNode
+        The notebook as it ran.
+    """
     notebook = nbformat.read(path, 4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     installs = "l2lab" in first.source
@@ -98,7 +145,7 @@ def run(path: Path, python: Path, *, unsolved: bool) -> list[str]:
             problems.append("the first cell did not install l2lab")
         if not VERSIONS.search(kernels.text(first)):
             problems.append(f"the first cell does not name versions and device: {kernels.text(first)!r}")
-    return [*problems, *about_cells(notebook.cells, unsolved)]
+    return [*problems, *about_cells(notebook.cells, unsolved)], notebook
 
 
 def about_cells(cells: Sequence[nbformat.NotebookNode], unsolved: bool) -> Iterator[str]:
@@ -134,7 +181,7 @@ def main() -> None:
     failed = 0
     for path in [path.resolve() for path in arguments.notebooks] or [*chapters(), *copies, *sources]:
         began = time.monotonic()
-        problems = run(path, python, unsolved=path in copies)
+        problems, _ = run(path, python, unsolved=path in copies)
         said = "; ".join(problems) or "ok"
         say(f"{path.relative_to(BOOK)}: {time.monotonic() - began:.0f} s, {said}")
         failed += bool(problems)

@@ -7,8 +7,9 @@ what, from the record that ``make execute`` keeps; ``{stored-studies}`` the meas
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -21,15 +22,15 @@ STATUS_PAGE = "book/status"
 FOOTER = f'<p>Version {__version__}. <a href="{{}}">How this book was made and checked</a>.</p>'
 
 
-class Table(SphinxDirective):
+class Table(SphinxDirective, ABC):
     """A table in Markdown that is made of the records beside the page, parsed where the directive stands."""
 
-    title: str
-    head: tuple[str, ...]
+    title: ClassVar[str]
+    head: ClassVar[tuple[str, ...]]
 
+    @abstractmethod
     def rows(self, results: Path) -> list[list[Any]]:
         """The cells, from the folder of results."""
-        raise NotImplementedError
 
     def read(self, path: Path) -> Any:
         """Read a record, on which the page then depends."""
@@ -75,14 +76,18 @@ class StoredStudies(Table):
 
     def rows(self, results: Path) -> list[list[Any]]:
         """One row for each file of results."""
-        rows = []
-        for path in sorted(results.glob("*.json")):
-            study = self.read(path)
-            if "what" in study:
-                seeds = len(study["seeds"]) if "seeds" in study else "–"
-                said = f"{study['what']} (`{path.name}`)"
-                rows.append([said, seeds, study["date"], study["machine"], torch_of(study)])
-        return rows
+        studies = {path.name: self.read(path) for path in sorted(results.glob("*.json"))}
+        return [
+            [
+                f"{study['what']} (`{name}`)",
+                len(study["seeds"]) if "seeds" in study else "–",
+                study["date"],
+                study["machine"],
+                torch_of(study),
+            ]
+            for name, study in studies.items()
+            if "what" in study
+        ]
 
 
 def add_to_footer(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
