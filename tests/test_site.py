@@ -205,7 +205,8 @@ TWO_FRAMES = "() => new Promise(ok => requestAnimationFrame(() => requestAnimati
 # What opens fades in. (The promise of one that is cut short may stay open; so they are asked frame by frame.
 # What follows scrolling, as the faded edge of a wide table, runs for ever.)
 FADED_IN = """async () => { while (document.getAnimations().some(a => a.playState === 'running'
-    && a.timeline === document.timeline && a.effect.getComputedTiming().endTime !== Infinity)) await new Promise(requestAnimationFrame); }"""
+    && a.timeline === document.timeline && a.effect.getComputedTiming().endTime !== Infinity))
+  await new Promise(requestAnimationFrame); }"""
 
 
 def test_the_theme_button_switches_to_dark_and_the_widgets_follow(page, site_url):
