@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -296,7 +297,15 @@ def test_ctrl_c_returns_the_state_so_far(monkeypatch):
     np.testing.assert_allclose(result.weights()[1, 1], again.weights()[0, 0], rtol=0, atol=1e-8)
 
 
-def test_the_second_ctrl_c_interrupts_at_once():
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Python's own handler: where the tests run in the background, Ctrl-C is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_ctrl_c_interrupts_at_once(ctrl_c_interrupts):
     before = signal.getsignal(signal.SIGINT)
     with interruptible() as interrupted:
         assert not interrupted()
