@@ -119,6 +119,17 @@ def test_the_tab_key_reaches_everything_in_order_and_one_sees_where_it_is(open_p
             assert ratio >= LEAST_CONTRAST, (theme, round(ratio, 2), line)
 
 
+def test_shift_and_tab_go_back(open_page):
+    page = open_page(CHAPTER)
+    page.evaluate(EXPECT)
+    there, back = [], []
+    for seen, key in ((there, "Tab"), (back, "Shift+Tab")):
+        for _ in range(12):
+            page.keyboard.press(key)
+            seen.append(page.evaluate(LOOK))
+    assert [stop["stop"] for stop in back[:-1]] == [stop["stop"] for stop in there[-2::-1]]
+
+
 # One element of each look: kind and classes.
 ONE_OF_EACH = """() => { const first = new Map();
   for (const e of document.querySelectorAll('[data-stop]')) {
@@ -132,9 +143,14 @@ def picture(page, box: dict) -> Image.Image:
     return Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
 
 
-def test_the_focus_changes_what_is_drawn(open_page):
+@pytest.mark.parametrize(
+    "window",
+    [{"color_scheme": "light"}, {"forced_colors": "active"}],
+    ids=["light", "forced-colors"],
+)
+def test_the_focus_changes_what_is_drawn(open_page, window):
     """An outline can be cut off by a box around it, which its style does not tell; so look at the pixels."""
-    page = open_page(CHAPTER)
+    page = open_page(CHAPTER, **window)
     page.evaluate(EXPECT)
     for stop in page.evaluate(ONE_OF_EACH):
         element = page.locator(f"[data-stop='{stop}']")

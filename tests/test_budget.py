@@ -55,6 +55,13 @@ class TestRemainingShare:
         share = remaining_share(lam, 0.1, 200, momentum, schedule, optimizer)
         np.testing.assert_allclose(share, reference, rtol=1e-9, atol=1e-15)
 
+    def test_many_lambdas_at_once(self) -> None:
+        lams = np.array([[0.0, 0.01], [0.1, 1.0]])
+        share = remaining_share(lams, 0.1, 50)
+        assert share.shape == (2, 2, 51)
+        np.testing.assert_array_equal(share[1, 0], remaining_share(0.1, 0.1, 50))
+        assert np.all(share[0, 0] == 1)
+
 
 class TestBudget:
     @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -103,6 +110,9 @@ class TestLimits:
         assert np.all(remaining_share(0.98 * limit, 0.1, 500, momentum) >= 0)
         assert np.any(remaining_share(1.02 * limit, 0.1, 500, momentum) < 0)
 
+    def test_adamw_is_sgd_without_momentum(self) -> None:
+        assert decay_limits(0.1, 0.9, "adamw") == decay_limits(0.1, 0.0)
+
     def test_beyond_the_limit_there_is_no_warning(self, recwarn) -> None:
         share = remaining_share(1e3, 1.0, 500)
         assert abs(share[50]) > 1e50
@@ -125,3 +135,9 @@ def test_bad_input(change: dict, message: str) -> None:
     for function in (decay_budget, remaining_share):
         with pytest.raises(ValueError, match=message):
             function(**{"lam": 0.1, "lr": 0.1, "steps": 10, **change})
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, math.nan])
+def test_bad_share(share: float) -> None:
+    with pytest.raises(ValueError, match="share must"):
+        lam_needed(share, 0.1, 10)

@@ -94,6 +94,11 @@ class TestBuffer:
                 assert e.panels[k]["arrays"][key]["offset"] % 8 == 0  # typed arrays need it
                 np.testing.assert_array_equal(decoded(e, k, key), a)
 
+    def test_counts_take_the_smallest_integers_that_hold_them(self) -> None:
+        sizes = (255, 256, 65535, 65536)
+        kinds = [hist_panel([0, 1], np.full((2, 1), n)).arrays["counts"].dtype for n in sizes]
+        assert kinds == [np.uint8, np.uint16, np.uint16, np.uint32]
+
     @given(st.floats(-1e3, 1e3))
     @settings(max_examples=50, deadline=None)
     def test_only_exact_zeros_become_zeros(self, v: float) -> None:
@@ -148,20 +153,27 @@ REFUSED = [
     ("best must name", lambda: curves_panel({"a": [1, 2]}, best="b")),
     ("ylim", lambda: curves_panel({"a": [1, 2]}, ylim=(1, 0))),
     ("2 axes", lambda: paths_panel([1, 2])),
+    ("array of numbers", lambda: paths_panel([["a"]])),
     ("groups", lambda: paths_panel(np.ones((2, 3)), groups=[True])),
+    ("labels", lambda: bars_panel(np.ones((2, 3)), labels=["a"], ylim=(0, 1))),
     ("one column per entry", lambda: fit_panel([0, 1], np.ones((2, 3)), ylim=(0, 1))),
     (r"\[0, 1\]", lambda: field_panel(3 * ONE, (0, 1, 0, 1))),
+    ("extent", lambda: field_panel(ONE, (1, 0, 0, 1))),
     ("shape", lambda: pixels_panel(ONE, [True], title="t")),
+    ("not none", lambda: pixels_panel(ONE, np.zeros((2, 2)), title="t")),
     ("positive definite", lambda: geometry_panel([[1, 2], [2, 1]], [1, 1])),
+    ("norms", lambda: geometry_panel(np.eye(2), [1, 1], norms=["l3"])),
     ("at most 1,000,000", lambda: budget_panel(steps=10**7)),
     *(("lams must", lambda grid=grid: LambdaExplorer(grid, [curve(2)], name="t", alt=ALT))
       for grid in ([1], [0.1, np.inf], [-0.1, 1], [0.1, 0.1], [[0.1, 1]])),
     *(("name must be", lambda name=name: explorer(name=name)) for name in ("", "A", "a b", "é", "a_b")),
     ("alt must say", lambda: explorer(alt=" " * 30)),
     ("'Loss along λ' has 6 entries along λ, the grid 7", lambda: explorer(panels=[curve(6)])),
+    ("at least one", lambda: explorer(panels=[])),
     ("share w_star", lambda: explorer(panels=[geometry_panel(np.eye(2), w) for w in ([1, 0], [1, 1])])),
     ("index", lambda: explorer(index=L)),
     ("together", lambda: explorer(controls={"a": [1, 2]})),
+    ("not among", lambda: Control([1, 2], 3)),
 ]  # fmt: skip
 
 

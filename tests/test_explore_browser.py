@@ -101,6 +101,16 @@ class TestSlider:
             assert readout(standing, name) == text
         assert slider(standing, "a").get_attribute("aria-valuetext") == "λ = 0.0251"
 
+    def test_many_moves_in_one_frame_are_drawn_once(self, standing: Page) -> None:
+        put_at(standing, "a", 0)
+        drawn = standing.evaluate("""async () => { let n = 0;
+            const e = document.querySelector('#a .lx-slide input'), out = document.querySelector('#a output');
+            new MutationObserver(() => n++).observe(out, {childList: true});
+            for (let i = 1; i < 20; i++) { e.value = i; e.dispatchEvent(new Event('input', {bubbles: true})) }
+            await new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(ok)));
+            return n }""")
+        assert drawn == 1
+
     def test_mouse_and_finger_on_slider_and_curve(self, browser: Browser, url: str) -> None:
         context = browser.new_context(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
         page = open_page(context.new_page(), f"{url}/b.html", 1)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import gc
+import io
 import warnings
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Lasso, MultiTaskLasso
 from torch import nn
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
+from l2lab import layers
 from l2lab.layers import (
     L2RegularizationLayer,
     gate,
@@ -170,6 +175,18 @@ def test_param_groups_are_disjoint_and_complete(penalize):
     assert ids(decayed["params"]) == ids(chosen)
 
 
+def test_param_groups_of_nested_layers_have_one_group_per_lambda():
+    inner, exempt = L2RegularizationLayer(nn.Linear(6, 4), 0.5), L2RegularizationLayer(nn.Linear(4, 4), 0.0)
+    model = nn.Sequential(inner, exempt, nn.Linear(4, 3))
+    layer = L2RegularizationLayer(model, 0.1)
+    for groups in (layer.param_groups(), param_groups(model, 0.1), param_groups(layer, 7.0)):
+        found = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
+        assert len(found) == sum(len(g["params"]) for g in groups) == 6
+        decays = [found[id(part.weight)] for part in (inner.module, exempt.module, model[2])]
+        assert decays == [0.5, 0.0, 0.1]
+        assert all(found[id(p)] == 0 for name, p in model.named_parameters() if name.endswith("bias"))
+
+
 # ---- layers in layers, shared parameters -------------------------------------------------------------------
 
 
@@ -221,6 +238,16 @@ def test_a_shared_parameter_under_two_lambdas_is_an_error():
     assert l2_penalty(two).item() == pytest.approx(0.05 * squares(model[0].weight))
 
 
+def test_l2_penalty_sums_over_the_layers_of_a_model():
+    a, b = L2RegularizationLayer(nn.Linear(3, 3), 0.1), L2RegularizationLayer(nn.Linear(3, 2), 0.2)
+    model = nn.Sequential(a, nn.Linear(3, 3), b)
+    expected = a.get_l2_regularizer() + b.get_l2_regularizer()
+    torch.testing.assert_close(l2_penalty(model), expected)
+    # Outside of all layers nothing is said about a parameter, so sharing it with one inside is no conflict.
+    model[1].weight = a.module.weight
+    torch.testing.assert_close(l2_penalty(model), expected)
+
+
 # ---- the layer as a module ---------------------------------------------------------------------------------
 
 
@@ -245,6 +272,22 @@ def test_fit_and_backward_adds_the_gradient_and_leaves_the_rest_alone():
     for ours, theirs in zip(layer.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, 2 * theirs.grad, rtol=1e-12, atol=1e-15)
     assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+
+
+def test_the_state_and_copies_are_those_of_a_module():
+    layer, other = L2RegularizationLayer(cnn(), 0.1), L2RegularizationLayer(cnn(), 0.2)
+    assert set(layer.state_dict()) == {f"module.{name}" for name in layer.module.state_dict()}
+    stream = io.BytesIO()
+    torch.save(layer.state_dict(), stream)
+    stream.seek(0)
+    other.load_state_dict(torch.load(stream, weights_only=True))
+    torch.testing.assert_close(other.get_l2_regularizer(), 2 * layer.get_l2_regularizer())
+    layer.fit_and_backward(*batch((2, 6, 6), dtype=torch.float32), CRITERION)
+    third = copy.deepcopy(layer)  # what is remembered is not copied
+    third.lam = 1.0
+    assert layer.lam == 0.1
+    assert not set(ids(third.parameters())) & set(ids(layer.parameters()))
+    assert "lam=0.1, penalize='weights'" in repr(layer)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +363,18 @@ def test_after_its_step_the_layer_may_be_trained_by_weight_decay():
     quiet(optimizer.step)
     with pytest.warns(UserWarning, match="twice"):
         one_step(layer, optimizer)
+
+
+def test_the_watch_keeps_nothing_alive_and_is_set_up_once():
+    layer = L2RegularizationLayer(mlp(), 0.1)
+    layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)
+    layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)
+    assert list(_global_optimizer_pre_hooks.values()).count(layers._before_step) == 1
+    assert len(layers._penalized_gradients) >= 3
+    weight = weakref.ref(layer.module[0].weight)
+    del layer
+    gc.collect()
+    assert weight() is None
 
 
 # ---- gates -------------------------------------------------------------------------------------------------

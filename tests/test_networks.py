@@ -50,6 +50,14 @@ def test_init_gives_the_numbers_of_a_module_under_the_same_seed(network):
             assert torch.equal(params[name][k], value)
 
 
+def test_init_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    MLP((3, 2)).init(range(4))
+    assert torch.equal(torch.rand(3), expected)
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=ids)
 def test_forward_equals_the_modules(network):
     params = random_parameters(network)
@@ -109,3 +117,17 @@ def test_flops_agree_with_the_counter_of_torch(network):
     with FlopCounterMode(display=False) as counter:
         module(x).sum().backward()
     assert network.flops_per_sample * 3 == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: MLP((4,)), "inputs and outputs"),
+        (lambda: MLP((4, 2.5)), "integer of at least 1"),
+        (lambda: CNN(1, ()), "cannot be halved"),
+        (lambda: CNN(1, (4, 8), 10, 10), "multiple of 4"),
+    ],
+)
+def test_bad_specifications(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

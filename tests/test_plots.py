@@ -129,6 +129,9 @@ def test_histogram_says_that_there_are_no_zeros_and_takes_a_common_top(ax):
 
 REFUSED = {
     "increase": lambda ax: plots.lam_axis(ax, [0.1, 0.1]),
+    "at least 0": lambda ax: plots.lam_axis(ax, [-1, 1]),
+    "one of them positive": lambda ax: plots.lam_axis(ax, [0]),
+    "finite": lambda ax: plots.lam_axis(ax, [0.1, np.nan]),
     "curve 'a' must have shape": lambda ax: plots.u_curve(ax, LAMS, {"a": np.ones(3)}),
     "spread": lambda ax: plots.u_curve(ax, LAMS, {"a": np.ones(12)}, spread="iqr"),
     "counts must have shape": lambda ax: plots.weight_histogram(ax, [0, 1], [1, 2]),
@@ -142,6 +145,12 @@ REFUSED = {
 def test_what_does_not_fit_is_refused(ax, message):
     with pytest.raises(ValueError, match=message):
         REFUSED[message](ax)
+
+
+def test_show_in_plain_python_closes_the_figure_and_says_nothing(ax, capsys):
+    assert plots.show(ax.figure, alt=ALT, caption="A U.") is None
+    assert not plt.get_fignums()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_show_in_a_notebook_carries_alt_and_caption():

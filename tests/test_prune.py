@@ -76,6 +76,14 @@ def test_a_channel_of_conv4_goes_with_its_last_feature(model, x):
     assert prune(model, {"pooled": mask}).features is None  # whole channels need no index
 
 
+def test_pruning_twice_is_pruning_once(model, x):
+    first = prune(model, random_parts(model, {"pooled": 25, "fc1": 8}, seed=1))
+    keep = random_parts(first, {"pooled": 11, "conv2": 3}, seed=2)
+    second = prune(first, keep)
+    silence(first, keep)
+    assert torch.allclose(second(x), first(x), rtol=0, atol=1e-12)
+
+
 def test_dead_gates_are_removed_and_the_outputs_stay(model, x):
     gate_parts(model)
     with torch.no_grad():

@@ -91,6 +91,17 @@ def test_setup_without_gpu_memory_prints_one_line_and_no_warning(hardware, monke
     assert said.out.endswith("; cuda cannot be used, so the CPU is: CUDA out of memory.\n")
 
 
+@pytest.mark.filterwarnings("error")
+def test_versions_is_one_line_with_versions_and_device(hardware, monkeypatch):
+    line = runtime.versions()
+    assert "\n" not in line
+    for part in (f"Python {platform.python_version()}", f"torch {torch.__version__.split('+')[0]}", "numpy "):
+        assert part in line
+    assert line.endswith(f"device cpu ({platform.machine()})")
+    monkeypatch.setattr(runtime, "NAMED", ("numpy", "no-such-package"))
+    assert "no-such-package" not in runtime.versions()
+
+
 @pytest.mark.parametrize("name", ["gpu", "meta", "cpu:x"])
 def test_unknown_device(name, monkeypatch):
     monkeypatch.setenv("L2LAB_DEVICE", name)
@@ -110,6 +121,12 @@ def test_seed_everything_repeats_all_generators():
     assert draw() == first
     runtime.seed_everything(5)
     assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
+def test_bad_seed(seed):
+    with pytest.raises(ValueError, match=r"[Ss]eed must be"):
+        runtime.seed_everything(seed)
 
 
 def test_setup_prints_one_line_and_sets_torch(hardware, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -176,6 +177,20 @@ def result():
     return sweep(network, data, LAMS, seeds=SEEDS, lrs=LRS, steps=8, record_every=3, **DOUBLE)
 
 
+def test_shapes_and_axes(result):
+    assert result.shape == (3, 2, 2)
+    assert set(result.metrics) == {
+        f"{s}_{m}" for s in ("train", "valid", "test") for m in ("loss", "accuracy")
+    }
+    np.testing.assert_array_equal(result.history_steps, [0, 3, 6, 8])
+    for key, values in result.history.items():
+        assert values.shape == (4, 3, 2, 2)
+        np.testing.assert_array_equal(values[-1], result.metrics[key])
+        np.testing.assert_array_equal(values[0, 0], values[0, 2])  # before training λ cannot matter
+    assert result.params["0.weight"].shape == (3, 2, 2, 7, 6)
+    assert "3 λ × 2 seeds × 2 learning rates, 8 steps" in repr(result)
+
+
 def test_weights_norms_and_modules(result):
     module = result.module(2, 1, 0)
     first, second = (module[i].weight.detach().numpy().ravel() for i in (0, 2))
@@ -185,6 +200,14 @@ def test_weights_norms_and_modules(result):
     np.testing.assert_allclose(result.norms()[2, 1, 0], both, rtol=1e-12)
     nn.init.zeros_(module[0].weight)
     assert np.abs(result.weights(0)[2, 1, 0]).max() > 0  # a copy
+
+
+def test_images_may_be_flat_rows():
+    network = CNN(1, (2,), 3, 4)
+    data = make_data(network, "cross_entropy")
+    flat = {key: (X.reshape(len(X), -1), y) for key, (X, y) in data.items()}
+    a, b = (sweep(network, d, 0.1, steps=3, **DOUBLE) for d in (data, flat))
+    np.testing.assert_array_equal(a.weights(), b.weights())
 
 
 def fake_result(**metrics):
@@ -319,6 +342,19 @@ def test_the_second_ctrl_c_interrupts_at_once(ctrl_c_interrupts):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_works_outside_of_the_main_thread():
+    answers = []
+
+    def ask():
+        with interruptible() as interrupted:
+            answers.append(interrupted())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert answers == [False]
+
+
 def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     network = MLP((6, 3))
     data = make_data(network, "cross_entropy")
@@ -335,6 +371,17 @@ def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     assert not err.endswith("\n")
     sweep(network, data, 0.1, steps=3, device="cpu", progress=False)
     assert capfd.readouterr() == ("", "")
+
+
+def test_all_kinds_of_arrays_are_accepted():
+    network = MLP((6, 3))
+    X, y = make_data(network, "cross_entropy")["train"]
+    X.setflags(write=False)
+    options = {"steps": 3, "device": "cpu", "progress": False}
+    expected = sweep(network, {"train": (X, y)}, [0.1], **options).weights()
+    tensors = {"train": (torch.tensor(X, requires_grad=True), torch.tensor(y, dtype=torch.int32))}
+    for data, lams in [(tensors, torch.tensor([0.1], dtype=torch.float64)), ({"train": [X, y]}, 0.1)]:
+        np.testing.assert_array_equal(expected, sweep(network, data, lams, **options).weights())
 
 
 def good(**changes):

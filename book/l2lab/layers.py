@@ -288,7 +288,18 @@ class L2RegularizationLayer(nn.Module):
         return f"lam={self.rule.lam:g}, penalize={self.rule.penalize!r}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the module. The penalty does not change the output."""
+        """Call the module. The penalty does not change the output.
+
+        Parameters
+        ----------
+        *args, **kwargs : Any
+            Passed on.
+
+        Returns
+        -------
+        Any
+            What the module returns.
+        """
         return self.module(*args, **kwargs)
 
     def get_l2_regularizer(self) -> Tensor:

@@ -51,7 +51,8 @@ MIN_ALT = 20
 def use_style() -> None:
     """Set the house style for all following figures.
 
-    White paper, a light grid, 10-point text, 7.2 inches wide (the text column of the site), 144 dpi.
+    White paper, no frame at the top and right, a light grid, 10-point text, 7.2 inches wide (the text column
+    of the site), 144 dots per inch.
     """
     mpl.rcdefaults()
     mpl.rcParams.update(
@@ -107,6 +108,11 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
         Caption, Markdown allowed.
     name : str, optional
         Label for references to the figure.
+
+    Raises
+    ------
+    ValueError
+        If `alt` is too short, `caption` is empty, or `name` is no label.
     """
     alt, caption = " ".join(alt.split()), " ".join(caption.split())
     if len(alt) < MIN_ALT:
@@ -156,7 +162,8 @@ def pictures(fig: Figure) -> tuple[str, str]:
 def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
     """Make the x axis a logarithmic λ axis that can show λ = 0.
 
-    It gets a place of its own at the left edge, labelled 0, behind a break in the axis.
+    A logarithmic axis has no zero. If `lams` holds one, it gets a place of its own at the left edge, labelled
+    0, behind a break in the axis.
 
     Parameters
     ----------
@@ -226,6 +233,11 @@ def u_curve(
         Label of the y axis.
     legend : bool or str, default True
         Draw the legend; a text says where, as in ``ax.legend(loc=...)``.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or `spread` is unknown.
     """
     if spread not in ("minmax", "sd"):
         raise ValueError(f"spread must be 'minmax' or 'sd', got {spread!r}")
@@ -267,8 +279,9 @@ def weight_histogram(
 ) -> None:
     """Draw a histogram of weights with a logarithmic count axis; the exact zeros have a bar apart.
 
-    A heap *near* 0 is easily taken for zeros, so the exact ones stand behind the right edge, with their
-    number, also if it is 0.
+    On a linear axis the handful of large weights that carry the function would be invisible beside the heap
+    near 0, and on any axis a heap *near* 0 is easily taken for zeros. So the exact zeros stand behind the
+    right edge, with their number, also if it is 0.
 
     Parameters
     ----------
@@ -286,6 +299,11 @@ def weight_histogram(
         Colour of the histogram.
     top : float, optional
         Upper end of the count axis, to make panels comparable. By default it fits this histogram.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
     """
     edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
     if edges.shape != (counts.size + 1,):

@@ -125,7 +125,18 @@ class ImageClassifier(nn.Module):
         return pooled if self.features is None else pooled[:, self.features]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compute the logits (B, n_classes); for images of different sizes in one batch see :meth:`maps`."""
+        """Compute the logits.
+
+        Parameters
+        ----------
+        x, mask : Tensor
+            Images of any size; for different sizes in one batch, see :meth:`maps`.
+
+        Returns
+        -------
+        Tensor, shape (B, n_classes)
+            Logits.
+        """
         return self.fc2(F.relu(self.fc1(self.pooled(x, mask))))
 
 

@@ -49,10 +49,22 @@ class _Network(ABC):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
-        """Draw initial parameters (K, ...), one copy per seed.
+        """Draw initial parameters, one copy per seed.
 
-        Copy k gets the numbers that ``torch.manual_seed(seeds[k]); network.module()`` gives, drawn on the CPU
-        in torch's default type and then converted. The global generator is left as it was.
+        Parameters
+        ----------
+        seeds : iterable of int, length K
+            Copy k gets the numbers that ``torch.manual_seed(seeds[k]); network.module()`` gives. The global
+            generator is left as it was.
+        dtype : torch.dtype, default torch.float32
+            Type of the result. The numbers are drawn in torch's default type and then converted.
+        device : torch.device or str, default "cpu"
+            Where the result lives. The numbers are always drawn on the CPU.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (K, ...)
+            Contiguous parameters.
         """
         seeds = list(seeds)
         drawn: dict[int, dict[str, Tensor]] = {}

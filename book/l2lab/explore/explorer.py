@@ -72,6 +72,8 @@ class Control:
     def __post_init__(self) -> None:
         if self.value is None:
             object.__setattr__(self, "value", self.options[0])
+        if self.value not in self.options:
+            raise ValueError(f"value {self.value!r} is not among the options {self.options}.")
 
 
 class LambdaExplorer(anywidget.AnyWidget):
@@ -106,6 +108,11 @@ class LambdaExplorer(anywidget.AnyWidget):
         whenever it changes.
     w_star : list of float
         The optimum that geometry panels share; dragging it in the browser changes it here.
+
+    Raises
+    ------
+    ValueError
+        If the grid, a panel, the name or the alternative text does not fit; the message says how.
 
     Notes
     -----
@@ -268,8 +275,9 @@ LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.va
 def compact_state(state: dict[str, Any]) -> dict[str, Any]:
     """Prepare a stored widget state for the book's page: each widget's source once, and the current one.
 
-    The first model of each class gets the JavaScript for the kinds of panels that the page shows, and the
-    style; the page's loader ``widgets-offline.js`` takes both from there for the other models.
+    This adds to the first model of each class the JavaScript for the kinds of panels that the page shows, and
+    the style; the page's loader ``widgets-offline.js`` takes both from there for the other models. So a page
+    shows the current front end without running its notebook again.
 
     Parameters
     ----------

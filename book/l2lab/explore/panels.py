@@ -238,7 +238,9 @@ def bars_panel(
     Panel
     """
     v = _numbers(values, "values", 2)
-    names = None if labels is None else list(labels)
+    names = None if labels is None else [str(label) for label in labels]
+    fits = names is None or len(names) == v.shape[1]
+    _require(fits, f"labels must have one entry per column of values ({v.shape[1]}).")
     limits = _limits(ylim, "ylim")
     spec = {"labels": names, "ylabel": ylabel, "xlabel": xlabel, "noun": noun, "ylim": limits}
     return Panel("bars", title, spec, {"y": _float32(v)}, len(v))
@@ -281,7 +283,9 @@ def fit_panel(
     """
     xs, ys = _numbers(x, "x", 1), _numbers(y, "y", 2)
     _require(ys.shape[1] == len(xs), f"y must have one column per entry of x ({len(xs)}), got {ys.shape[1]}.")
+    _require(np.all(np.diff(xs) > 0), "x must increase strictly.")
     pts = np.empty((0, 2)) if points is None else _numbers(points, "points", 2)
+    _require(pts.shape[1] == 2, f"points must have two columns (x, y), got {pts.shape[1]}.")
     tr = None if truth is None else _numbers(truth, "truth", 1)
     _require(tr is None or len(tr) == len(xs), f"truth must have one entry per entry of x ({len(xs)}).")
     low, high = _limits(ylim, "ylim")
@@ -336,6 +340,9 @@ def field_panel(
     """
     f, box = _numbers(prob, "prob", 3), _numbers(extent, "extent", 1)
     _require(f.min() >= 0 and f.max() <= 1, f"prob must lie in [0, 1], got {f.min():g} to {f.max():g}.")
+    _require(min(f.shape[1:]) > 1, f"prob needs at least 2 × 2 grid points per λ, got {f.shape[1:]}.")
+    fits = len(box) == 4 and box[0] < box[1] and box[2] < box[3]
+    _require(fits, f"extent must be (xmin, xmax, ymin, ymax) with min < max, got {extent!r}.")
     # One byte per point, finest where the eye looks: near the boundary, p = 1/2. A linear code would turn the
     # boundary into stairs where the probability is almost flat.
     margin = 2 * f - 1
@@ -350,25 +357,29 @@ def pixels_panel(
     marks: ArrayLike,
     *,
     title: str,
+    unit: str = "norm",
+    mark: str = "constant",
 ) -> Panel:
-    """Draw the norm of the weights at each pixel as a map at one λ, in one scale of colours for all λ.
+    """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
 
     Parameters
     ----------
     values : array-like of shape (L, H, W)
-        The norms; row 0 is at the top.
+        The numbers, at least 0; row 0 is at the top.
     marks : array-like of bool, shape (H, W)
-        Constant pixels, which get a cross; the read-out compares their mean with that of the others.
-    title : str
-        Heading.
+        Pixels that get a cross; the read-out compares their mean with that of the others.
+    title, unit, mark : str
+        Heading, what the numbers are, and what the crosses mean.
 
     Returns
     -------
     Panel
     """
     v, at = _numbers(values, "values", 3), np.asarray(marks, dtype=bool)
+    _require(v.min() >= 0, f"values must be at least 0, got {v.min():g}.")
     _require(at.shape == v.shape[1:], f"marks must have the shape {v.shape[1:]}, got {at.shape}.")
-    spec = {"marks": np.flatnonzero(at).tolist(), "unit": "norm", "mark": "constant"}
+    _require(at.any() and not at.all(), "marks must hold some of the pixels, not none and not all.")
+    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark}
     return Panel("pixels", title, spec, {"y": v.astype(np.float32)}, len(v))
 
 
@@ -409,6 +420,9 @@ def geometry_panel(
     h, w = _numbers(hessian, "hessian", 2), _numbers(w_star, "w_star", 1)
     fits = h.shape == (2, 2) and np.allclose(h, h.T) and np.linalg.eigvalsh(h).min() > 0
     _require(fits, "hessian must be a symmetric positive definite 2 × 2 matrix.")
+    _require(w.shape == (2,), f"w_star must have two entries, got {w.size}.")
+    fits = len(norms) and set(norms) <= {"l2", "l1", "linf"}
+    _require(fits, f"norms must be some of 'l2', 'l1' and 'linf', got {norms!r}.")
     reach = 1.4 * float(np.abs(w).max()) or 1.0
     spec = {"hessian": h.tolist(), "w_star": w.tolist(), "norms": list(norms), "extent": reach}
     return Panel("geometry", title, spec)
@@ -491,7 +505,10 @@ def _require(fits: bool, message: str) -> None:
 
 def _numbers(value: ArrayLike, name: str, ndim: int) -> np.ndarray:
     """Finite float64 array with ``ndim`` axes, none of them empty."""
-    a = np.asarray(value, dtype=np.float64)
+    try:
+        a = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as err:
+        raise ValueError(f"{name} must be an array of numbers.") from err
     _require(a.ndim == ndim and a.size, f"{name} must have {ndim} axes, none of them empty; got {a.shape}.")
     _require(np.isfinite(a).all(), f"{name} holds NaN or infinite values; leave out the λ that diverged.")
     return a
