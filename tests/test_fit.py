@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import random
 import signal
@@ -46,6 +47,7 @@ KINDS = {
     "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9),
     "adam": lambda groups, lr: torch.optim.Adam(groups, lr=lr),
     "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr),
+    "lbfgs": lambda groups, lr: torch.optim.LBFGS(groups, lr=lr),
 }
 
 
@@ -149,6 +151,51 @@ def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
     assert_equal(first, call(make_model(dropout=0.5)))
     other = call(make_model(dropout=0.5), seed=1)
     assert not torch.equal(first.model[0].weight, other.model[0].weight)
+
+
+class Noisy(nn.CrossEntropyLoss):
+    """Draws a number whenever it is called, as a metric that samples does; its value stays."""
+
+    def forward(self, outputs, y):
+        if not outputs.requires_grad:  # in validation
+            torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
+        return super().forward(outputs, y)
+
+
+def test_what_is_drawn_in_validation_does_not_change_the_training():
+    quiet = call(make_model(dropout=0.5))
+    assert_equal(call(make_model(dropout=0.5), criterion=Noisy()), quiet)
+
+
+@pytest.mark.parametrize("kind", ["OneCycleLR", "CyclicLR"])
+def test_a_schedule_that_counts_minibatches_is_stepped_by_them(kind, tmp_path):
+    """Five minibatches an epoch; resumed, too."""
+    options = {"OneCycleLR": {"max_lr": 0.3, "total_steps": 20}, "CyclicLR": {"base_lr": 0.01, "max_lr": 0.3}}
+    seen = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            seen.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    def run(**changes):
+        model = make_model()
+        optimizer = Spy(model.parameters(), lr=0.01, momentum=0.9)
+        schedule = getattr(torch.optim.lr_scheduler, kind)(optimizer, **options[kind])
+        rest = {"criterion": nn.CrossEntropyLoss(), "batch_size": 8, "device": "cpu", "progress": False}
+        return fit(model, TRAIN, VALID, optimizer=optimizer, scheduler=schedule, **rest, **changes)
+
+    whole = run(epochs=4)
+    twin = torch.optim.SGD(make_model().parameters(), lr=0.01, momentum=0.9)
+    schedule = getattr(torch.optim.lr_scheduler, kind)(twin, **options[kind])
+    expected = []
+    for _ in range(20):
+        expected.append(twin.param_groups[0]["lr"])
+        twin.step()
+        schedule.step()
+    assert seen == expected
+    run(epochs=2, checkpoint=tmp_path / "run.pt")
+    assert_equal(run(epochs=4, checkpoint=tmp_path / "run.pt"), whole)
 
 
 # ---- early stopping ----------------------------------------------------------------------------------------
@@ -273,6 +320,15 @@ def test_a_finished_run_is_read_and_may_be_made_longer(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
 
 
+def test_numbers_of_numpy_and_a_compiled_model_fit_into_a_checkpoint(tmp_path):
+    """A checkpoint holds plain numbers, and the names of the parameters without torch.compile's prefix."""
+    path, lr = tmp_path / "run.pt", np.float64(0.1)
+    cosine = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=np.int64(4))
+    call(torch.compile(make_model(), backend="eager"), lr=lr, scheduler=cosine, checkpoint=path, epochs=2)
+    resumed = call(lr=lr, scheduler=cosine, checkpoint=path)
+    assert_equal(resumed, call(scheduler=cosine))
+
+
 MISMATCHES = {
     "batch_size": {"batch_size": 9},
     "patience": {"patience": 7},
@@ -374,7 +430,7 @@ def test_amp_on_the_cpu_is_bfloat16_with_float32_weights():
 
 def test_float16_scales_the_loss_and_the_scale_is_in_the_checkpoint(tmp_path, monkeypatch):
     """What CUDA does where there is no bfloat16; without the scaler these gradients would vanish."""
-    monkeypatch.setattr(training, "_precision", lambda amp, device: torch.float16)
+    monkeypatch.setattr(training, "_precision", lambda amp, device, dtypes: torch.float16)
 
     class Tiny(nn.CrossEntropyLoss):
         def forward(self, outputs, y):
@@ -402,7 +458,9 @@ def test_float16_scales_the_loss_and_the_scale_is_in_the_checkpoint(tmp_path, mo
 )
 def test_choice_of_the_precision(amp, kind, has_bf16, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
-    assert training._precision(amp, torch.device(kind)) == expected
+    assert training._precision(amp, torch.device(kind), {torch.float32}) == expected
+    # autocast leaves float64 alone
+    assert training._precision("auto", torch.device(kind), {torch.float64}) is None
 
 
 # ---- data, progress, errors --------------------------------------------------------------------------------
@@ -436,6 +494,28 @@ def test_penalty_of_both_kinds_and_warning_of_the_double_one():
     assert result.history["penalty"][0] == 0
 
 
+def decaying_optimizers():
+    """All of torch.optim that have a weight decay, but for those whose decay is the same both ways."""
+    for name, kind in vars(torch.optim).items():
+        if isinstance(kind, type) and "weight_decay" in inspect.signature(kind).parameters:
+            if name not in ("SGD", "ASGD"):
+                yield name, {}
+            if "decoupled_weight_decay" in inspect.signature(kind).parameters:
+                yield name, {"decoupled_weight_decay": True}
+
+
+@pytest.mark.parametrize(("name", "options"), list(decaying_optimizers()))
+def test_the_penalty_is_nan_where_the_decay_is_apart_from_the_gradient(name, options):
+    """Asked of the steps: without a gradient of the loss, a decay apart from it just shrinks the weights."""
+    model = nn.Linear(6, 3, bias=False)
+    before = model.weight.detach().clone()
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.01, weight_decay=0.1, **options)
+    rest = {"batch_size": 8, "epochs": 2, "device": "cpu", "progress": False}  # ten steps
+    result = fit(model, TRAIN, criterion=lambda out, y: 0 * out.sum(), optimizer=optimizer, **rest)
+    only_shrunk = torch.allclose(model.weight, (1 - 0.01 * 0.1) ** 10 * before, rtol=1e-5, atol=0)
+    assert np.isnan(result.history["penalty"][0]) == only_shrunk
+
+
 def bad(**changes):
     return lambda: call(**({"epochs": 1} | changes))
 
@@ -446,6 +526,8 @@ def bad(**changes):
         (bad(epochs=0), "epochs must be an integer of at least 1"),
         (bad(patience=2, valid=None), "patience needs a validation loss"),
         (bad(device="gpu"), "is not a device"),
+        (bad(model=make_model(double=True), amp=True), r"float64; convert the model with \.float\(\)"),
+        (bad(optimizer="lbfgs", groups=lambda m: list(m.parameters())), "LBFGS needs a closure"),
         (bad(groups=lambda m: make_model().parameters()), "parameters that are not those of model"),
         (bad(train=[]), "train gave no batch"),
         (bad(valid=(VALID[0][:5], VALID[1])), r"valid: X has shape \(5, 6\) and y \(23,\)"),

@@ -11,6 +11,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+import torchvision
 from sklearn.linear_model import Lasso, MultiTaskLasso
 from torch import nn
 from torch.optim.optimizer import _global_optimizer_pre_hooks
@@ -69,6 +70,7 @@ class Everything(nn.Module):
         self.attention = nn.MultiheadAttention(4, 2, add_bias_kv=True)
         self.recurrent = nn.LSTM(4, 3)
         self.bilinear, self.embedding = nn.Bilinear(2, 3, 4), nn.Embedding(5, 4)
+        self.slope = nn.PReLU(3)  # its "weight" is a part of the activation
         self.importance = nn.Parameter(torch.randn(7))  # a vector, and a weight all the same
         self.unbiased = nn.Parameter(torch.randn(2))
 
@@ -97,6 +99,34 @@ def test_weights_are_all_but_biases_and_normalization_layers():
     assert layer.get_l2_regularizer().item() == pytest.approx(expected, rel=1e-6)
     everything = L2RegularizationLayer(module, 0.3, penalize="all")
     assert everything.get_l2_regularizer().item() == pytest.approx(0.15 * squares(*named.values()), rel=1e-6)
+
+
+class OwnNorm(nn.Module):
+    """A normalization that torch does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return self.weight * x / x.norm(dim=1, keepdim=True)
+
+
+def test_a_rule_of_one_s_own_knows_what_torch_does_not():
+    def no_scales(module, name):
+        return name != "bias" and not isinstance(module, OwnNorm)
+
+    layer = L2RegularizationLayer(nn.Sequential(nn.Linear(3, 4), OwnNorm()), 0.2, penalize=no_scales)
+    assert layer.get_l2_regularizer().item() == pytest.approx(0.1 * squares(layer.module[0].weight), rel=1e-6)
+    assert [len(group["params"]) for group in layer.param_groups()] == [1, 2]
+    assert "penalize=no_scales" in repr(layer)
+
+
+def test_a_model_without_weights_has_groups_and_no_penalized_parameters():
+    assert penalized_parameters(nn.BatchNorm1d(3)) == {}
+    (group,) = param_groups(nn.BatchNorm1d(3), 0.1)
+    assert group["weight_decay"] == 0
+    assert len(group["params"]) == 2
 
 
 def test_frozen_parameters_are_constants_and_not_penalized():
@@ -274,6 +304,73 @@ def test_fit_and_backward_adds_the_gradient_and_leaves_the_rest_alone():
     assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
 
 
+class Tied(nn.Module):
+    """Reads and writes words with one matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.write = nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)
+        self.write.weight = self.read.weight
+
+    def forward(self, words):
+        return {"scores": self.write(self.read(words))}
+
+
+class Complex(nn.Module):
+    """Multiplies by complex numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(5, 4, dtype=torch.complex128))
+
+    def forward(self, *, signal):
+        return (signal.to(self.weight.dtype) @ self.weight).abs()
+
+
+def rows(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+MODULES = {  # module, inputs, what the loss looks at
+    "resnet": (lambda: torchvision.models.resnet18(num_classes=3), rows(2, 3, 32, 32), lambda out: out),
+    "lstm": (lambda: nn.LSTM(4, 3), (rows(5, 2, 4), (rows(1, 2, 3), rows(1, 2, 3))), lambda out: out[0]),
+    "attention": (lambda: nn.MultiheadAttention(4, 2), (rows(5, 2, 4),) * 3, lambda out: out[0]),
+    "transformer": (lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0), rows(5, 2, 4), lambda out: out),
+    "tied": (Tied, torch.randint(9, (6,)), lambda out: out["scores"]),
+    "lazy": (lambda: nn.LazyLinear(3), rows(6, 4), lambda out: out),
+    "complex": (Complex, {"signal": rows(6, 5)}, lambda out: out),
+    "compiled": (lambda: torch.compile(mlp(), backend="eager"), rows(6, 6), lambda out: out),
+    "slope": (lambda: nn.Sequential(nn.Linear(4, 3), nn.PReLU()), rows(6, 4), lambda out: out),
+}
+
+
+def tensors_in(value):
+    """All tensors in nested tuples and dictionaries."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_any_module_and_signature_gets_the_gradient_of_loss_and_penalty(name):
+    make, inputs, look = MODULES[name]
+    layer = L2RegularizationLayer(make().double(), 0.3)
+    result = layer.fit_and_backward(inputs, None, lambda out, _: look(out).square().mean())
+    assert len(tensors_in(result)) >= 3
+    assert not any(t.requires_grad for t in tensors_in(result))
+    both = [None if p.grad is None else p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    layer.lam = 0.0
+    layer.fit_and_backward(inputs, None, lambda out, _: look(out).square().mean())
+    chosen = set(ids(penalized_parameters(layer.module).values()))
+    assert chosen
+    for parameter, grad in zip(layer.parameters(), both, strict=True):
+        pull = 0.3 * parameter if id(parameter) in chosen else torch.zeros_like(parameter)
+        if grad is not None:
+            torch.testing.assert_close(grad, (parameter.grad + pull).detach(), rtol=1e-9, atol=1e-12)
+
+
 def test_the_state_and_copies_are_those_of_a_module():
     layer, other = L2RegularizationLayer(cnn(), 0.1), L2RegularizationLayer(cnn(), 0.2)
     assert set(layer.state_dict()) == {f"module.{name}" for name in layer.module.state_dict()}
@@ -363,6 +460,10 @@ def test_after_its_step_the_layer_may_be_trained_by_weight_decay():
     quiet(optimizer.step)
     with pytest.warns(UserWarning, match="twice"):
         one_step(layer, optimizer)
+    layer.fit_and_backward(x, y, CRITERION)
+    optimizer.zero_grad()  # that gradient is thrown away
+    CRITERION(layer(x), y).backward()
+    quiet(optimizer.step)
 
 
 def test_the_watch_keeps_nothing_alive_and_is_set_up_once():

@@ -11,14 +11,14 @@ import functools
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 from . import checks
 
@@ -32,9 +32,10 @@ __all__ = [
     "penalized_parameters",
 ]
 
-# Layers whose scale and shift are not penalized. Their parameters are vectors like a gate, so the shape of a
-# parameter cannot tell them apart; the layer that owns it can.
-NORM_LAYERS = (
+# Layers whose parameters are not penalized: scales and shifts behind a normalization, and the slope of a
+# PReLU, which is a part of the activation. They are vectors like a gate, so the shape of a parameter cannot
+# tell them apart; the layer that owns it can.
+LEFT_OUT = (
     nn.BatchNorm1d,
     nn.BatchNorm2d,
     nn.BatchNorm3d,
@@ -45,7 +46,10 @@ NORM_LAYERS = (
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
+    nn.PReLU,
 )
+# What an owner of parameters may say of them: ``rule(module, name)``.
+Choice = Callable[[nn.Module, str], bool]
 
 
 # ---- which parameters, and with which λ --------------------------------------------------------------------
@@ -55,14 +59,19 @@ class _Rule(NamedTuple):
     """λ and choice of parameters below a module."""
 
     lam: float
-    penalize: str
+    penalize: str | Choice
 
     @classmethod
-    def check(cls, lam: float, penalize: str) -> _Rule:
-        return cls(
-            checks.number("lam", lam, 0, math.inf),
-            checks.one_of("penalize", penalize, ("weights", "all")),
-        )
+    def check(cls, lam: float, penalize: str | Choice) -> _Rule:
+        if not callable(penalize):
+            checks.one_of("penalize", penalize, ("weights", "all"))
+        return cls(checks.number("lam", lam, 0, math.inf), penalize)
+
+    def picks(self, module: nn.Module, name: str) -> bool:
+        """Say whether the parameter of this name that a module owns is penalized."""
+        if callable(self.penalize):
+            return bool(self.penalize(module, name))
+        return self.penalize == "all" or not (isinstance(module, LEFT_OUT) or _is_bias(name))
 
 
 class _Entry(NamedTuple):
@@ -90,14 +99,12 @@ def _visit(module: nn.Module, prefix: str, rule: _Rule | None) -> Iterator[_Entr
     if rule is not None:
         for name, tensor in module._parameters.items():
             if tensor is not None:
-                left_out = isinstance(module, NORM_LAYERS) or _is_bias(name)
-                is_picked = rule.penalize == "all" or not left_out
-                yield _Entry(prefix + name, tensor, rule.lam if is_picked else None)
+                yield _Entry(prefix + name, tensor, rule.lam if rule.picks(module, name) else None)
     for name, child in module.named_children():
         yield from _visit(child, f"{prefix}{name}.", rule)
 
 
-def _entries(module: nn.Module, rule: _Rule | None) -> list[_Entry]:
+def _entries(module: nn.Module, rule: _Rule | None, may_be_none: bool = False) -> list[_Entry]:
     """List every parameter once, with the λ of the innermost rule.
 
     The tensors are looked up at every call, so that the penalty is right whatever stands in the modules at
@@ -112,7 +119,7 @@ def _entries(module: nn.Module, rule: _Rule | None) -> list[_Entry]:
                 f"for the first and {entry.lam or 0.0:g} for the second; give both the same λ and the same "
                 "penalize, or do not share the tensor"
             )
-    if all(entry.lam is None for entry in found.values()):
+    if not may_be_none and all(entry.lam is None for entry in found.values()):
         raise ValueError(
             f"there is nothing to penalize among the parameters {[entry.name for entry in found.values()]}; "
             "wrap what is to be penalized in an L2RegularizationLayer, or choose penalize='all'"
@@ -132,17 +139,19 @@ def penalized_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     Returns
     -------
     dict of str to torch.nn.Parameter
-        No biases, no normalization layers; a shared parameter once, frozen ones not at all.
+        No biases, no normalization layers, no slope of a PReLU; a shared parameter once, frozen ones not at
+        all. May be empty.
 
     Examples
     --------
     >>> list(penalized_parameters(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2))))
     ['0.weight', '2.weight']
     """
-    return {e.name: e.tensor for e in _entries(module, _Rule(1.0, "weights")) if e.is_penalized}
+    entries = _entries(module, _Rule(1.0, "weights"), may_be_none=True)
+    return {entry.name: entry.tensor for entry in entries if entry.is_penalized}
 
 
-def param_groups(module: nn.Module, lam: float, penalize: str = "weights") -> list[dict[str, Any]]:
+def param_groups(module: nn.Module, lam: float, penalize: str | Choice = "weights") -> list[dict[str, Any]]:
     """Split the parameters of a module into groups for an optimizer, so that only some of them decay.
 
     Parameters
@@ -152,7 +161,7 @@ def param_groups(module: nn.Module, lam: float, penalize: str = "weights") -> li
     lam : float
         λ ≥ 0, the ``weight_decay`` of the penalized group. For ``torch.optim.SGD`` and ``Adam`` that is the
         gradient of (λ/2)·‖w‖²; ``AdamW`` makes something else of it.
-    penalize : {"weights", "all"}, default "weights"
+    penalize : {"weights", "all"} or callable, default "weights"
         As in :class:`L2RegularizationLayer`.
 
     Returns
@@ -160,11 +169,12 @@ def param_groups(module: nn.Module, lam: float, penalize: str = "weights") -> li
     list of dict
         Two groups with ``"params"`` and ``"weight_decay"``: the penalized parameters, then the others with
         ``weight_decay=0.0``, which may be none. Together they hold each parameter once, frozen ones too. For
-        what lies inside a :class:`L2RegularizationLayer`, its λ and rule hold: one group per λ.
+        what lies inside a :class:`L2RegularizationLayer`, its λ and rule hold: one group per λ. Where nothing
+        is penalized, the group of the others is the only one.
     """
     decayed: dict[float, list[Tensor]] = {}
     rest: list[Tensor] = []
-    for entry in _entries(module, _Rule.check(lam, penalize)):
+    for entry in _entries(module, _Rule.check(lam, penalize), may_be_none=True):
         if entry.lam is None:
             rest.append(entry.tensor)
         else:
@@ -177,10 +187,24 @@ def param_groups(module: nn.Module, lam: float, penalize: str = "weights") -> li
 
 
 def _squared_norm(tensor: Tensor) -> Tensor:
-    """Sum w² in at least 32 bits: the square of 256 is too large for float16."""
+    """Sum |w|² in at least 32 bits: the square of 256 is too large for float16."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
     if torch.finfo(tensor.dtype).bits < 32:
         tensor = tensor.float()
     return tensor.square().sum()
+
+
+def _detached(value: Any) -> Any:
+    """Detach all tensors in nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, Mapping):
+        return {key: _detached(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        items = [_detached(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
 
 
 def _penalty(entries: list[_Entry]) -> Tensor:
@@ -217,10 +241,10 @@ def l2_penalty(module: nn.Module) -> Tensor:
 
 
 class BackwardResult(NamedTuple):
-    """What :meth:`L2RegularizationLayer.fit_and_backward` returns; nothing here carries a gradient.
+    """What :meth:`L2RegularizationLayer.fit_and_backward` returns; no tensor in it carries a gradient.
 
     The objective is the sum of `loss`, the criterion alone, and `penalty`; `output` is what the module
-    returned.
+    returned, also if that is a tuple, list or mapping of tensors.
     """
 
     loss: Tensor
@@ -237,9 +261,11 @@ class L2RegularizationLayer(nn.Module):
         What is regularized. It is wrapped, not copied.
     lam : float
         Strength λ ≥ 0. May be changed later: ``layer.lam = 1e-2``.
-    penalize : {"weights", "all"}, default "weights"
-        ``"weights"``: all parameters except biases (by name: ``bias``, ``bias_…``, ``…_bias``) and the
-        parameters of torch's normalization layers. ``"all"``: every parameter.
+    penalize : {"weights", "all"} or callable, default "weights"
+        ``"weights"``: all parameters except biases (by name: ``bias``, ``bias_…``, ``…_bias``), those of
+        torch's normalization layers, and the slope of ``PReLU``. ``"all"``: every parameter. Or a rule of
+        your own, for instance for a normalization layer that torch does not know: ``penalize(module, name)``
+        says whether the parameter of this name, which this module owns, is penalized.
 
     Raises
     ------
@@ -285,7 +311,8 @@ class L2RegularizationLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """Show λ and the rule where the model is printed."""
-        return f"lam={self.rule.lam:g}, penalize={self.rule.penalize!r}"
+        how = self.rule.penalize
+        return f"lam={self.rule.lam:g}, penalize={how.__name__ if callable(how) else repr(how)}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module. The penalty does not change the output.
@@ -317,7 +344,9 @@ class L2RegularizationLayer(nn.Module):
         """
         return param_groups(self, *self.rule)
 
-    def fit_and_backward(self, x: Any, y: Any, criterion: Callable[[Any, Any], Tensor]) -> BackwardResult:
+    def fit_and_backward(
+        self, inputs: Any, target: Any, criterion: Callable[[Any, Any], Tensor]
+    ) -> BackwardResult:
         """Run one batch forward and backward: the gradient of loss + penalty is added to every ``.grad``.
 
         Like ``loss.backward()`` it neither clears gradients first nor changes parameters; that is up to
@@ -326,10 +355,14 @@ class L2RegularizationLayer(nn.Module):
 
         Parameters
         ----------
-        x, y : Tensor or Any
-            Inputs for the module, and targets for the criterion.
+        inputs : Tensor, tuple, mapping or Any
+            What the module is called with: a tuple as ``module(*inputs)``, a mapping as
+            ``module(**inputs)``, all else as ``module(inputs)``.
+        target : Any
+            For the criterion.
         criterion : callable
-            ``criterion(output, y)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()`` does.
+            ``criterion(output, target)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()``
+            does.
 
         Returns
         -------
@@ -350,20 +383,25 @@ class L2RegularizationLayer(nn.Module):
         if inspect.isclass(criterion):
             name = criterion.__name__
             raise ValueError(f"criterion is the class {name}; it takes an instance: write {name}()")
-        output = self(x)
-        loss = criterion(output, y)
+        if isinstance(inputs, tuple):
+            output = self(*inputs)
+        elif isinstance(inputs, Mapping):
+            output = self(**inputs)
+        else:
+            output = self(inputs)
+        loss = criterion(output, target)
         entries = _entries(self, None)
         penalty = _penalty(entries)
         (loss + penalty).backward()
         _remember(entries)
-        detached = output.detach() if isinstance(output, Tensor) else output
-        return BackwardResult(loss.detach(), penalty.detach(), detached)
+        return BackwardResult(loss.detach(), penalty.detach(), _detached(output))
 
 
 # ---- a penalty that is counted twice -----------------------------------------------------------------------
 
-# Parameters whose gradient contains a penalty since their optimizer's last step, with their names. It keeps
-# no parameter alive, and nothing is attached to them that would be saved.
+# Parameters whose gradient contains a penalty since their optimizer's last step, with their names and that
+# gradient: after zero_grad there is another one. It keeps no tensor alive, and nothing is attached to the
+# parameters that would be saved.
 _penalized_gradients: Any = WeakTensorKeyDictionary()
 
 
@@ -376,7 +414,7 @@ def _remember(entries: list[_Entry]) -> None:
     _watch_optimizers()
     for entry in entries:
         if entry.is_penalized:
-            _penalized_gradients[entry.tensor] = entry.name
+            _penalized_gradients[entry.tensor] = entry.name, TensorWeakRef(entry.tensor.grad)
 
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -387,8 +425,10 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             # This step uses the gradient up; what is in the next one is for the next backward pass to say.
-            name = _penalized_gradients.pop(parameter, None)
-            if name is not None and group.get("weight_decay", 0) > 0:
+            name, gradient = _penalized_gradients.pop(parameter, (None, None))
+            if name is None or gradient() is not parameter.grad:
+                continue
+            if group.get("weight_decay", 0) > 0:
                 twice.append((name, group["weight_decay"]))
     if twice:
         name, decay = twice[0]

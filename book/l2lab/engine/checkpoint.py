@@ -16,7 +16,7 @@ import torch
 
 from .. import runtime
 
-__all__ = ["Checkpoint", "own_generators"]
+__all__ = ["Checkpoint", "kept_generators", "own_generators", "uncompiled"]
 
 
 def _generator_states(device: torch.device) -> dict[str, Any]:
@@ -46,27 +46,49 @@ def _set_generator_states(states: Mapping[str, Any], device: torch.device) -> No
 
 
 @contextmanager
-def own_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of the CPU and of a device, and put them back afterwards."""
+def kept_generators(device: torch.device) -> Iterator[None]:
+    """Put the global generators of the CPU and of a device back afterwards."""
     before = _generator_states(device)
-    runtime.seed_everything(seed)
     try:
         yield
     finally:
         _set_generator_states(before, device)
 
 
+@contextmanager
+def own_generators(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators of the CPU and of a device, and put them back afterwards."""
+    with kept_generators(device):
+        runtime.seed_everything(seed)
+        yield
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers into Python's: a checkpoint holds nothing else, so that it can run no code."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
+def uncompiled(model: torch.nn.Module) -> torch.nn.Module:
+    """Look behind torch.compile, whose name would stand in every key."""
+    return getattr(model, "_orig_mod", model)
+
+
 def _fingerprint(loop: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Describe what must be the same for a run to go on, by the names of the arguments of `fit`."""
+    model = uncompiled(loop.model)
     groups = [
-        {key: value for key, value in group.items() if key not in ("params", "initial_lr")}
+        {key: _plain(value) for key, value in group.items() if key not in ("params", "initial_lr")}
         for group in loop.optimizer.param_groups
     ]
-    weights = [value.cpu().numpy() for value in loop.model.state_dict().values()]
-    schedule = None if loop.scheduler is None else loop.scheduler.state_dict()
+    weights = [value.cpu().numpy() for value in model.state_dict().values()]
+    schedule = None if loop.scheduler is None else _plain(loop.scheduler.state_dict())
     criterion = getattr(loop.criterion, "__qualname__", type(loop.criterion).__qualname__)
     return {
-        "model (structure)": repr(loop.model),
+        "model (structure)": repr(model),
         "model (initial weights)": joblib.hash(weights),
         "train": loop.train.fingerprint(),
         "valid": "None" if loop.valid is None else loop.valid.fingerprint(),
@@ -94,9 +116,9 @@ class Checkpoint:
             "history": loop.history,
             "best_epoch": loop.best_epoch,
             "best": loop.best,
-            "model": loop.model.state_dict(),
-            "optimizer": loop.optimizer.state_dict(),
-            "scheduler": None if loop.scheduler is None else loop.scheduler.state_dict(),
+            "model": uncompiled(loop.model).state_dict(),
+            "optimizer": _plain(loop.optimizer.state_dict()),
+            "scheduler": None if loop.scheduler is None else _plain(loop.scheduler.state_dict()),
             "scaler": loop.scaler.state_dict(),
             "generators": _generator_states(loop.device),
         }
@@ -131,7 +153,7 @@ class Checkpoint:
                 "start again, delete the file or name another one"
             )
         loop = self.loop
-        loop.model.load_state_dict(state["model"])
+        uncompiled(loop.model).load_state_dict(state["model"])
         loop.optimizer.load_state_dict(state["optimizer"])
         if loop.scheduler is not None:
             loop.scheduler.load_state_dict(state["scheduler"])

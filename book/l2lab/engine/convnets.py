@@ -148,7 +148,7 @@ def gate_parts(model: ImageClassifier) -> ImageClassifier:
 
 
 def random_shift(x: Tensor, generator: torch.Generator, most: int = 2) -> Tensor:
-    """Augment: move all images of a batch by the same few pixels, and mirror half of the batches.
+    """Augment: move all images of a batch by the same few pixels, and mirror two batches in five.
 
     Parameters
     ----------

@@ -23,12 +23,18 @@ from torch import Tensor, nn
 from .. import checks, runtime
 from ..layers import L2RegularizationLayer, l2_penalty, param_groups, penalized_parameters
 from ..progress import interruptible, progress_bar
-from .checkpoint import Checkpoint, own_generators
+from .checkpoint import Checkpoint, kept_generators, own_generators, uncompiled
 
 __all__ = ["FitResult", "fit"]
 
 # Between two updates of the progress bar, and two looks at whether the loss is still finite.
 LOOK_SECONDS = 0.25
+# Optimizers that shrink the weights apart from the gradient. Others say so in their groups.
+DECOUPLED = tuple(
+    getattr(torch.optim, name) for name in ("AdamW", "Adafactor", "Muon") if hasattr(torch.optim, name)
+)
+# Schedules that count minibatches and not epochs.
+PER_STEP = (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR)
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,10 @@ def fit(
         ``criterion(outputs, y)`` gives the mean loss over the rows of a batch, a tensor of shape (). It is
         computed in at least float32.
     optimizer : torch.optim.Optimizer
-        Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`.
+        Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`. Not LBFGS, which wants to
+        compute the loss several times a step.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
-        Stepped after every epoch.
+        Stepped after every epoch; ``OneCycleLR`` and ``CyclicLR`` after every minibatch.
     epochs, batch_size : int
         Number of passes through the training data, and rows per batch if the data are arrays.
     patience : int, optional
@@ -114,12 +121,14 @@ def fit(
         A file that is written after every epoch. If it exists, training goes on from there.
     amp : {"auto"} or bool, default "auto"
         Automatic mixed precision. ``"auto"`` uses it on CUDA alone: bfloat16 where the GPU computes with it,
-        else float16 with a ``GradScaler``. On a CPU, True means bfloat16.
+        else float16 with a ``GradScaler``. On a CPU, True means bfloat16. Parameters must be float32: torch
+        leaves float64 as it is.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     seed : int, default 0
         Seed of the order of the rows and of everything random in the model, such as dropout. The initial
-        weights are those of `model`. The global generators are put back at the end.
+        weights are those of `model`. The global generators get this seed, and are put back at the end; what
+        is drawn during validation changes nothing.
     progress : bool, default True
         Show a bar with loss, penalty, ‖w‖ and the remaining time, if somebody watches.
 
@@ -131,7 +140,8 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of range, or the checkpoint is damaged or of a call with other arguments.
+        If an argument is out of range, the optimizer cannot be used, or the checkpoint is damaged or of a
+        call with other arguments.
 
     Warns
     -----
@@ -143,9 +153,9 @@ def fit(
     Notes
     -----
     *Penalty and norm.* ``"penalty"`` is what is added to the loss after the epoch: the sum of the layers'
-    penalties and of ½·``weight_decay``·‖w‖² of the optimizer's groups; NaN for AdamW, whose decay is the
-    gradient of no penalty. ``"norm"`` is the Euclidean norm of the weights that
-    :func:`l2lab.layers.param_groups` chooses: no biases, no normalization layers.
+    penalties and of ½·``weight_decay``·‖w‖² of the optimizer's groups; NaN for AdamW and all others that
+    decay apart from the gradient, since no penalty has that gradient. ``"norm"`` is the Euclidean norm of the
+    weights that :func:`l2lab.layers.param_groups` chooses: no biases, no normalization layers.
 
     *Resuming.* Build model, optimizer and scheduler as for the first call, with the same initial weights, and
     call `fit` again with the same arguments; `epochs` alone may be larger. On a CPU the run ends with the
@@ -169,6 +179,8 @@ def fit(
         checks.whole("patience", patience, 1)
         if valid is None:
             raise ValueError("patience needs a validation loss; give valid=(X, y)")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("LBFGS needs a closure, which this loop does not have; call its step yourself")
     where = runtime.pick_device(device)
     model.to(where)
     with own_generators(seed, where):
@@ -179,7 +191,7 @@ def fit(
             criterion=criterion,
             optimizer=optimizer,
             scheduler=scheduler,
-            precision=_precision(amp, where),
+            precision=_precision(amp, where, {p.dtype for p in model.parameters()}),
             device=where,
         )
         file = None
@@ -190,7 +202,7 @@ def fit(
         steps = None if loop.train.length is None else loop.train.length * (epochs - loop.done)
         with interruptible() as interrupted, progress_bar(steps, progress, "training", "batch") as advance:
             stopped = loop.run(epochs, patience, file, interrupted, advance)
-        model.load_state_dict(loop.best)
+        uncompiled(model).load_state_dict(loop.best)
     model.eval()
     if stopped == "diverged":
         warnings.warn(
@@ -209,10 +221,14 @@ def fit(
     )
 
 
-def _precision(amp: bool | str, device: torch.device) -> torch.dtype | None:
+def _precision(amp: bool | str, device: torch.device, dtypes: set[torch.dtype]) -> torch.dtype | None:
     """Type of the mixed precision; None is full precision."""
     if not amp or (amp == "auto" and device.type != "cuda"):
         return None
+    if torch.float64 in dtypes:
+        if amp == "auto":
+            return None
+        raise ValueError("amp=True does nothing for parameters in float64; convert the model with .float()")
     if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float16
@@ -316,7 +332,7 @@ class _Loop:
         self.weights = [p for group in groups for p in group["params"] if p.requires_grad]
         self.history: dict[str, list[float]] = {"train_loss": []}
         self.best_epoch = -1
-        self.best = _copy(self.model.state_dict())
+        self.best = _copy(uncompiled(self.model).state_dict())
         self._look_at_the_optimizer()
 
     @property
@@ -380,7 +396,7 @@ class _Loop:
             decay = float(group.get("weight_decay", 0.0))
             if not decay:
                 continue
-            if isinstance(self.optimizer, torch.optim.AdamW):
+            if isinstance(self.optimizer, DECOUPLED) or group.get("decoupled_weight_decay"):
                 return math.nan
             total += 0.5 * decay * _norm([p for p in group["params"] if p.requires_grad]) ** 2
         return total
@@ -393,18 +409,19 @@ class _Loop:
         if ended_by:
             return ended_by
         self.model.eval()
-        with torch.no_grad():
+        # what a criterion draws in here must not change the training that follows
+        with torch.no_grad(), kept_generators(self.device):
             row = {"train_loss": train_loss, "penalty": self.penalty(), "norm": _norm(self.weights)}
             row |= self._validate() if self.valid else {}
         loss = row.get("valid_loss", train_loss)
         if not (math.isfinite(train_loss) and math.isfinite(loss) and math.isfinite(row["norm"])):
             return "diverged"
-        if self.scheduler is not None:
+        if self.scheduler is not None and not isinstance(self.scheduler, PER_STEP):
             self.scheduler.step()
         # Without validation data nothing speaks against the last epoch.
         if self.best_epoch < 0 or not self.valid or loss < self.history["valid_loss"][self.best_epoch]:
             self.best_epoch = self.done
-            self.best = _copy(self.model.state_dict())
+            self.best = _copy(uncompiled(self.model).state_dict())
         for name, value in (row | {"lr": lr, "seconds": time.perf_counter() - started}).items():
             self.history.setdefault(name, []).append(value)
         return None
@@ -426,6 +443,8 @@ class _Loop:
             self.scaler.scale(objective).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if isinstance(self.scheduler, PER_STEP):
+                self.scheduler.step()
             total += loss.detach() * len(y)
             rows, unseen = rows + len(y), unseen + 1
             if interrupted():
@@ -456,7 +475,7 @@ class _Loop:
 
 def _norm(tensors: list[Tensor]) -> float:
     """Euclidean norm of all tensors together."""
-    return math.hypot(*(float(t.detach().float().norm()) for t in tensors))
+    return math.hypot(*(float(torch.linalg.vector_norm(t.detach().abs().float())) for t in tensors))
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
