@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_correlated_columns_get_a_smaller_learning_rate():
     rng = np.random.default_rng(100)
     X = np.hstack([X, 0.5 * X + 0.5 * rng.standard_normal(X.shape)] * 2)
     settings = {"n_lams": 4, "n_folds": 2, "steps": 400, "device": "cpu", "random_state": 0}
-    with pytest.warns(ConvergenceWarning, match="columns are probably strongly correlated"):
+    with pytest.warns(ConvergenceWarning, match="strongly correlated columns are the usual cause"):
         found = L2GateSelector(4, lr=0.2, **settings).fit(X, y)
     assert np.isfinite(found.scores_).all()
     assert found.get_support().sum() == 4
@@ -250,7 +251,7 @@ def test_finds_an_interaction_without_marginal_effects_in_any_unit():
 def test_a_network_never_sees_the_rows_it_is_judged_on():
     # would catch: a leak from held-out rows into the refit
     data = problem(False, n=40)
-    held_out = torch.as_tensor(np.arange(40) % 2 == np.arange(2)[:, None])
+    held_out = torch.as_tensor(np.arange(40) % 2 == np.arange(2)[:, None]).double()
     order = np.tile(np.arange(6), (2, 1))
     recipe = GatedRecipe((5,), 3, 10, 8, 0.05, 1.0, 0)
     before = select._refit_losses(data, recipe, order, [1, 3, 6], [0, 1], held_out)
@@ -262,6 +263,79 @@ def test_a_network_never_sees_the_rows_it_is_judged_on():
     np.testing.assert_array_equal(after[:, 2::2], before[:, 2::2])
     assert (after[:, 0] != before[:, 0]).all()
     assert (after[:, 1::2] != before[:, 1::2]).all()
+
+
+CELLS = {  # inputs of each cell, its label, the features that decide
+    "xor": ([[0, 0], [0, 1], [1, 0], [1, 1]], lambda X: X[:, 0] != X[:, 1], [0, 1]),
+    "and": ([[0, 0], [0, 1], [1, 0], [1, 1]], lambda X: X.all(1), [0, 1]),
+    "one-hot": (np.eye(4), lambda X: X[:, 2] > 0, [2]),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_discrete_columns_with_wrong_labels(name):
+    """A fold that held out the one label of a cell would teach the network the other."""
+    cells, label, right = CELLS[name]
+    X = np.repeat(np.array(cells, dtype=float), 100, axis=0)
+    y = label(X).astype(int)
+    y[::5] ^= 1
+    selector = L2GateSelector(random_state=0, **SMALL).fit(X, y)
+    assert selector.get_support(indices=True).tolist() == right
+    entropy = -(0.2 * np.log(0.2) + 0.8 * np.log(0.8))
+    assert abs(selector.cv_losses_[len(right) - 1] - entropy) < 0.03
+
+
+def test_noise_is_not_selected_from():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((200, 6)), rng.integers(2, size=200)
+    selector = L2GateSelector(random_state=0, **SMALL)
+    for target, null in ((y, math.log(2)), (rng.standard_normal(200), 0.5)):
+        with pytest.warns(UserWarning, match="no feature was found: .* without any feature it is 0"):
+            selector.fit(X, target)
+        assert not selector.support_.any()
+        assert selector.cv_null_loss_ == pytest.approx(null, abs=0.02)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        selector.set_params(n_features_to_select=2, **TINY).fit(X, y)
+    assert selector.support_.sum() == 2
+    assert not hasattr(selector, "cv_null_loss_")
+
+
+def test_the_loss_without_features_is_that_of_the_other_rows():
+    y = np.array([0, 0, 1, 1, 1, 0])
+    held_out = torch.as_tensor(np.arange(6) % 2 == np.arange(2)[:, None]).double()
+    weight, X = torch.tensor([1.0, 1, 2, 1, 1, 3]).double(), torch.zeros(6, 1).double()
+    data = Rows(X, F.one_hot(torch.tensor(y)).T.double(), weight, True)
+    expected = []
+    for k in range(6):
+        others = np.arange(6) % 2 != k % 2
+        mine = weight.numpy()[others & (y == y[k])].sum()
+        expected.append(-math.log((mine + 1) / (weight.numpy()[others].sum() + 2)))
+    np.testing.assert_allclose(select._null_losses(data, held_out), expected)
+    data = Rows(X, torch.tensor(y)[None].double(), weight, False)
+    means = [
+        np.average(y[np.arange(6) % 2 != k % 2], weights=weight[np.arange(6) % 2 != k % 2]) for k in range(6)
+    ]
+    np.testing.assert_allclose(select._null_losses(data, held_out), 0.5 * (np.array(means) - y) ** 2)
+
+
+def test_rows_of_a_group_are_held_out_together():
+    """Columns that tell the patients apart, but nothing about other patients, must not be found."""
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(40), 10)
+    X = rng.standard_normal((40, 8))[patient] + 0.01 * rng.standard_normal((400, 8))
+    y = rng.integers(2, size=40)[patient]
+    settings = SMALL | {"random_state": 0}
+    assert L2GateSelector(**settings).fit(X, y).support_.any()
+    with pytest.warns(UserWarning, match="no feature was found"):
+        found = L2GateSelector(**settings).fit(X, y, groups=patient)
+    assert not found.support_.any()
+    for groups, message in (
+        (patient[:-1], r"each of the 400 rows, got \(399,\)"),
+        (0 * patient, "only one group"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            L2GateSelector(**TINY).fit(X, y, groups=groups)
 
 
 # ---- rows and columns ------------------------------------------------------------------
@@ -290,6 +364,12 @@ def test_bad_parameters_are_named():
             L2GateSelector(**(TINY | {name: value})).fit(X, y)
 
 
+def test_few_rows_are_told():
+    X = xor(40, 4)[0]
+    with pytest.warns(UserWarning, match="hold 2 different rows"):
+        L2GateSelector(1, **TINY).fit(X[[0, 0, 1]], [0, 0, 1])
+
+
 def test_bad_targets_are_named():
     X, y = xor(40, 4)
     for task, bad, message in (
@@ -315,6 +395,14 @@ def test_whole_numbers_are_classes_unless_told():
     tiny = L2GateSelector(1, **TINY)
     assert tiny.fit(X, y + 0.5 * X[:, 0]).task_ == "regression"
     assert tiny.fit(X, np.arange(60) % 25).task_ == "regression"  # too many for classes
+    with pytest.warns(UserWarning, match="25 different whole numbers, which are taken as a target"):
+        assert tiny.fit(*xor(200, 4)[:1], np.arange(200) % 25).task_ == "regression"
+    for given, task in (
+        (y, "classification"),
+        (X[:, 0], "regression"),
+        (np.array(["a", "b"])[y], "classification"),
+    ):
+        assert tiny.fit(X, given.astype(object)).task_ == task
     selector = L2GateSelector(**TINY).fit(X, y)
     assert selector.task_ == "classification"
     assert hasattr(selector, "cv_losses_")

@@ -42,6 +42,12 @@ REFIT_DECAYS = (1e-3, 1e-2)
 REFIT_MOST = 256
 # So often the learning rate is halved if training diverges, before the user is asked for a smaller one.
 HALVINGS = 4
+# Whole numbers with more different values than this are a target and no classes.
+MOST_CLASSES = 20
+# With fewer observations a selection says nothing.
+FEW_ROWS = 10
+# Rows with equal inputs, so many for each fold, are a cell of discrete data, and not copies of one row.
+CELL = 2
 
 
 class _DivergedError(ValueError):
@@ -128,10 +134,10 @@ def _refit_losses(
 ) -> np.ndarray:
     """Loss (sizes, n) of each row when the network that did not see it is trained anew on the best features.
 
-    `order` (S, p) are the features of each fold, best first, found without its rows `held_out` (S, n). Of the
-    `REFIT_DECAYS` the one that is best on average counts.
+    `order` (S, p) are the features of each fold, best first, found without its rows `held_out` (S, n), the
+    share of each row. Of the `REFIT_DECAYS` the one that is best on average counts.
     """
-    losses = np.empty((len(sizes), len(REFIT_DECAYS), data.n))
+    losses = np.zeros((len(sizes), len(REFIT_DECAYS), data.n))
     recipe = recipe._replace(depth=1, steps=max(1, recipe.steps // 2))
     weights = _fold_weights(data, held_out)
     # Sizes of the same order of magnitude are trained together, on the columns that any of them needs.
@@ -156,16 +162,29 @@ def _refit_losses(
             gates.run()
             values = gates.losses(narrow.X, data.targets).cpu().double().numpy()
             for (i, j, s), value in zip(chosen, values, strict=True):
-                rows = held_out[s].cpu().numpy()
-                losses[i, j, rows] = value[rows]
+                part_out = held_out[s].cpu().double().numpy()
+                rows = part_out > 0
+                losses[i, j, rows] += part_out[rows] * value[rows]
     share = data.weight.cpu().double().numpy() / data.n
     return losses[np.arange(len(sizes)), (losses @ share).argmin(1)]
 
 
 def _fold_weights(data: Rows, held_out: Tensor) -> Tensor:
-    """Weights (S, n) with mean 1 that leave out the rows of each fold, `held_out` (S, n)."""
-    weights = data.weight * ~held_out
+    """Weights (S, n) with mean 1 that leave out the share `held_out` (S, n) of each row, fold by fold."""
+    weights = data.weight * (1 - held_out)
     return weights / weights.mean(1, keepdim=True)
+
+
+def _null_losses(data: Rows, held_out: Tensor) -> np.ndarray:
+    """Loss (n,) of each row by the mean of the others, or by the frequencies of their classes."""
+    kept = (data.weight * (1 - held_out)).cpu().double().numpy()  # (S, n)
+    targets, out = data.targets.cpu().double().numpy(), held_out.cpu().double().numpy()
+    if data.classes:  # one row more of each class: none has probability 0
+        frequency = (kept @ targets.T + 1) / (kept.sum(1, keepdims=True) + len(targets))
+        each = -np.log(frequency) @ targets
+    else:
+        each = 0.5 * (kept @ targets.T / kept.sum(1, keepdims=True) - targets) ** 2
+    return (out * each).sum(0)
 
 
 def _folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomState) -> np.ndarray:
@@ -176,6 +195,22 @@ def _folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomS
     folds = np.empty(len(y), dtype=int)
     folds[shuffled] = np.arange(len(y)) % n_folds
     return folds
+
+
+def _held_out(
+    folds: np.ndarray, weight: np.ndarray, cell: np.ndarray, n_folds: int, grouped: bool
+) -> tuple[np.ndarray, float]:
+    """Share (S, n) of each row that a fold holds out, and how many observations there are.
+
+    Rows of a cell, which have equal inputs (or one group), must not be parted: a network that has seen one
+    label of a cell and is judged on the other would learn the opposite of the truth. A few rows go into one
+    fold together. Where a cell is large, as in discrete data, every fold holds out an equal share of it.
+    """
+    first = np.unique(cell, return_index=True)[1]
+    held_out = (folds[first][cell] == np.arange(n_folds)[:, None]).astype(float)
+    large = (np.bincount(cell, weight) >= CELL * n_folds)[cell] & (not grouped)
+    held_out[:, large] = 1 / n_folds
+    return held_out, float(np.where(large, weight, 1.0).sum())
 
 
 def survival_scores(strength: np.ndarray, early: np.ndarray, threshold: float) -> np.ndarray:
@@ -204,10 +239,18 @@ def survival_scores(strength: np.ndarray, early: np.ndarray, threshold: float) -
     return alive[sparse].mean(0) + order / (sparse.sum() * len(first))
 
 
-def _merge(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Let equal rows be one with their number as its weight: copies never stand on both sides of a split."""
-    _, first, weight = np.unique(np.column_stack([X, y]), axis=0, return_index=True, return_counts=True)
-    return X[first], y[first], weight.astype(np.float64)
+def _merge(
+    X: np.ndarray, y: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Let equal rows be one with their number as its weight; return X, y, weight and the cell of each row.
+
+    A cell are the rows with equal inputs, or of one group.
+    """
+    parts = [X, y] if groups is None else [X, y, groups]
+    _, first, weight = np.unique(np.column_stack(parts), axis=0, return_index=True, return_counts=True)
+    kind = X[first] if groups is None else groups[first, None]
+    cell = np.unique(kind, axis=0, return_inverse=True)[1].reshape(-1)
+    return X[first], y[first], weight.astype(np.float64), cell
 
 
 class L2GateSelector(SelectorMixin, BaseEstimator):
@@ -224,7 +267,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     By default the number of features is found by cross-validation: for each fold, networks without gates are
     trained anew on its 1, 2, 3, … best features and judged on the rows that neither they nor their ranking
     have seen. (Only standardization and the range of λ come from all rows.) The smallest number within one
-    standard error of the best wins.
+    standard error of the best wins, unless it is no better than no feature at all: then none is selected.
 
     Parameters
     ----------
@@ -236,8 +279,8 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     hidden : int, default 32
         Units of the hidden layer.
     task : {"auto", "classification", "regression"}
-        ``"auto"``: regression if `y` holds floats that are not all whole, or more than 20 different numbers
-        and more than a quarter of the rows; else classification.
+        ``"auto"``: regression if `y` holds numbers that are not all whole, or more than 20 different ones;
+        else classification.
     n_lams, n_folds : int
         Length of the path of λ, whose range a short pilot run finds; number of folds, at least 2.
     threshold : float, default 0.01
@@ -256,10 +299,10 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     Attributes
     ----------
     scores_ : ndarray of float, shape (p,)
-        Share of the folds and of the sparse part of the path that each feature survives, in [0, 1]; ties are
-        broken by the relative strength at the end and in the first quarter of the steps, which add less than
-        one step of the path in one fold. The sparse part are the λ at which on average at most a fifth of the
-        features live, or five of them. Constant columns have 0.
+        Share of the folds and of the sparse part of the path that each feature survives. Ties are broken by
+        the relative strength at the end and in the first quarter of the steps, which add less than one step
+        of the path in one fold, so that a score may exceed 1 by that. The sparse part are the λ at which on
+        average at most a fifth of the features live, or five of them. Constant columns have 0.
     support_ : ndarray of bool, shape (p,)
         The selected features.
     lambda_path_ : ndarray, shape (L,)
@@ -271,6 +314,9 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     cv_sizes_, cv_losses_ : ndarray, shape (M,)
         Numbers of features that were tried by cross-validation, and their mean loss on rows not seen:
         cross-entropy, or ½(f − y)² for a `y` of variance 1. Absent if `n_features_to_select` was given.
+    cv_null_loss_ : float
+        The loss of no feature at all: of the mean of the other rows, or of their class frequencies. Absent
+        like the two before.
     classes_ : ndarray
         The classes; absent for regression.
     task_ : {"classification", "regression"}
@@ -337,13 +383,16 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> L2GateSelector:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> L2GateSelector:
         """Find the features.
 
         Parameters
         ----------
         X, y : array_like or data frame, shapes (n, p) and (n,)
             Inputs, finite numbers; classes, or targets.
+        groups : array_like, shape (n,), optional
+            Rows that belong together, such as those of one patient; they are held out together. By default
+            only rows with equal inputs are.
 
         Returns
         -------
@@ -353,32 +402,41 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, a value is NaN or infinite, `y` has one class or value only,
-            training diverged, or every column is constant.
+            If a parameter is out of range, a value is NaN or infinite, `y` has one class or value only, there
+            are fewer than two groups, training diverged, or every column is constant.
 
         Warns
         -----
         UserWarning
-            If columns are constant. They are never selected.
+            If columns are constant, which are never selected; if no feature was found, so that none is
+            selected; if there are fewer than 10 different rows; if whole numbers in `y` are taken as a
+            target and might be classes.
         ConvergenceWarning
             If training diverged and is repeated with half the learning rate.
         """
-        for name in ("classes_", "cv_sizes_", "cv_losses_"):  # of an earlier fit
+        for name in ("classes_", "cv_sizes_", "cv_losses_", "cv_null_loss_"):  # of an earlier fit
             vars(self).pop(name, None)
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
         self._check_parameters(X.shape[1])
-        X, code, weight = _merge(X, self._encode(y))
+        known = groups is not None
+        X, code, weight, cell = _merge(X, self._encode(y), self._group_numbers(groups, len(X)))
         varied = self._varied(X)
         rng = check_random_state(self.random_state)
-        n_folds = min(self.n_folds, len(X))
+        n_folds = min(self.n_folds, cell.max() + 1 if known else len(X))
         folds = _folds_of(code, n_folds, self.task_ == "classification", rng)
+        if known:
+            folds = _folds_of(np.arange(cell.max() + 1), n_folds, False, rng)[cell]
+        held_out, n_observed = _held_out(folds, weight, cell, n_folds, known)
+        if n_observed < FEW_ROWS:
+            few = f"X and y hold {n_observed:g} different rows; a selection from so few says nothing"
+            warnings.warn(few, UserWarning, stacklevel=2)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_folds)]
         of_all = self.depth, self.steps, self.batch_size, self.lr, self.gate_lr
         recipe = GatedRecipe((self.hidden,), *of_all, seeds[0])
         data = self._data(X[:, varied], code, weight)
         n_select = self.n_features_to_select
         with torch.inference_mode():
-            held_out = torch.as_tensor(folds == np.arange(n_folds)[:, None], device=data.X.device)
+            held_out = torch.as_tensor(held_out).to(data.X)
             weights = _fold_weights(data, held_out)
             lams, strength, early = _with_smaller_steps(
                 recipe, lambda recipe: self._sweep(data, recipe, seeds, weights)
@@ -386,7 +444,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             scores = survival_scores(strength, early, self.threshold)
             if n_select is None:
                 n_select = _with_smaller_steps(
-                    recipe, lambda recipe: self._choose(data, recipe, scores, seeds, held_out)
+                    recipe, lambda recipe: self._choose(data, recipe, scores, seeds, held_out, n_observed)
                 )
         mean = scores.mean(0)
         self.lambda_path_ = lams
@@ -422,11 +480,20 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         """Decide the task; return class numbers, or targets."""
+        if y.dtype == object:  # a column of a data frame, often
+            y = np.array(y.tolist())
         self.task_ = self.task
         if self.task == "auto":
-            many = y.dtype.kind in "biuf" and len(np.unique(y)) > max(20, len(y) / 4)
-            continuous = many or type_of_target(y) == "continuous"
+            values = len(np.unique(y)) if y.dtype.kind in "biuf" else 0
+            continuous = values > MOST_CLASSES or type_of_target(y) == "continuous"
             self.task_ = "regression" if continuous else "classification"
+            if MOST_CLASSES < values <= len(y) / 4 and type_of_target(y) != "continuous":
+                warnings.warn(
+                    f"y has {values} different whole numbers, which are taken as a target; give "
+                    "task='classification' if they are classes, or task='regression' to avoid this warning",
+                    UserWarning,
+                    stacklevel=3,
+                )
         if self.task_ == "regression":
             type_of_target(y, raise_unknown=True)
             if y.dtype.kind in "US":
@@ -443,6 +510,19 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
                 "give rows of at least two classes, or use task='regression' for a numeric y"
             )
         return code
+
+    @staticmethod
+    def _group_numbers(groups: Any, n: int) -> np.ndarray | None:
+        """Number the groups."""
+        if groups is None:
+            return None
+        groups = np.asarray(groups)
+        if groups.shape != (n,):
+            raise ValueError(f"groups must have one entry for each of the {n} rows, got {groups.shape}")
+        numbers = np.unique(groups, return_inverse=True)[1]
+        if not numbers.any():
+            raise ValueError("there is only one group, so no other could be held out; leave groups away")
+        return numbers
 
     def _varied(self, X: np.ndarray) -> np.ndarray:
         """Which columns are not constant, (p,)."""
@@ -490,9 +570,15 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         return lams, *_path(data, recipe, lams, seeds, weights, lost)
 
     def _choose(
-        self, data: Rows, recipe: GatedRecipe, scores: np.ndarray, seeds: list[int], held_out: Tensor
+        self,
+        data: Rows,
+        recipe: GatedRecipe,
+        scores: np.ndarray,
+        seeds: list[int],
+        held_out: Tensor,
+        n_observed: float,
     ) -> int:
-        """Choose the number of features by cross-validation."""
+        """Choose the number of features by cross-validation; 0 if they do not help."""
         sizes = _sizes(min(scores.shape[1], REFIT_MOST))
         order = np.argsort(-scores, axis=1, kind="stable")
         losses = _refit_losses(data, recipe, order, sizes, seeds, held_out)
@@ -501,8 +587,19 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         if not np.isfinite(mean).all():
             raise _DivergedError(recipe)
         best = int(mean.argmin())
-        limit = mean[best] + math.sqrt((losses[best] - mean[best]) ** 2 @ share / data.n)
+        limit = mean[best] + math.sqrt((losses[best] - mean[best]) ** 2 @ share / n_observed)
         self.cv_sizes_, self.cv_losses_ = np.array(sizes), mean
+        gain = _null_losses(data, held_out) - losses[best]
+        self.cv_null_loss_ = float(gain @ share + mean[best])
+        if gain @ share <= math.sqrt((gain - gain @ share) ** 2 @ share / n_observed):
+            warnings.warn(
+                f"no feature was found: the best network has a cross-validated loss of {mean[best]:.3g}, and "
+                f"without any feature it is {self.cv_null_loss_:.3g}. None is selected; give "
+                "n_features_to_select to get the first ones of the ranking",
+                UserWarning,
+                stacklevel=5,
+            )
+            return 0
         return sizes[int(np.flatnonzero(mean <= limit)[0])]
 
 
@@ -515,9 +612,9 @@ def _with_smaller_steps(recipe: GatedRecipe, run: Callable[[GatedRecipe], T]) ->
             smaller = recipe._replace(lr=recipe.lr / 2)
             warnings.warn(
                 f"training diverged at lr = {recipe.lr:g} and is repeated at {smaller.lr:g}; "
-                "columns are probably strongly correlated. Give this lr to avoid the warning",
+                "strongly correlated columns are the usual cause. Give this lr to avoid the warning",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
             recipe = smaller
     return run(recipe)
