@@ -219,6 +219,13 @@ def test_open_picture_turns_what_the_camera_has_turned(tmp_path):
 # ---- tensors -----------------------------------------------------------------------------------------------
 
 
+def test_notes_of_a_camera_that_cannot_be_read_turn_nothing(tmp_path):
+    """A PNG whose eXIf chunk is no Exif was refused as a whole."""
+    picture = noise(3, 5)
+    picture.save(tmp_path / "odd.png", exif=b"not what a camera writes")
+    assert open_picture(tmp_path / "odd.png").tobytes() == picture.tobytes()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [8, 24, 100])
 def test_letterbox_is_pillow_s_contain_in_the_middle(pictograms, channels, size):
@@ -277,6 +284,15 @@ def test_all_modes_become_plain_pixels(mode, channels):
     before = picture.copy()
     flatten(picture, channels)
     assert before == picture
+
+
+def test_a_transparent_grey_of_16_bits_is_white(tmp_path):
+    """PNG names the one value that is transparent."""
+    picture = Image.fromarray(np.array([[0, 300, 65535]], np.uint16))
+    picture.save(tmp_path / "deep.png", transparency=300)
+    opened = open_picture(tmp_path / "deep.png")
+    assert opened.mode.startswith("I")
+    assert np.asarray(flatten(opened)).tolist() == [[0, 255, 255]]
 
 
 def test_palettes_black_and_white_and_transparency():

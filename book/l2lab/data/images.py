@@ -196,12 +196,20 @@ def open_picture(path: str | Path | BinaryIO) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 file.load()
-                return ImageOps.exif_transpose(file)
+                return _upright(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no such file") from None
     # Damaged files make the decoders of Pillow raise nearly anything.
     except Exception as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a picture as its camera meant it; notes of the camera that nobody can read turn nothing."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # as many kinds as there are ways to write wrong notes
+        return picture.copy()
 
 
 def flatten(picture: Image.Image, channels: int = 1) -> Image.Image:
@@ -224,7 +232,10 @@ def flatten(picture: Image.Image, channels: int = 1) -> Image.Image:
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
     mode = "L" if channels == 1 else "RGB"
     if picture.mode == "I" or picture.mode.startswith("I;16"):
-        grey = np.clip(np.asarray(picture).astype(np.float64), 0, 65535) / 257
+        values = np.asarray(picture).astype(np.float64)
+        grey = np.clip(values, 0, 65535) / 257
+        if "transparency" in picture.info:  # one value, which lets white through
+            grey[values == picture.info["transparency"]] = 255
         return Image.fromarray(np.rint(grey).astype(np.uint8)).convert(mode)
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         picture = picture.convert("RGBA")
