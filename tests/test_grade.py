@@ -236,3 +236,4 @@ def test_who_is_not_done_in_time_has_no_score_even_if_an_earlier_version_had_one
     assert (row["student"], row["score"]) == ("slow", "")
     # Whether the alarm or Jupyter gives up the kernel first depends on the machine.
     assert row["status"] in ("timeout", "died")
+    assert not (graded[0] / "feedback" / "slow").exists(), "a page on the earlier version"

@@ -118,6 +118,7 @@ def grade_one(row: Any, place: Path, given: argparse.Namespace) -> None:
     for folder in (home, place / "kernels" / "student", submitted):
         folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(row.notebook, submitted / f"{name}.ipynb")
+    shutil.rmtree(given.out / "feedback" / row.student, ignore_errors=True)  # on an earlier version
     command = [*(wall(home) if given.walled else []), sys.executable, "-m", "ipykernel_launcher", "-f"]
     kernel = {"argv": [*command, "{connection_file}"], "display_name": "", "language": "python"}
     kernel["interrupt_mode"] = "message"  # a signal would end the wall
