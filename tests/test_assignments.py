@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import re
 import runpy
 import shutil
@@ -37,17 +35,14 @@ def mark(cell: Any) -> Any:
     return cell.metadata["nbgrader"]
 
 
-def is_test(cell: Any) -> bool:
-    return mark(cell)["grade"] and not mark(cell)["solution"]
-
-
 def code_of(notebook: nbformat.NotebookNode) -> dict[str, str]:
     return {mark(c)["grade_id"]: c.source for c in notebook.cells if c.cell_type == "code"}
 
 
 @functools.cache
 def checks_of(name: str) -> set[str]:
-    return {mark(c)["grade_id"] for c in source_of(name).cells if is_test(c)}
+    marks = [mark(cell) for cell in source_of(name).cells]
+    return {m["grade_id"] for m in marks if m["grade"] and not m["solution"]}
 
 
 def run(cells: dict[str, str], variables: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
@@ -55,8 +50,7 @@ def run(cells: dict[str, str], variables: dict[str, Any]) -> tuple[set[str], dic
     failed, variables = set(), dict(variables)
     for name, text in cells.items():
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                exec(compile(text, name, "exec"), variables)
+            exec(compile(text, name, "exec"), variables)
         except Exception:
             failed.add(name)
     return failed, variables

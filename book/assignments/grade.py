@@ -9,30 +9,26 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import resource
 import shutil
 import signal
-import site
 import subprocess
 import sys
 import tempfile
 import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Iterator
-from multiprocessing.connection import wait
+from multiprocessing import connection, get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pandas as pd
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGraderAPI
-from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import SaveAutoGrades
 from tqdm import tqdm
 from traitlets.config.loader import Config, PyFileConfigLoader
@@ -57,7 +53,7 @@ def nbgrader(root: Path, **settings: dict[str, Any]) -> NbGraderAPI:
     config = PyFileConfigLoader("nbgrader_config.py", path=str(COURSE)).load_config()
     config.merge(Config(settings))
     config.CourseDirectory.root = str(root)
-    return NbGraderAPI(CourseDirectory(config=config), config=config)
+    return NbGraderAPI(config=config)
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -66,34 +62,33 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
         place = "" if path == folder else f"{path.relative_to(folder).as_posix()}/"
         if path.is_symlink() or not path.is_file():  # a link may lead anywhere
             continue
-        if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+        if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+            archive = zipfile.ZipFile(path)
+            for entry in (e for e in archive.infolist() if not e.is_dir()):  # two may have the same name
+                data = b""
+                with contextlib.suppress(Exception):  # damaged, encrypted, packed in an unknown way
+                    data = archive.read(entry) if entry.file_size <= LARGEST else b""
+                yield place + entry.filename, data
+        else:
             yield place.rstrip("/"), path.read_bytes() if path.stat().st_size <= LARGEST else b""
-            continue
-        archive = zipfile.ZipFile(path)
-        for entry in (e for e in archive.infolist() if not e.is_dir()):  # two may have the same name
-            data = b""
-            with contextlib.suppress(Exception):  # damaged, encrypted, packed in an unknown way
-                data = archive.read(entry) if entry.file_size <= LARGEST else b""
-            yield place + entry.filename, data
 
 
-def collect(folder: Path, assignment: str, released: nbformat.NotebookNode) -> list[SimpleNamespace]:
+def collect(given: argparse.Namespace, released: nbformat.NotebookNode) -> list[SimpleNamespace]:
     """Read what an LMS exports, a checkout of GitHub Classroom, or notebooks side by side."""
-    rows, taken = [], set()
-    for file, data in files(folder):
+    rows, seen, name = [], {}, given.assignment
+    for file, data in files(given.submissions):
         if SYSTEM.search(file):
             continue
-        path = re.sub(r"\.(ipynb|zip)(?=/|$)", "", file, flags=re.IGNORECASE).replace(assignment, "")
-        student = plain = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
+        path = re.sub(r"\.(ipynb|zip)(?=/|$)", "", file, flags=re.IGNORECASE).replace(name, "")
+        student = re.sub(r"[^\w.'@-]+", "_", path).strip("._-")[:100] or "student"
         notebook, status = repair(data, released)
         if notebook:
-            k = 1
-            while student.lower() in taken:  # lower: some disks do not tell Anna from anna
-                student = f"{plain}-{(k := k + 1)}"
-            taken.add(student.lower())
-            status += [] if file.endswith(f"{assignment}.ipynb") else ["renamed"]
+            same = student.lower()  # some disks do not tell Anna from anna
+            seen[same] = seen.get(same, 0) + 1
+            student += f"~{seen[same]}" if seen[same] > 1 else ""
+            status += [] if file.endswith(f"{name}.ipynb") else ["renamed"]
         row = SimpleNamespace(student=student, file=file, status=status, notebook=notebook, tests=[])
-        row.digest = hashlib.sha256(data).hexdigest()
+        row.digest, row.done = hashlib.sha256(data).hexdigest(), given.out / "runs" / f"{student}.done"
         rows.append(row)
     return rows
 
@@ -105,24 +100,26 @@ def wall(home: Path) -> list[str]:
     command += ["--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     places = ["/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache"]
     places += [sys.base_prefix, sys.prefix, os.path.dirname(os.path.realpath(sys.executable))]
-    for place in dict.fromkeys([*places, *site.getsitepackages()]):
+    for place in places:
         command += ["--ro-bind-try", place, place]
     return [*command, "--bind", str(home), str(home), "--chdir", str(home)]
 
 
-def grade_one(row: Any, name: str, place: Path, walled: bool, given: argparse.Namespace) -> None:
+def grade_one(row: Any, place: Path, given: argparse.Namespace) -> None:
     """Grade one submission, in a process of its own."""
-    with open(given.out / "runs" / f"{row.student}.log", "wb") as log:
+    with row.done.with_suffix(".log").open("wb") as log:
         os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
     signal.alarm(10 * given.timeout)  # it ends this process
     for limit, most in (("AS", given.memory * 2**20), ("NPROC", 4096), ("FSIZE", 2**28)):
         with contextlib.suppress(ValueError):  # it is lower already
             resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (most, most))
-    home, submitted = place / "home", given.out / "submitted" / row.student / name
+    name, home = given.assignment, place / "home"
+    submitted = given.out / "submitted" / row.student / name
     for folder in (home, place / "kernels" / "student", submitted):
         folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(row.notebook, submitted / f"{name}.ipynb")
-    command = [*(wall(home) if walled else []), sys.executable, "-m", "ipykernel_launcher", "-f"]
+    shutil.rmtree(given.out / "feedback" / row.student, ignore_errors=True)  # on an earlier version
+    command = [*(wall(home) if given.walled else []), sys.executable, "-m", "ipykernel_launcher", "-f"]
     kernel = {"argv": [*command, "{connection_file}"], "display_name": "", "language": "python"}
     kernel["interrupt_mode"] = "message"  # a signal would end the wall
     (place / "kernels" / "student" / "kernel.json").write_text(json.dumps(kernel))
@@ -141,36 +138,34 @@ def grade_one(row: Any, name: str, place: Path, walled: bool, given: argparse.Na
             sys.exit(1)
 
 
-def grade_all(todo: list[Any], name: str, given: argparse.Namespace) -> None:
+def grade_all(todo: list[Any], given: argparse.Namespace) -> None:
     """Grade several at a time, and note how it ended."""
-    queue, running = list(todo), {}
-    fork = multiprocessing.get_context("fork")  # nbgrader is imported once
+    fork = get_context("fork")  # nbgrader is imported once
     with tempfile.TemporaryDirectory(prefix="l2-") as folder, open(given.out / "runs" / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # students of a killed run hold it as long as they go on
         trial = [*wall(Path(folder)), sys.executable, "-c", "import ipykernel"]
-        walled = subprocess.run(trial).returncode == 0
-        if not walled and not given.trust:
+        given.walled = subprocess.run(trial).returncode == 0
+        if not given.walled and not given.trust:
             sys.exit(f"{NO_WALL}!!! Or have them graded all the same: --trust")
-        print("" if walled else NO_WALL)
-        bar = tqdm(total=len(todo), unit="student")
-        while queue or running:
-            while queue and len(running) < given.jobs:
-                row = queue.pop(0)
-                arguments = (row, name, Path(tempfile.mkdtemp(dir=folder)), walled, given)
-                process = fork.Process(target=grade_one, args=arguments, daemon=True)
-                process.start()
-                running[process.sentinel] = row, process
-            for sentinel in wait(running):
-                row, process = running.pop(sentinel)
-                process.join()
-                status = {0: "graded", -signal.SIGALRM: "timeout"}.get(process.exitcode, "died")
-                (given.out / "runs" / f"{row.student}.done").write_text(f"{row.digest} {status}")
+        print("" if given.walled else NO_WALL)
+        bar, running = tqdm(total=len(todo), unit="student"), {}
+        while todo or running:
+            while todo and len(running) < max(1, given.jobs):
+                row, place = todo.pop(0), Path(tempfile.mkdtemp(dir=folder))
+                row.process = fork.Process(target=grade_one, args=(row, place, given), daemon=True)
+                row.process.start()
+                running[row.process.sentinel] = row
+            for sentinel in connection.wait(running):
+                row = running.pop(sentinel)
+                row.process.join()
+                status = {0: "graded", -signal.SIGALRM: "timeout"}.get(row.process.exitcode, "died")
+                row.done.write_text(f"{row.digest} {status}")
                 bar.update()
 
 
-def load(row: Any, name: str, out: Path, gradebook: Gradebook) -> None:
+def load(row: Any, name: str, out: Path, gradebook: Any) -> None:
     """Put the points of the tests, those given by hand included, into a row, and how its grading ended."""
-    status = (out / "runs" / f"{row.student}.done").read_text().split()[1]
+    status = row.done.read_text().split()[1]
     if status == "graded":
         notebook = nbformat.read(out / "autograded" / row.student / name / f"{name}.ipynb", 4)
         try:
@@ -179,8 +174,7 @@ def load(row: Any, name: str, out: Path, gradebook: Gradebook) -> None:
             gradebook.update_or_create_student(row.student)
             gradebook.update_or_create_submission(name, row.student)
             about = {"student": row.student, "assignment": name, "notebook": name}
-            about["db_url"] = f"sqlite:///{out}/gradebook.db"
-            SaveAutoGrades().preprocess(notebook, {"nbgrader": about})
+            SaveAutoGrades().preprocess(notebook, {"nbgrader": about | {"db_url": gradebook.engine.url}})
             submission = gradebook.find_submission_notebook(name, name, row.student)
         errors = {}
         for cell in notebook.cells:
@@ -195,17 +189,18 @@ def load(row: Any, name: str, out: Path, gradebook: Gradebook) -> None:
     row.status = [status, *row.status] if status != "graded" or not row.status else row.status
 
 
-def write_table(rows: list[Any], most: dict[str, float], path: Path) -> None:
+def write_table(rows: list[Any], most: dict[str, float], path: Path) -> pd.DataFrame:
     """Write grades.csv."""
-    named = [{"student": row.student, "file": row.file, "status": ", ".join(row.status)} for row in rows]
-    table = pd.DataFrame(named, columns=["student", "file", "status"])
-    table = table.replace("^(?=[=+@-])", "'", regex=True)  # no formula for Excel
     points = [{test["name"]: test["score"] for test in row.tests} for row in rows]
     points = pd.DataFrame(points, columns=list(most), dtype=float)
+    table = pd.DataFrame(map(vars, rows), columns=["student", "file", "status"])
+    table["status"] = table["status"].str.join(", ")
+    table = table.replace("^(?=[=+@-])", "'", regex=True)  # no formula for Excel
     table["score"], table["of"] = points.sum(axis=1, min_count=1), sum(most.values())
-    for question, tests in points.T.groupby(lambda test: test.partition("-")[0], sort=False):
+    for question, tests in points.T.groupby(lambda test: test.partition("-")[0]):
         table[question] = tests.sum(skipna=False)
     table.to_csv(path, index=False, float_format="%g", encoding="utf-8-sig")
+    return table
 
 
 def write_gradescope(rows: list[Any], path: Path) -> None:
@@ -213,8 +208,8 @@ def write_gradescope(rows: list[Any], path: Path) -> None:
     graded = [[test | {"score": test["score"] or 0} for test in row.tests] for row in rows]
     best = max(graded, key=lambda tests: sum(test["score"] for test in tests), default=[])
     said = "\n".join(f"{row.file}: {', '.join(row.status)}" for row in rows) or "Nothing was handed in."
-    results = {"score": sum(test["score"] for test in best), "tests": best, "output": said}
-    path.write_text(json.dumps(results))
+    score = sum(test["score"] for test in best)
+    path.write_text(json.dumps({"score": score, "tests": best, "output": said}))
 
 
 def main() -> None:
@@ -230,40 +225,38 @@ def main() -> None:
     parser.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json there")
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # of nbformat and SQLAlchemy, for those who write programs
-    name = given.assignment
+    name, file = given.assignment, f"{given.assignment}.ipynb"
     given.out = out = (given.out or COURSE.parents[1] / "grades" / name).resolve()
     source, known, made = COURSE / "source" / name, out / "source" / name, out / "release" / name
-    file = f"{name}.ipynb"
     if not given.submissions.exists() or not (source / file).is_file():
         sys.exit(f"there is no {given.submissions} or no {source / file}")
+    api = nbgrader(out)
     if not made.exists():
         (out / "runs").mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, known, dirs_exist_ok=True)
         shutil.copy(COURSE / "nbgrader_config.py", out)
-        if not (done := nbgrader(out).generate_assignment(name))["success"]:
+        if not (done := api.generate_assignment(name))["success"]:
             sys.exit(f"{source} is no assignment of nbgrader:\n{done['log']}")
     elif (known / file).read_bytes() != (source / file).read_bytes():
         sys.exit(f"{out} holds grades for another version of {name}: move it away, or give another --out")
-    released = nbformat.read(made / file, 4)
-    rows = collect(given.submissions, name, released)
+    rows = collect(given, nbformat.read(made / file, 4))
     graded = [row for row in rows if row.notebook]
-    done = {path.stem: path.read_text() for path in (out / "runs").glob("*.done")}
-    todo = [row for row in graded if row.digest not in done.get(row.student, "")]
-    with Gradebook(f"sqlite:///{out}/gradebook.db", "l2") as gradebook:
+    todo = [row for row in graded if not row.done.exists() or row.digest not in row.done.read_text()]
+    with api.gradebook as gradebook:
         for row in todo:
             with contextlib.suppress(MissingEntry):  # an earlier version
                 gradebook.remove_submission(name, row.student)
     if todo:
-        grade_all(todo, name, given)
-    with Gradebook(f"sqlite:///{out}/gradebook.db", "l2") as gradebook:
+        grade_all(todo, given)
+    with api.gradebook as gradebook:
         for row in graded:
             load(row, name, out, gradebook)
-    marks = [cell.metadata.nbgrader for cell in released.cells if cell.metadata.nbgrader.grade]
-    write_table(rows, {mark.grade_id: mark.points for mark in marks}, out / "grades.csv")
+        most = {cell.name: cell.max_score for cell in gradebook.find_notebook(name, name).grade_cells}
+    table = write_table(rows, most, out / "grades.csv")
     if given.gradescope:
         write_gradescope(rows, given.gradescope)
-    counts = Counter(", ".join(row.status) for row in rows)
-    print(f"{len(rows)} files:", "; ".join(f"{n} {status}" for status, n in counts.items()))
+    counts = table["status"].value_counts().items()
+    print(f"{len(rows)} files:", "; ".join(f"{n} {status}" for status, n in counts))
     print(out / "grades.csv")
 
 

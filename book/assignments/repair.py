@@ -42,14 +42,13 @@ def repair(data: bytes, released: Any) -> tuple[Any, list[str]]:
         return None, ["another notebook"]
 
     names: list[str | None] = []
-    place: dict[str | None, int] = {}
-    for k, cell in enumerate(cells):
-        name = next((name_of[key] for key in found[k] if key in name_of), None)
+    for cell, keys_ in zip(cells, found, strict=True):
+        name = next((name_of[key] for key in keys_ if key in name_of), None)
         if name is None and names and cell.cell_type == "markdown":
             name = essay.get(names[-1])
         names.append(name)
-        if name and (name not in place or found[k][2] != given[name]):
-            place[name] = k
+    place = {name: names.index(name) for name in names if name}
+    place |= {name: k for k, name in enumerate(names) if name and found[k][2] != given[name]}
     graded = [name for name, cell in known.items() if name in free or cell.metadata.nbgrader.grade]
     missing = [name for name in graded if name not in place]
     status = {
