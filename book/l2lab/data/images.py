@@ -392,7 +392,6 @@ def hold_out_groups(
     groups: np.ndarray,
     fraction: float,
     *,
-    seed: int = 0,
     tries: int = 1000,
     n_groups: int | None = None,
 ) -> np.ndarray:
@@ -409,10 +408,8 @@ def hold_out_groups(
         The group of every row.
     fraction : float
         Share wanted, between 0 and 1.
-    seed : int, default 0
-        Draws the orders.
     tries : int, default 1000
-        Number of orders.
+        Number of orders, the same in every call.
     n_groups : int, optional
         Take exactly so many groups.
 
@@ -428,7 +425,7 @@ def hold_out_groups(
     total = table.sum(axis=0)
     best, chosen = np.inf, None
     for attempt in range(tries):
-        order = np.random.default_rng(seed * tries + attempt).permutation(len(names))
+        order = np.random.default_rng(attempt).permutation(len(names))
         held = table[order].cumsum(axis=0)
         distance = np.abs(held / total - fraction).max(axis=1)
         distance[((held == 0) | (held == total)).any(axis=1)] = np.inf

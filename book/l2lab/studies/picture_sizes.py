@@ -18,6 +18,7 @@ from ..layers import param_groups
 
 __all__ = ["epoch_of", "feeders", "run_sizes"]
 
+BATCH = 32
 Batch = tuple[Tensor, Tensor | None]
 
 
@@ -30,9 +31,9 @@ class _Feeder(NamedTuple):
     batch: Callable[[np.ndarray, str], list[Batch]]
 
 
-def _shuffled(n: int, epoch: int, size: int = 32) -> list[np.ndarray]:
+def _shuffled(n: int, epoch: int) -> list[np.ndarray]:
     rows = np.random.default_rng(epoch).permutation(n)
-    return [rows[i : i + size] for i in range(0, n, size)]
+    return [rows[i : i + BATCH] for i in range(0, n, BATCH)]
 
 
 def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
@@ -78,7 +79,7 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
         "stretched": _Feeder(_shuffled, partial(squares, stretched)),
         "letterboxed": _Feeder(_shuffled, partial(squares, boxed)),
         "padded": _Feeder(_shuffled, padded),
-        "padded, buckets": _Feeder(lambda n, epoch: size_buckets(sizes, 32, epoch), padded),
+        "padded, buckets": _Feeder(lambda n, epoch: size_buckets(sizes, BATCH, epoch), padded),
         "one by one": _Feeder(_shuffled, singles),
     }
 
@@ -146,7 +147,7 @@ def run_sizes(
         model = start()
         optimizer = torch.optim.SGD(param_groups(model, lam), lr=0.03, momentum=0.9)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, 0.03, epochs * math.ceil(len(pictures["train"]) / 32), cycle_momentum=False
+            optimizer, 0.03, epochs * math.ceil(len(pictures["train"]) / BATCH), cycle_momentum=False
         )
 
         def update(loss: Tensor, optimizer=optimizer, schedule=schedule) -> None:
@@ -158,12 +159,8 @@ def run_sizes(
         started = time.process_time()
         waste = [epoch_of(model, feeder, pictures["train"].labels, e, update) for e in range(epochs)]
         seconds = (time.process_time() - started) / epochs
-        row = {
-            "method": name,
-            "seed": seed,
-            "seconds_per_epoch": round(seconds, 3),
-            "padding": round(float(np.mean(waste)), 3),
-        }
+        row = {"method": name, "seed": seed, "seconds_per_epoch": round(seconds, 3)}
+        row["padding"] = round(float(np.mean(waste)), 3)
         for split in ("valid", "test"):
             chunks = np.array_split(np.arange(len(pictures[split])), 20)
             with torch.no_grad():
