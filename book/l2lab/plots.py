@@ -104,19 +104,11 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
     plt.close(fig)
     if get_ipython() is None:
         return
-    display(
-        {"image/png": light, "text/plain": alt},
-        metadata={
-            "image/png": {"alt": alt, "width": width, "height": height},
-            "l2lab": {"alt": alt, "caption": caption, "name": name, "dark": dark},
-        },
-        raw=True,
-    )
-    display(
-        {"text/markdown": f"*{caption}*", "text/plain": caption},
-        metadata={"l2lab": {"role": "caption"}},
-        raw=True,
-    )
+    about = {"image/png": {"alt": alt, "width": width, "height": height}}
+    about["l2lab"] = {"alt": alt, "caption": caption, "name": name, "dark": dark}
+    display({"image/png": light, "text/plain": alt}, metadata=about, raw=True)
+    repeated = {"text/markdown": f"*{caption}*", "text/plain": caption}
+    display(repeated, metadata={"l2lab": {"role": "caption"}}, raw=True)
 
 
 def pictures(fig: Figure) -> tuple[str, str]:

@@ -303,10 +303,8 @@ class ComparisonResult:
             metric = self.values(task, method)
             if not len(metric):
                 continue
-            row = [
-                self.labels[method],
-                f"{metric.mean():.3f} ± {metric.std(ddof=min(1, len(metric) - 1)):.3f}",
-            ]
+            deviation = metric.std(ddof=min(1, len(metric) - 1))
+            row = [self.labels[method], f"{metric.mean():.3f} ± {deviation:.3f}"]
             if reference is not None:
                 text = "–"
                 if method != reference and len(metric) > 1:

@@ -83,12 +83,8 @@ class PictureSplit:
             They alone, in the order of `rows`.
         """
         index = np.arange(len(self))[rows]
-        return PictureSplit(
-            tuple(self.pictures[i] for i in index),
-            self.labels[index],
-            self.groups[index],
-            tuple(self.sources[i] for i in index),
-        )
+        pictures, sources = (tuple(all_of[i] for i in index) for all_of in (self.pictures, self.sources))
+        return PictureSplit(pictures, self.labels[index], self.groups[index], sources)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -402,10 +398,8 @@ def hold_out_groups(
 
     Parameters
     ----------
-    labels : ndarray of int, shape (n,)
-        Class numbers.
-    groups : ndarray of str or int, shape (n,)
-        The group of every row.
+    labels, groups : ndarray of int, ndarray of str or int, both of shape (n,)
+        Class number and group of every row.
     fraction : float
         Share wanted, between 0 and 1.
     tries : int, default 1000

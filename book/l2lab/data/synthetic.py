@@ -34,12 +34,9 @@ def sparse_regression(
 
     Parameters
     ----------
-    n : int, default 200
-        Number of training rows.
-    p : int, default 100
-        Number of inputs.
-    n_true : int, default 10
-        Number of inputs with a non-zero coefficient, 0 … p, at random places.
+    n, p, n_true : int, default 200, 100 and 10
+        Numbers of training rows, of inputs, and of inputs with a non-zero coefficient, 0 … p, at random
+        places.
     rho : float, default 0
         The correlation of the inputs i and j is rho^|i−j|; −1 < rho < 1.
     snr : float, default 2
@@ -147,14 +144,12 @@ def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Prob
 
     Parameters
     ----------
-    n : int, default 480
-        Number of training rows; there are n // 4 validation rows.
+    n, n_test : int, default 480 and 2000
+        Numbers of training and test rows; there are n // 4 validation rows.
     p : int, default 50
         Number of inputs, of which 2 matter.
     seed : int, default 0
         Draws inputs and wrong labels.
-    n_test : int, default 2000
-        Number of test rows.
 
     Returns
     -------
@@ -179,14 +174,12 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
 
     Parameters
     ----------
-    n : int, default 400
-        Number of training rows, at least 2; there are n // 4 validation rows.
+    n, n_test : int, default 400 and 2000
+        Numbers of training rows, at least 2, and of test rows; there are n // 4 validation rows.
     p : int, default 100
         Number of inputs, of which 5 matter.
     seed : int, default 0
         Draws inputs and noise.
-    n_test : int, default 2000
-        Number of test rows.
 
     Returns
     -------
@@ -202,9 +195,8 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
     splits = {}
     for key, rows in zip(SPLITS, (n, max(1, n // 4), n_test), strict=True):
         u = rng.random((rows, p))
-        signal = (
-            10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2 + 10 * u[:, 3] + 5 * u[:, 4]
-        )
+        signal = 10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2
+        signal = signal + 10 * u[:, 3] + 5 * u[:, 4]
         splits[key] = ((u - 0.5) * np.sqrt(12), signal + rng.standard_normal(rows))
     splits = standardized_targets(splits)
     return Problem("friedman", "regression", splits, _names(p), support=np.arange(p) < 5)

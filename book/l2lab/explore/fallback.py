@@ -261,11 +261,8 @@ def _pixels(ax: Axes, p: Panel, scene: _Scene) -> None:
     ax.set(xticks=[], yticks=[])
 
 
-_BODIES = {
-    "l2": (ridge_2d, "o", 0),
-    "l1": (lasso_2d, "D", 1),
-    "linf": (box_2d, "^", 2),
-}  # solver, mark, colour
+# solver, mark, colour
+_BODIES = {"l2": (ridge_2d, "o", 0), "l1": (lasso_2d, "D", 1), "linf": (box_2d, "^", 2)}
 
 
 def _geometry(ax: Axes, p: Panel, scene: _Scene) -> None:

@@ -41,10 +41,8 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
 
     Parameters
     ----------
-    pictures : PictureSet
-        Pictures of different sizes.
-    image_size : int
-        Side of the squares.
+    pictures, image_size : PictureSet, int
+        Pictures of different sizes, and the side of the squares.
 
     Returns
     -------
@@ -91,10 +89,8 @@ def epoch_of(
 
     Parameters
     ----------
-    model : ImageClassifier
-        The network.
-    feeder : _Feeder
-        From :func:`feeders`.
+    model, feeder : ImageClassifier, _Feeder
+        The network, and what :func:`feeders` gave.
     labels : ndarray of int, shape (n,)
         Classes of the training pictures.
     epoch : int
@@ -128,14 +124,10 @@ def run_sizes(
         Pictures of different sizes.
     start : callable
         Gives an untrained network, the same for every way.
-    image_size : int
-        Side of the squares.
-    epochs : int
-        Passes through the data.
-    seed : int
-        Stands in the rows.
-    lam : float
-        λ.
+    image_size, epochs : int
+        Side of the squares, and passes through the data.
+    seed, lam : int, float
+        What stands in the rows, and λ.
 
     Returns
     -------
