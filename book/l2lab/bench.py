@@ -235,10 +235,8 @@ def penalty_step(case: Case, way: str, device: torch.device) -> tuple[nn.Module,
 
     Parameters
     ----------
-    case, device : Case, torch.device
-        Network and batch, and where to train.
-    way : str
-        A key of ``PENALTY_WAYS``.
+    case, way, device : Case, str, torch.device
+        Network and batch, a key of ``PENALTY_WAYS``, and where to train.
 
     Returns
     -------

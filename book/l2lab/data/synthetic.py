@@ -144,12 +144,12 @@ def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Prob
 
     Parameters
     ----------
-    n, n_test : int, default 480 and 2000
-        Numbers of training and test rows; there are n // 4 validation rows.
-    p : int, default 50
-        Number of inputs, of which 2 matter.
+    n, p : int, default 480 and 50
+        Numbers of training rows, with n // 4 validation rows, and of inputs, of which 2 matter.
     seed : int, default 0
         Draws inputs and wrong labels.
+    n_test : int, default 2000
+        Number of test rows.
 
     Returns
     -------
@@ -174,12 +174,12 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
 
     Parameters
     ----------
-    n, n_test : int, default 400 and 2000
-        Numbers of training rows, at least 2, and of test rows; there are n // 4 validation rows.
-    p : int, default 100
-        Number of inputs, of which 5 matter.
+    n, p : int, default 400 and 100
+        Numbers of training rows, at least 2, with n // 4 validation rows, and of inputs, of which 5 matter.
     seed : int, default 0
         Draws inputs and noise.
+    n_test : int, default 2000
+        Number of test rows.
 
     Returns
     -------
