@@ -135,15 +135,14 @@ def test_splits_are_a_stratified_partition_of_the_source(make):
     # Undo the scaling, which is affine and increasing per column, and find every row exactly once.
     low, high = bunch.data.min(axis=0), bunch.data.max(axis=0)
     back = (X - X.min(axis=0)) / np.maximum(np.ptp(X, axis=0), 1e-9) * (high - low) + low
-    target = y if problem.task == "classification" else problem.y_mean + problem.y_scale * y
+    if problem.task == "regression":
+        y = (y - y.min()) / np.ptp(y) * np.ptp(bunch.target) + bunch.target.min()
 
     def ordered(rows):
         return rows[np.lexsort(np.round(rows, 6).T)]
 
     wanted = np.column_stack([bunch.data, bunch.target]).astype(float)
-    np.testing.assert_allclose(
-        ordered(np.column_stack([back, target])), ordered(wanted), rtol=1e-9, atol=1e-6
-    )
+    np.testing.assert_allclose(ordered(np.column_stack([back, y])), ordered(wanted), rtol=1e-9, atol=1e-6)
     sizes = np.array([len(y) for _, y in problem.splits.values()])
     np.testing.assert_allclose(sizes / sizes.sum(), [0.6, 0.2, 0.2], atol=0.003)
     if problem.n_classes:
@@ -314,8 +313,11 @@ def test_xor_needs_both_inputs_and_has_one_wrong_label_in_twenty():
 def test_friedman_is_scikit_learns_function():
     problem = data.friedman(30, 7, n_test=20_000)
     u = problem.X_test / np.sqrt(12) + 0.5
-    y = problem.y_mean + problem.y_scale * problem.y_test
     signal = 10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2 + 10 * u[:, 3] + 5 * u[:, 4]
+    assert problem.y_train.mean() == pytest.approx(0, abs=1e-12)
+    assert problem.y_train.std() == pytest.approx(1)
+    slope, intercept = np.polyfit(signal, problem.y_test, 1)
+    y = (problem.y_test - intercept) / slope  # in Friedman's unit
     assert (y - signal).std() == pytest.approx(1, rel=0.03)
     theirs = make_friedman1(20_000, 7, noise=1.0, random_state=0)[1]  # the same law: equal mean and spread
     assert y.mean() == pytest.approx(theirs.mean(), abs=0.3)

@@ -31,10 +31,7 @@ def fingerprint() -> str:
 def build_site() -> None:
     """Build and check the site, unless it stands and was made, without a problem, from exactly these files.
 
-    Raises
-    ------
-    SystemExit
-        If the build gives a warning, or the check finds a problem.
+    A warning of the build, or a problem that the check finds, ends the program.
     """
     mark = fingerprint()
     if STAMP.exists() and (SITE / "index.html").exists() and STAMP.read_text() == mark:

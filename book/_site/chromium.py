@@ -39,13 +39,7 @@ def find() -> str | None:
 
 
 def install() -> str:
-    """Find a Chromium or install one.
-
-    Raises
-    ------
-    SystemExit
-        If there is none and none can be installed; the message says what to do.
-    """
+    """Find a Chromium or install one; if there is none to be had, a message says what to do."""
     found = find()
     if not found:
         say("No Chromium found; trying Playwright's …")

@@ -53,22 +53,10 @@ def pins() -> dict[str, str]:
 
 
 def make_environment(venv: Path, python: str = sys.executable, *, light: bool = False) -> Path:
-    """Make an environment with Colab's versions, unless it stands already.
+    """Make an environment with Colab's versions, unless it stands already; return its interpreter.
 
-    Parameters
-    ----------
-    venv : pathlib.Path
-        Its folder.
-    python : str
-        The interpreter that makes it, a name or a path.
-    light : bool
-        Only what shows notebooks and widgets has Colab's versions.  All else (torch, NumPy, …) is read from
-        the environment that runs this, so that little is fetched.
-
-    Returns
-    -------
-    pathlib.Path
-        The environment's interpreter.
+    A light one has Colab's versions of what shows notebooks and widgets only.  All else (torch, NumPy, …) is
+    read from the environment that runs this, so that little is fetched.
     """
     made, inside = venv / ".made", venv / "bin" / "python"
     mark = content_hash([PINS, *STUB.rglob("*.py")], python, sys.prefix, *FRONT_END)
@@ -110,23 +98,9 @@ def pip(python: Path, *arguments: str) -> set[str]:
 
 
 def run(path: Path, python: Path, *, unsolved: bool = False) -> tuple[list[str], nbformat.NotebookNode]:
-    """Run a notebook as Colab would.
+    """Run a notebook as Colab would, and return what is wrong, and the notebook as it ran.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The notebook.
-    python : pathlib.Path
-        Interpreter of the environment.
-    unsolved : bool
-        Whether it is an assignment without answers: then checks may fail.
-
-    Returns
-    -------
-    problems : list of str
-        What is wrong; nothing if all is well.
-    notebook : nbformat.NotebookNode
-        The notebook as it ran.
+    In an assignment without answers (``unsolved``) checks may fail.
     """
     notebook = nbformat.read(path, 4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")

@@ -39,13 +39,7 @@ CELL_SECONDS = 1800
 
 
 def reachable(state: dict[str, Any], roots: Iterable[str]) -> list[str]:
-    """The given widget models and all that they refer to, breadth first.
-
-    Raises
-    ------
-    KeyError
-        If one of them has no state: it was closed in the run.
-    """
+    """The given widget models and all that they refer to, breadth first; a KeyError if one was closed."""
     order = list(dict.fromkeys(roots))
     for model in order:  # it grows on the way
         found = REFERENCE.findall(json.dumps(state[model]["state"], sort_keys=True))
@@ -62,20 +56,10 @@ def rename(value: Any, names: dict[str, str]) -> Any:
 
 
 def split_widgets(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any] | None:
-    """Take the widget state out of an executed notebook.
+    """Take the widget state out of an executed notebook; None if it displays no widget.
 
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        The notebook; its ``metadata.widgets`` is removed and the ids in its outputs are replaced.
-    name : str
-        Name of the notebook.  From it and the order of display the new ids follow, so that two runs with the
-        same outputs write the same bytes.
-
-    Returns
-    -------
-    dict or None
-        The standard ``application/vnd.jupyter.widget-state+json`` value, or None when nothing is displayed.
+    The ids in its outputs are replaced by some that follow from its name and the order of display, so that
+    two runs with the same outputs write the same bytes.
     """
     state = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -110,13 +94,7 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Execute all cells in a fresh kernel, in place.
-
-    Raises
-    ------
-    nbclient.exceptions.CellExecutionError
-        If a cell raises that is not tagged ``raises-exception``.
-    """
+    """Execute all cells in a fresh kernel, in place; a cell that raises and may not ends this."""
     kernels.clear(notebook)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = dict(KERNEL)
@@ -172,15 +150,7 @@ def keep_record(path: Path, run: dict[str, Any]) -> None:
 def execute(path: Path) -> None:
     """Execute one notebook, in its folder, and store it with its sidecar.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The notebook.
-
-    Raises
-    ------
-    SystemExit
-        If a cell raises or takes too long; the files stay as they were.
+    If a cell raises or takes too long, the program ends and the files stay as they were.
     """
     say(f"{path.name} …")
     notebook = nbformat.read(path, 4)

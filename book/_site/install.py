@@ -57,15 +57,10 @@ def pip_install(python: Path, *arguments: str | Path) -> None:
 
 
 def install(group: str, venv: Path) -> None:
-    """Bring the environment up to date for a group of requirements.
+    """Bring an environment up to date for a group of requirements; it is made if it is missing or broken.
 
-    Parameters
-    ----------
-    group : {"book", "classroom", "test", "audit"}
-        ``book`` is what reading, running and building need; ``classroom`` adds nbgrader, ``test`` that and
-        what the tests need; ``audit`` is for an environment of its own.
-    venv : pathlib.Path
-        Folder of the environment; made if it is missing or broken.
+    ``book`` is what reading, running and building need; ``classroom`` adds nbgrader, ``test`` that and what
+    the tests need; ``audit`` is for an environment of its own.
     """
     python, stamp = venv / "bin" / "python", venv / f".installed-{group}"
     files = [ROOT / name for name in (*REQUIREMENTS[group], "requirements.lock", "pyproject.toml")]

@@ -30,18 +30,8 @@ def run(
 ) -> None:
     """Execute all code cells in place; what they raise stands in their outputs.
 
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        The notebook; old outputs are removed.
-    command : sequence of str or pathlib.Path
-        What starts the kernel; ``-f {connection_file}`` is appended.
-    cwd : pathlib.Path
-        Working directory of the kernel.
-    env : mapping of str to str
-        All environment variables of the kernel.
-    timeout : int
-        Seconds that a single cell may take.
+    The command, to which ``-f {connection_file}`` is appended, starts the kernel, in the folder ``cwd`` and
+    with the environment variables ``env`` alone.  A single cell may take ``timeout`` seconds.
     """
     clear(notebook)
     with tempfile.TemporaryDirectory() as folder:

@@ -133,11 +133,9 @@ def _by_loop(work: _Work, lam: float) -> nn.Module:
     torch.manual_seed(0)
     module = work.case.network.module().to(work.train.X)
     groups = param_groups(module, lam)
-    optimizer = {
-        "sgd": partial(torch.optim.SGD, momentum=0.9),
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }[work.case.optimizer](groups, lr=0.01)
+    sgd = partial(torch.optim.SGD, momentum=0.9)
+    rules = {"sgd": sgd, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = rules[work.case.optimizer](groups, lr=0.01)
     for rows in work.batches:
         loss = F.cross_entropy(module(work.train.X[rows]), work.train.labels[rows])
         optimizer.zero_grad()
@@ -185,10 +183,8 @@ def measure(case: Case, device: torch.device, rate: float, seconds: float = 4.0)
 
     Parameters
     ----------
-    case : Case
-        What to train.
-    device : torch.device
-        Where.
+    case, device : Case, torch.device
+        What to train, and where.
     rate : float
         Floating point operations per second of a large matrix product.
     seconds : float, default 4
@@ -239,12 +235,8 @@ def penalty_step(case: Case, way: str, device: torch.device) -> tuple[nn.Module,
 
     Parameters
     ----------
-    case : Case
-        Network and batch.
-    way : str
-        A key of ``PENALTY_WAYS``.
-    device : torch.device
-        Where.
+    case, way, device : Case, str, torch.device
+        Network and batch, a key of ``PENALTY_WAYS``, and where to train.
 
     Returns
     -------
@@ -285,10 +277,8 @@ def measure_penalty(case: Case, device: torch.device, repetitions: int = REPETIT
 
     Parameters
     ----------
-    case : Case
-        What to train.
-    device : torch.device
-        Where.
+    case, device : Case, torch.device
+        What to train, and where.
     repetitions : int, default 150
         How often all ways take their turn.
 
@@ -361,14 +351,10 @@ def _penalty(device: torch.device) -> None:
         for row in measure_penalty(case, device, REPETITIONS):
             rows.append(row)
             _print(row, keys)
-    content = {
-        "note": "other programs may have been running; ratios compare steps that took turns",
-        "optimizer": "SGD, momentum 0.9",
-        "lam": PENALTY_LAM,
-        "repetitions": REPETITIONS,
-    }
+    note = "other programs may have been running; ratios compare steps that took turns"
+    made = {"optimizer": "SGD, momentum 0.9", "lam": PENALTY_LAM, "repetitions": REPETITIONS}
     what = "training time per step with the L2 penalty written in several ways, relative to no penalty"
-    _write("penalty", what, device, **content, rows=rows)
+    _write("penalty", what, device, note=note, **made, rows=rows)
 
 
 def main() -> None:

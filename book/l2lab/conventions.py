@@ -63,132 +63,54 @@ _ROWS = (
     # The same minimizer; but Adam rescales the gradient of the penalty together with that of the loss, so a
     # run that is stopped early ends elsewhere.
     Convention("adam", "PyTorch `Adam(weight_decay)`, loss averaged", f"{_MEAN} + {_half(_WD)}", _WD),
-    Convention(
-        "sum_loss",
-        'PyTorch, `reduction="sum"`, all n samples in one batch',
-        rf"\sum_i \ell_i + {_half(_WD)}",
-        f"{_WD}/n",
-        _per_sample,
-    ),
+    Convention("sum_loss", 'PyTorch, `reduction="sum"`, all n samples in one batch',
+               rf"\sum_i \ell_i + {_half(_WD)}", f"{_WD}/n", _per_sample),
     # Here and below, a last minibatch that is smaller than B is penalized more.
-    Convention(
-        "sum_loss_minibatch",
-        'PyTorch, `reduction="sum"`, minibatches of B',
-        f"{_BATCH} + {_half(_WD)}",
-        f"{_WD}/B",
-        _per_batch,
-    ),
-    Convention(
-        "no_half_penalty",
-        "penalty by hand, `loss + lam * (w**2).sum()`, loss averaged",
-        rf"{_MEAN} + \lambda'{_NORM}",
-        r"2\lambda'",
-        lambda _: 2.0,
-    ),
+    Convention("sum_loss_minibatch", 'PyTorch, `reduction="sum"`, minibatches of B',
+               f"{_BATCH} + {_half(_WD)}", f"{_WD}/B", _per_batch),
+    Convention("no_half_penalty", "penalty by hand, `loss + lam * (w**2).sum()`, loss averaged",
+               rf"{_MEAN} + \lambda'{_NORM}", r"2\lambda'", lambda _: 2.0),
     # Dive into Deep Learning, concise version. MSELoss averages over outputs as well: with k outputs λ is k/2
     # times wd.
-    Convention(
-        "mse_no_half",
-        "PyTorch `MSELoss()`, one output, with `weight_decay`",
-        f"{_MSE} + {_half(_WD)}",
-        f"{_WD}/2",
-        lambda _: 0.5,
-    ),
-    Convention(
-        "d2l_scratch",
-        "Dive into Deep Learning, weight decay from scratch",
-        f"{_HALF_MSE} + {_half(_PRIME)}",
-        _PRIME,
-    ),
-    Convention(
-        "keras_l2",
-        "Keras `regularizers.L2(l2)`, cross-entropy",
-        rf"{_MEAN} + {_L2} \cdot {_NORM}",
-        rf"2 \cdot {_L2}",
-        lambda _: 2.0,
-    ),
+    Convention("mse_no_half", "PyTorch `MSELoss()`, one output, with `weight_decay`",
+               f"{_MSE} + {_half(_WD)}", f"{_WD}/2", lambda _: 0.5),
+    Convention("d2l_scratch", "Dive into Deep Learning, weight decay from scratch",
+               f"{_HALF_MSE} + {_half(_PRIME)}", _PRIME),
+    Convention("keras_l2", "Keras `regularizers.L2(l2)`, cross-entropy",
+               rf"{_MEAN} + {_L2} \cdot {_NORM}", rf"2 \cdot {_L2}", lambda _: 2.0),
     # Loss and penalty both lack the ½, and the two cancel.
-    Convention(
-        "keras_l2_mse",
-        'Keras `regularizers.L2(l2)`, `loss="mse"`, one output',
-        rf"{_MSE} + {_L2} \cdot {_NORM}",
-        _L2,
-    ),
-    Convention(
-        "ridge",
-        "scikit-learn `Ridge(alpha)`",
-        rf"\sum_i r_i^2 + {_ALPHA} \cdot {_NORM}",
-        f"{_ALPHA}/n",
-        _per_sample,
-    ),
+    Convention("keras_l2_mse", 'Keras `regularizers.L2(l2)`, `loss="mse"`, one output',
+               rf"{_MSE} + {_L2} \cdot {_NORM}", _L2),
+    Convention("ridge", "scikit-learn `Ridge(alpha)`",
+               rf"\sum_i r_i^2 + {_ALPHA} \cdot {_NORM}", f"{_ALPHA}/n", _per_sample),
     # The default is C = 1, not "no penalty"; that is C = ∞. The solver "liblinear" penalizes the intercept.
-    Convention(
-        "logistic_C",
-        "scikit-learn `LogisticRegression(C)`",
-        rf"C\sum_i \ell_i + {_half('1')}",
-        "1/(nC)",
-        _per_sample,
-        decreasing=True,
-    ),
+    Convention("logistic_C", "scikit-learn `LogisticRegression(C)`",
+               rf"C\sum_i \ell_i + {_half('1')}", "1/(nC)", _per_sample, decreasing=True),
     # alpha also sets the step size of the default schedule.
-    Convention(
-        "sgd_classifier",
-        'scikit-learn `SGDClassifier(loss="log_loss", alpha)`',
-        f"{_MEAN} + {_half(_ALPHA)}",
-        _ALPHA,
-    ),
-    Convention(
-        "sgd_regressor", "scikit-learn `SGDRegressor(alpha)`", f"{_HALF_MSE} + {_half(_ALPHA)}", _ALPHA
-    ),
+    Convention("sgd_classifier", 'scikit-learn `SGDClassifier(loss="log_loss", alpha)`',
+               f"{_MEAN} + {_half(_ALPHA)}", _ALPHA),
+    Convention("sgd_regressor", "scikit-learn `SGDRegressor(alpha)`",
+               f"{_HALF_MSE} + {_half(_ALPHA)}", _ALPHA),
     # In general the L2 part of the elastic net is λ = alpha·(1 − l1_ratio).
-    Convention(
-        "elastic_net",
-        "scikit-learn `ElasticNet(alpha, l1_ratio=0)`",
-        f"{_HALF_MSE} + {_half(_ALPHA)}",
-        _ALPHA,
-    ),
+    Convention("elastic_net", "scikit-learn `ElasticNet(alpha, l1_ratio=0)`",
+               f"{_HALF_MSE} + {_half(_ALPHA)}", _ALPHA),
     # B is min(200, n) by default, and n with solver="lbfgs".
-    Convention(
-        "mlp_classifier",
-        "scikit-learn `MLPClassifier(alpha)`, minibatches of B",
-        rf"\frac{{1}}{{B}}{_BATCH} + {_half(_ALPHA, '2B')}",
-        f"{_ALPHA}/B",
-        _per_batch,
-    ),
-    Convention(
-        "lambda_over_n",
-        "Nielsen, Neural Networks and Deep Learning, `lmbda`",
-        f"{_MEAN} + {_half(_PRIME, '2n')}",
-        f"{_PRIME}/n",
-        _per_sample,
-    ),
+    Convention("mlp_classifier", "scikit-learn `MLPClassifier(alpha)`, minibatches of B",
+               rf"\frac{{1}}{{B}}{_BATCH} + {_half(_ALPHA, '2B')}", f"{_ALPHA}/B", _per_batch),
+    Convention("lambda_over_n", "Nielsen, Neural Networks and Deep Learning, `lmbda`",
+               f"{_MEAN} + {_half(_PRIME, '2n')}", f"{_PRIME}/n", _per_sample),
     # The value is the variance τ², not τ. The cross-entropy is the negative log-likelihood as it stands, so
     # noise_var=1 there.
-    Convention(
-        "gaussian_prior",
-        r"Bayes: prior $w \sim N(0, \tau^2 I)$, noise of variance $\sigma^2$",
-        r"\frac{1}{2\sigma^2}\sum_i r_i^2 + " + _half("1", r"2\tau^2"),
-        r"\sigma^2/(n\tau^2)",
-        lambda context: context["noise_var"] / context["n"],
-        decreasing=True,
-    ),
-    Convention(
-        "adamw",
-        "PyTorch `AdamW(weight_decay)`",
-        rf"w \leftarrow (1 - \mathrm{{lr}} \cdot {_WD}) \cdot w",
-        "",
-        decoupled=True,
-    ),
+    Convention("gaussian_prior", r"Bayes: prior $w \sim N(0, \tau^2 I)$, noise of variance $\sigma^2$",
+               r"\frac{1}{2\sigma^2}\sum_i r_i^2 + " + _half("1", r"2\tau^2"), r"\sigma^2/(n\tau^2)",
+               lambda context: context["noise_var"] / context["n"], decreasing=True),
+    Convention("adamw", "PyTorch `AdamW(weight_decay)`",
+               rf"w \leftarrow (1 - \mathrm{{lr}} \cdot {_WD}) \cdot w", "", decoupled=True),
     # η_t is the multiplier of the schedule (1 without one), not the learning rate: λ' = lr·wd.
-    Convention(
-        "adamw_paper",
-        "AdamW in the paper of Loshchilov and Hutter",
-        r"w \leftarrow (1 - \eta_t\lambda') \cdot w",
-        "",
-        lambda context: 1 / context["lr"],
-        decoupled=True,
-    ),
-)
+    Convention("adamw_paper", "AdamW in the paper of Loshchilov and Hutter",
+               r"w \leftarrow (1 - \eta_t\lambda') \cdot w", "",
+               lambda context: 1 / context["lr"], decoupled=True),
+)  # fmt: skip
 
 #: All conventions by name, in the order of the table.
 #:

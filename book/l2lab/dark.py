@@ -54,17 +54,9 @@ _TO_LAB = np.array(
 
 
 def counterparts(colors: Any) -> np.ndarray:
-    """Return the dark page's counterparts of colours.
+    """Return the dark page's counterparts of n colours, whatever Matplotlib takes, as RGBA (n, 4).
 
-    Parameters
-    ----------
-    colors : color or sequence of colors
-        Anything that Matplotlib takes; an array has shape (n, 3) or (n, 4).
-
-    Returns
-    -------
-    ndarray, shape (n, 4)
-        Red, green, blue and opacity; the opacity is that of the given colours.
+    The opacity is that of the given colours.
     """
     rgba = to_rgba_array(colors)
     result = np.column_stack([_turned(rgba[:, :3]), rgba[:, 3]])
@@ -76,18 +68,7 @@ def counterparts(colors: Any) -> np.ndarray:
 
 @contextmanager
 def dark_colours(fig: Figure) -> Iterator[Figure]:
-    """Give a figure the colours of a dark page, for as long as the context lasts.
-
-    Parameters
-    ----------
-    fig : Figure
-        A figure that has been drawn once, so that its ticks exist.
-
-    Yields
-    ------
-    Figure
-        The same figure, in other colours.
-    """
+    """Give a figure that was drawn once, so that its ticks exist, the colours of a dark page for a while."""
     done: list[tuple[Artist, str, Any]] = []
     try:
         for artist in _artists(fig):

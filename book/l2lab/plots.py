@@ -55,39 +55,17 @@ def use_style() -> None:
     of the site), 144 dots per inch.
     """
     mpl.rcdefaults()
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (7.2, 3.6),
-            "figure.dpi": DPI,
-            "figure.constrained_layout.use": True,
-            "figure.constrained_layout.w_pad": 0.06,
-            "figure.constrained_layout.h_pad": 0.06,
-            "axes.titlesize": 10.5,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "legend.fontsize": 9,
-            "legend.title_fontsize": 9,
-            "legend.framealpha": 0.85,
-            "legend.edgecolor": "none",
-            "legend.handlelength": 2.6,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": "#6E7681",
-            "axes.labelcolor": COLORS["black"],
-            "text.color": COLORS["black"],
-            "xtick.color": "#4A5058",
-            "ytick.color": "#4A5058",
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E3E6EA",
-            "grid.linewidth": 0.7,
-            "lines.linewidth": 1.9,
-            "lines.markersize": 4.5,
-            "axes.prop_cycle": cycler(color=[COLORS[c] for c in _CYCLE], linestyle=_LINES),
-        }
-    )
+    mpl.rc("figure", figsize=(7.2, 3.6), dpi=DPI)
+    mpl.rc("figure.constrained_layout", use=True, w_pad=0.06, h_pad=0.06)
+    mpl.rc("axes", titlesize=10.5, titleweight="bold", titlelocation="left")
+    mpl.rc("axes", edgecolor="#6E7681", labelcolor=COLORS["black"], grid=True, axisbelow=True)
+    mpl.rc("axes", prop_cycle=cycler(color=[COLORS[c] for c in _CYCLE], linestyle=_LINES))
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc(("xtick", "ytick"), labelsize=9, color="#4A5058")
+    mpl.rc("legend", fontsize=9, title_fontsize=9, framealpha=0.85, edgecolor="none", handlelength=2.6)
+    mpl.rc("text", color=COLORS["black"])
+    mpl.rc("grid", color="#E3E6EA", linewidth=0.7)
+    mpl.rc("lines", linewidth=1.9, markersize=4.5)
 
 
 def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> None:
@@ -126,19 +104,11 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
     plt.close(fig)
     if get_ipython() is None:
         return
-    display(
-        {"image/png": light, "text/plain": alt},
-        metadata={
-            "image/png": {"alt": alt, "width": width, "height": height},
-            "l2lab": {"alt": alt, "caption": caption, "name": name, "dark": dark},
-        },
-        raw=True,
-    )
-    display(
-        {"text/markdown": f"*{caption}*", "text/plain": caption},
-        metadata={"l2lab": {"role": "caption"}},
-        raw=True,
-    )
+    about = {"image/png": {"alt": alt, "width": width, "height": height}}
+    about["l2lab"] = {"alt": alt, "caption": caption, "name": name, "dark": dark}
+    display({"image/png": light, "text/plain": alt}, metadata=about, raw=True)
+    repeated = {"text/markdown": f"*{caption}*", "text/plain": caption}
+    display(repeated, metadata={"l2lab": {"role": "caption"}}, raw=True)
 
 
 def pictures(fig: Figure) -> tuple[str, str]:

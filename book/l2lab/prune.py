@@ -191,10 +191,8 @@ def cost(model: nn.Module, image: Tensor, batch_size: int = 64, repeats: int = 1
         Any classifier of images.
     image : Tensor, shape (C, H, W)
         What it gets.
-    batch_size : int, default 64
-        Images in the batch that is timed.
-    repeats : int, default 15
-        How often.
+    batch_size, repeats : int, default 64 and 15
+        Images in the batch that is timed, and how often.
 
     Returns
     -------
@@ -215,8 +213,5 @@ def cost(model: nn.Module, image: Tensor, batch_size: int = 64, repeats: int = 1
             if parameter.device.type == "cuda":
                 torch.cuda.synchronize(parameter.device)
             times.append(time.perf_counter() - started)
-    return Cost(
-        sum(p.numel() for p in model.parameters()),
-        counter.get_total_flops(),
-        1e3 * statistics.median(times[1:]),
-    )
+    size = sum(p.numel() for p in model.parameters())
+    return Cost(size, counter.get_total_flops(), 1e3 * statistics.median(times[1:]))

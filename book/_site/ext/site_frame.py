@@ -26,12 +26,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # after all others: i
 from repository import ADDRESS, pages
 
 REPOSITORY_BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
-UNSPOKEN = (
-    nodes.raw,
-    nodes.image,
-    nodes.footnote_reference,
-    nodes.comment,
-)  # the last: words of the glossary
+# The last: words of the glossary.
+UNSPOKEN = (nodes.raw, nodes.image, nodes.footnote_reference, nodes.comment)
 START = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{book}</title>
 <meta http-equiv="refresh" content="0; url={first}">

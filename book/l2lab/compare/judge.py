@@ -245,8 +245,7 @@ def _measures(
         effects = fit.unit_effects(data.X_train, trial)
         found["dead"] = float(np.mean(effects <= DEAD * effects.max()))
     keep = int(truth.sum()) if truth is not None else max(1, round(KEPT * len(norms)))
-    largest_inputs = np.zeros(len(norms), bool)
-    largest_inputs[np.argsort(-norms, kind="stable")[:keep]] = True
+    largest_inputs = np.isin(np.arange(len(norms)), np.argsort(-norms, kind="stable")[:keep])
     X, y = vault.open(method)
     outputs = fit.outputs(np.concatenate([X, X * largest_inputs]), [trial])[0]
     found["metric"] = _score(outputs[: len(y)], y, data.task)

@@ -109,10 +109,10 @@ class Method(ABC):
         raise ValueError(f"{self.key!r} does not rank inputs")
 
 
-Grid = Callable[[Budget, LearningData], np.ndarray]
+Strengths = Callable[[Budget, LearningData], np.ndarray]
 
 
-def _geometric(low: float, high: float) -> Grid:
+def _geometric(low: float, high: float) -> Strengths:
     return lambda budget, data: np.geomspace(low, high, budget.n_trials)
 
 
@@ -139,7 +139,7 @@ class NetworkMethod(Method):
         label: str,
         about: str,
         recipe: type[Recipe],
-        grid: Grid,
+        grid: Strengths,
         needs: tuple[str, ...] = (),
         restarts: bool = False,
     ) -> None:
@@ -418,18 +418,7 @@ class TopInputs(_FirstLayerOnly):
 
     @staticmethod
     def score(X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-        """Score each input alone.
-
-        Parameters
-        ----------
-        X, y, seed : ndarray, ndarray, int
-            As in :meth:`Method.rank`.
-
-        Returns
-        -------
-        ndarray, shape (p,)
-            Constant columns score 0.
-        """
+        """Score each input alone; constant columns score 0."""
         varies = np.ptp(X, axis=0) > 0
         scores = np.zeros(X.shape[1])
         scores[varies] = (f_regression if y.dtype.kind == "f" else f_classif)(X[:, varies], y)[0]
@@ -532,18 +521,13 @@ class LassoNetMethod(Method):
             if time.process_time() - start > self.seconds:
                 raise _SpentError
 
-        rows = {"X_val": data.X_valid.astype(np.float32), "y_val": data.y_valid.copy()}
+        X_train, X_valid = (X.astype(np.float32) for X in (data.X_train, data.X_valid))
+        rows = {"X": X_train, "y": data.y_train.copy(), "X_val": X_valid, "y_val": data.y_valid.copy()}
         complete = True
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="(?s).*might be too large")
             try:
-                net.path(
-                    data.X_train.astype(np.float32),
-                    data.y_train.copy(),
-                    **rows,
-                    return_state_dicts=True,
-                    callback=callback,
-                )
+                net.path(**rows, return_state_dicts=True, callback=callback)
             except _SpentError:
                 complete = False
         chosen = np.unique(np.linspace(0, len(seen) - 1, budget.n_trials).round().astype(int))
@@ -564,16 +548,10 @@ class LassoNetMethod(Method):
             hidden = (x @ state["layers.0.weight"].T + state["layers.0.bias"]).relu()
             return (hidden.std(0, correction=0) * state["layers.1.weight"].norm(dim=0)).numpy()
 
-        first = [
-            torch.cat([item.state_dict["skip.weight"], item.state_dict["layers.0.weight"]]) for item in path
-        ]
-        return Fit(
-            np.array([item.lambda_ for item in path]),
-            torch.stack(first).numpy(),
-            outputs,
-            unit_effects,
-            {"path_complete": complete, "path_length": len(seen)},
-        )
+        states = [item.state_dict for item in path]
+        first = torch.stack([torch.cat([s["skip.weight"], s["layers.0.weight"]]) for s in states])
+        notes = {"path_complete": complete, "path_length": len(seen)}
+        return Fit(np.array([item.lambda_ for item in path]), first.numpy(), outputs, unit_effects, notes)
 
 
 # ---- the list ----------------------------------------------------------------------------------------------

@@ -256,17 +256,9 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
     def after(leaves: Leaves, t: int) -> None:
         recipe.after_step(weights, reach * rate(t))
 
-    descend(
-        params,
-        loss,
-        budget.steps,
-        lr=recipe.lr,
-        lam=recipe.decay(params),
-        optimizer=recipe.optimizer,
-        momentum=MOMENTUM,
-        rate=rate,
-        after=after if recipe.after_step else None,
-    )
+    rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
+    rule["after"] = after if recipe.after_step else None
+    descend(params, loss, budget.steps, lr=recipe.lr, lam=recipe.decay(params), **rule)
     T = len(recipe.strengths)
     plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
     plain |= {"0.weight": recipe.first_layer(params).detach()}

@@ -158,21 +158,6 @@ class Question(NamedTuple):
     threshold: float
     at_least: bool
 
-    def holds(self, value: float) -> bool:
-        """Answer the question.
-
-        Parameters
-        ----------
-        value : float
-            Mean of the measure.
-
-        Returns
-        -------
-        bool
-            The answer.
-        """
-        return value >= self.threshold if self.at_least else value <= self.threshold
-
 
 QUESTIONS = (
     Question("zeros", "exact zeros?", "zeros", 0.01, True),
@@ -270,15 +255,10 @@ class ComparisonResult:
         Stability
             Nogueira's measure and the Jaccard index.
         """
-        rows = self._of(task, method)
-        selected = np.zeros((len(rows), self.n_features[task]), bool)
-        for row, record in zip(selected, rows, strict=True):
-            row[record["selected"]] = True
-        return stability(selected)
+        inputs = np.arange(self.n_features[task])
+        return stability([np.isin(inputs, record["selected"]) for record in self._of(task, method)])
 
-    def difference(
-        self, task: str, method: str, reference: str = "none", measure: str = "metric"
-    ) -> Paired:
+    def difference(self, task: str, method: str, reference: str = "none", measure: str = "metric") -> Paired:
         """Compare a method with another one, seed by seed, see :func:`paired_difference`.
 
         Parameters
@@ -323,10 +303,8 @@ class ComparisonResult:
             metric = self.values(task, method)
             if not len(metric):
                 continue
-            row = [
-                self.labels[method],
-                f"{metric.mean():.3f} ± {metric.std(ddof=min(1, len(metric) - 1)):.3f}",
-            ]
+            deviation = metric.std(ddof=min(1, len(metric) - 1))
+            row = [self.labels[method], f"{metric.mean():.3f} ± {deviation:.3f}"]
             if reference is not None:
                 text = "–"
                 if method != reference and len(metric) > 1:
@@ -361,7 +339,8 @@ class ComparisonResult:
         for question in QUESTIONS:
             means = {task: self.values(task, method, question.measure) for task in self.tasks}
             means = {t: v.mean() for t, v in means.items() if len(v) and not np.isnan(v).any()}
-            yes = [task for task, value in means.items() if question.holds(value)]
+            sign = 1 if question.at_least else -1
+            yes = [task for task, value in means.items() if sign * value >= sign * question.threshold]
             answers[question.key] = (yes, [task for task in means if task not in yes])
         return answers
 

@@ -159,7 +159,7 @@ def _linear(**options: Any) -> Callable[[int], Problem]:
         # equal for all seeds, and without it one grid of strengths would not do for all tasks
         scale = made.noise["sigma"] * np.sqrt(1 + made.noise["snr"])
         splits = {key: (X, y / scale) for key, (X, y) in made.splits.items()}
-        return replace(made, splits=splits, coef=made.coef / scale, y_scale=scale)
+        return replace(made, splits=splits, coef=made.coef / scale)
 
     return problem
 
@@ -167,44 +167,21 @@ def _linear(**options: Any) -> Callable[[int], Problem]:
 # Small learning rates where columns are many and alike: there the loss is steep along their common direction.
 # Batches that divide the rows: a last batch of a few rows is as steep.
 _TASKS = [
-    Task(
-        "linear_iid", "linear, 10 of 100 inputs", _linear(), {"hidden": 0, "lr": 0.05, "batch_size": 50}
-    ),
-    Task(
-        "linear_ar",
-        "linear, correlated, 10 of 100",
-        _linear(rho=0.7),
-        {"hidden": 0, "lr": 0.03, "batch_size": 50},
-    ),
-    Task(
-        "linear_dense",
-        "linear, all 100 inputs",
-        _linear(n_true=100, coefs="normal"),
-        {"hidden": 0, "lr": 0.05, "batch_size": 50},
-    ),
+    Task("linear_iid", "linear, 10 of 100 inputs", _linear(),
+         {"hidden": 0, "lr": 0.05, "batch_size": 50}),
+    Task("linear_ar", "linear, correlated, 10 of 100", _linear(rho=0.7),
+         {"hidden": 0, "lr": 0.03, "batch_size": 50}),
+    Task("linear_dense", "linear, all 100 inputs", _linear(n_true=100, coefs="normal"),
+         {"hidden": 0, "lr": 0.05, "batch_size": 50}),
     Task("xor", "XOR, 2 of 50 inputs", lambda seed: data.xor(seed=seed)),
-    Task(
-        "friedman",
-        "Friedman, 5 of 100 inputs",
-        lambda seed: data.friedman(seed=seed),
-        {"lr": 0.05, "batch_size": 80},
-    ),
-    Task(
-        "digits",
-        "digits, 64 pixels + 64 noise",
-        lambda seed: data.digits(noise_features=64, seed=seed),
-        augment=_shift_digits,
-    ),
-    Task(
-        "breast_cancer",
-        "breast cancer, 30 + 30 noise",
-        lambda seed: data.breast_cancer(noise_features=30, seed=seed),
-    ),
-    Task(
-        "wide",
-        "breast cancer, 495 products, 120 rows",
-        lambda seed: data.breast_cancer(120, degree=2, seed=seed, fractions=(0.4, 0.2, 0.4)),
-        {"lr": 0.02, "batch_size": 60},
-    ),
-]
+    Task("friedman", "Friedman, 5 of 100 inputs", lambda seed: data.friedman(seed=seed),
+         {"lr": 0.05, "batch_size": 80}),
+    Task("digits", "digits, 64 pixels + 64 noise", lambda seed: data.digits(noise_features=64, seed=seed),
+         augment=_shift_digits),
+    Task("breast_cancer", "breast cancer, 30 + 30 noise",
+         lambda seed: data.breast_cancer(noise_features=30, seed=seed)),
+    Task("wide", "breast cancer, 495 products, 120 rows",
+         lambda seed: data.breast_cancer(120, degree=2, seed=seed, fractions=(0.4, 0.2, 0.4)),
+         {"lr": 0.02, "batch_size": 60}),
+]  # fmt: skip
 TASKS: dict[str, Task] = {task.key: task for task in _TASKS}

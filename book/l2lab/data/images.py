@@ -83,12 +83,8 @@ class PictureSplit:
             They alone, in the order of `rows`.
         """
         index = np.arange(len(self))[rows]
-        return PictureSplit(
-            tuple(self.pictures[i] for i in index),
-            self.labels[index],
-            self.groups[index],
-            tuple(self.sources[i] for i in index),
-        )
+        pictures, sources = (tuple(all_of[i] for i in index) for all_of in (self.pictures, self.sources))
+        return PictureSplit(pictures, self.labels[index], self.groups[index], sources)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -403,7 +399,6 @@ def hold_out_groups(
     groups: np.ndarray,
     fraction: float,
     *,
-    seed: int = 0,
     tries: int = 1000,
     n_groups: int | None = None,
 ) -> np.ndarray:
@@ -414,16 +409,12 @@ def hold_out_groups(
 
     Parameters
     ----------
-    labels : ndarray of int, shape (n,)
-        Class numbers.
-    groups : ndarray of str or int, shape (n,)
-        The group of every row.
+    labels, groups : ndarray of int, ndarray of str or int, both of shape (n,)
+        Class number and group of every row.
     fraction : float
         Share wanted, between 0 and 1.
-    seed : int, default 0
-        Draws the orders.
     tries : int, default 1000
-        Number of orders.
+        Number of orders, the same in every call.
     n_groups : int, optional
         Take exactly so many groups.
 
@@ -439,7 +430,7 @@ def hold_out_groups(
     total = table.sum(axis=0)
     best, chosen = np.inf, None
     for attempt in range(tries):
-        order = np.random.default_rng(seed * tries + attempt).permutation(len(names))
+        order = np.random.default_rng(attempt).permutation(len(names))
         held = table[order].cumsum(axis=0)
         distance = np.abs(held / total - fraction).max(axis=1)
         distance[((held == 0) | (held == total)).any(axis=1)] = np.inf

@@ -49,8 +49,6 @@ class Problem:
         The labels before label noise, for every split that has some.
     noise : dict, optional
         What was made worse on purpose, and by how much.
-    y_mean, y_scale : float
-        A standardized regression target t stands for ``y_mean + y_scale * t`` in the unit of the source.
 
     Raises
     ------
@@ -67,8 +65,6 @@ class Problem:
     coef: np.ndarray | None = None
     clean_labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     noise: Mapping[str, Any] = field(default_factory=dict)
-    y_mean: float = 0.0
-    y_scale: float = 1.0
 
     def __post_init__(self) -> None:
         p = len(self.feature_names)
@@ -113,6 +109,13 @@ class Problem:
         sizes = ", ".join(f"{key} {len(self.splits[key][1])}" for key in SPLITS)
         what = self.task if self.n_classes is None else f"{self.n_classes} classes"
         return f"Problem({self.name}: {what}, {self.n_features} features; {sizes}; hash {self.content_hash})"
+
+
+def standardized_targets(splits: dict[str, Split]) -> dict[str, Split]:
+    """Give the targets of the training rows mean 0 and variance 1, and the others the same change."""
+    y_train = splits["train"][1]
+    mean, scale = float(y_train.mean()), float(y_train.std())
+    return {key: (X, (y - mean) / scale) for key, (X, y) in splits.items()}
 
 
 def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -> np.ndarray:

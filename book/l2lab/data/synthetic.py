@@ -7,7 +7,7 @@ from numpy.polynomial.legendre import legvander
 from scipy.integrate import trapezoid
 
 from .. import checks
-from .problem import SPLITS, Problem
+from .problem import SPLITS, Problem, standardized_targets
 
 # Length of θ in the experiment of Ng.
 NG_STRENGTH = 10.0
@@ -34,12 +34,9 @@ def sparse_regression(
 
     Parameters
     ----------
-    n : int, default 200
-        Number of training rows.
-    p : int, default 100
-        Number of inputs.
-    n_true : int, default 10
-        Number of inputs with a non-zero coefficient, 0 … p, at random places.
+    n, p, n_true : int, default 200, 100 and 10
+        Numbers of training rows, of inputs, and of inputs with a non-zero coefficient, 0 … p, at random
+        places.
     rho : float, default 0
         The correlation of the inputs i and j is rho^|i−j|; −1 < rho < 1.
     snr : float, default 2
@@ -86,15 +83,8 @@ def sparse_regression(
     for key, rows in zip(SPLITS, (n, max(1, n // 3), n_test), strict=True):
         X = rng.standard_normal((rows, p)) @ root.T
         splits[key] = (X, X @ coef + sigma * rng.standard_normal(rows))
-    return Problem(
-        "sparse_regression",
-        "regression",
-        splits,
-        _names(p),
-        support=support,
-        coef=coef,
-        noise={"sigma": sigma, "snr": snr},
-    )
+    noise = {"sigma": sigma, "snr": snr}
+    return Problem("sparse_regression", "regression", splits, _names(p), None, support, coef, noise=noise)
 
 
 def ng_classification(
@@ -140,16 +130,9 @@ def ng_classification(
     z = np.linspace(0, 12, 20001)
     density = np.exp(-(z**2) / 2) * np.sqrt(2 / np.pi)
     bayes_error = float(trapezoid(density / (1 + np.exp(NG_STRENGTH * z)), z))
-    return Problem(
-        "ng_classification",
-        "classification",
-        splits,
-        _names(1 + n_irrelevant),
-        2,
-        support=support,
-        coef=np.where(support, NG_STRENGTH, 0.0),
-        noise={"bayes_error": bayes_error},
-    )
+    coef, noise = np.where(support, NG_STRENGTH, 0.0), {"bayes_error": bayes_error}
+    names = _names(1 + n_irrelevant)
+    return Problem("ng_classification", "classification", splits, names, 2, support, coef, noise=noise)
 
 
 def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Problem:
@@ -161,10 +144,8 @@ def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Prob
 
     Parameters
     ----------
-    n : int, default 480
-        Number of training rows; there are n // 4 validation rows.
-    p : int, default 50
-        Number of inputs, of which 2 matter.
+    n, p : int, default 480 and 50
+        Numbers of training rows, with n // 4 validation rows, and of inputs, of which 2 matter.
     seed : int, default 0
         Draws inputs and wrong labels.
     n_test : int, default 2000
@@ -193,10 +174,8 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
 
     Parameters
     ----------
-    n : int, default 400
-        Number of training rows, at least 2; there are n // 4 validation rows.
-    p : int, default 100
-        Number of inputs, of which 5 matter.
+    n, p : int, default 400 and 100
+        Numbers of training rows, at least 2, with n // 4 validation rows, and of inputs, of which 5 matter.
     seed : int, default 0
         Draws inputs and noise.
     n_test : int, default 2000
@@ -205,7 +184,7 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
     Returns
     -------
     Problem
-        Regression, with `support`; `y_mean` and `y_scale` lead back to y.
+        Regression, with `support`.
 
     References
     ----------
@@ -216,20 +195,11 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
     splits = {}
     for key, rows in zip(SPLITS, (n, max(1, n // 4), n_test), strict=True):
         u = rng.random((rows, p))
-        signal = (
-            10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2 + 10 * u[:, 3] + 5 * u[:, 4]
-        )
+        signal = 10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2
+        signal = signal + 10 * u[:, 3] + 5 * u[:, 4]
         splits[key] = ((u - 0.5) * np.sqrt(12), signal + rng.standard_normal(rows))
-    y_mean, y_scale = float(splits["train"][1].mean()), float(splits["train"][1].std())
-    return Problem(
-        "friedman",
-        "regression",
-        {key: (X, (y - y_mean) / y_scale) for key, (X, y) in splits.items()},
-        _names(p),
-        support=np.arange(p) < 5,
-        y_mean=y_mean,
-        y_scale=y_scale,
-    )
+    splits = standardized_targets(splits)
+    return Problem("friedman", "regression", splits, _names(p), support=np.arange(p) < 5)
 
 
 def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -> Problem:

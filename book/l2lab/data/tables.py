@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from .. import checks
-from .problem import SPLITS, Problem, Split, flip_labels
+from .problem import SPLITS, Problem, Split, flip_labels, standardized_targets
 
 FRACTIONS = (0.6, 0.2, 0.2)
 
@@ -58,13 +58,9 @@ def digits(
     bunch = load_digits()
     splits = _split(bunch.data, bunch.target, fractions, n_train, seed, stratify=True)
     mean = splits["train"][0].mean(axis=0)
-    problem = Problem(
-        name="digits",
-        task="classification",
-        splits={key: ((X - mean) / 8.0, y) for key, (X, y) in splits.items()},
-        feature_names=tuple(f"pixel {i},{j}" for i in range(8) for j in range(8)),
-        n_classes=10,
-    )
+    splits = {key: ((X - mean) / 8.0, y) for key, (X, y) in splits.items()}
+    names = tuple(f"pixel {i},{j}" for i in range(8) for j in range(8))
+    problem = Problem("digits", "classification", splits, names, n_classes=10)
     if label_noise:
         splits, clean = dict(problem.splits), {}
         for part, key in enumerate(("train", "valid") if noisy_valid else ("train",)):
@@ -126,8 +122,7 @@ def breast_cancer(
 def diabetes(seed: int = 0) -> Problem:
     """Diabetes (Efron et al. 2004): 442 patients, 10 measurements, disease progression after one year.
 
-    Columns and target are standardized with the training rows, so that no intercept is needed; `y_mean` and
-    `y_scale` lead back to the original score.
+    Columns and target are standardized with the training rows, so that no intercept is needed.
 
     Parameters
     ----------
@@ -141,15 +136,8 @@ def diabetes(seed: int = 0) -> Problem:
     """
     bunch = load_diabetes(scaled=False)
     splits = _standardized(_split(bunch.data, bunch.target, FRACTIONS, None, seed, stratify=False))
-    y_mean, y_scale = float(splits["train"][1].mean()), float(splits["train"][1].std())
-    return Problem(
-        name="diabetes",
-        task="regression",
-        splits={key: (X, (y - y_mean) / y_scale) for key, (X, y) in splits.items()},
-        feature_names=tuple(map(str, bunch.feature_names)),
-        y_mean=y_mean,
-        y_scale=y_scale,
-    )
+    splits = standardized_targets(splits)
+    return Problem("diabetes", "regression", splits, tuple(map(str, bunch.feature_names)))
 
 
 def _split(
@@ -209,10 +197,6 @@ def _with_noise_columns(problem: Problem, k: int, seed: int) -> Problem:
         X, y = problem.splits[key]
         noise = [rng.permutation(X[:, order[j % p]]) for j in range(k)]
         splits[key] = (np.column_stack([X, *noise]), y)
-    return replace(
-        problem,
-        splits=splits,
-        feature_names=(*problem.feature_names, *(f"noise {j}" for j in range(k))),
-        support=np.arange(p + k) < p,
-        noise={**problem.noise, "noise_features": k},
-    )
+    names = (*problem.feature_names, *(f"noise {j}" for j in range(k)))
+    spoilt = {**problem.noise, "noise_features": k}
+    return replace(problem, splits=splits, feature_names=names, support=np.arange(p + k) < p, noise=spoilt)

@@ -169,27 +169,16 @@ class LambdaExplorer(anywidget.AnyWidget):
         if bool(controls) != (compute is not None):
             raise ValueError("controls and compute go together: give both or neither.")
         self._compute = None
-        self._controls = {
-            key: c if isinstance(c, Control) else Control(c) for key, c in (controls or {}).items()
-        }
+        given = {key: c if isinstance(c, Control) else Control(c) for key, c in (controls or {}).items()}
         grid, panels = _check(lams, panels)
-        self._lams, self._panels, self._picture = grid, panels, None
+        self._controls, self._lams, self._panels, self._picture = given, grid, panels, None
         specs, blob = _pack(panels)
-        super().__init__(
-            name=name,
-            label=label,
-            alt=alt.strip(),
-            lams=grid.tolist(),
-            index=len(grid) // 2 if index is None else int(index),
-            panels=specs,
-            blob=blob,
-            w_star=_shared_w_star(panels),
-            choice={key: c.value for key, c in self._controls.items()},
-            controls=[
-                {"name": key, "label": c.label or key, "options": list(c.options)}
-                for key, c in self._controls.items()
-            ],
-        )
+        words = {"name": name, "label": label, "alt": alt.strip()}
+        menus = [{"name": k, "label": c.label or k, "options": list(c.options)} for k, c in given.items()]
+        at = len(grid) // 2 if index is None else int(index)
+        shown = {"index": at, "panels": specs, "blob": blob, "w_star": _shared_w_star(panels)}
+        choice = {key: c.value for key, c in given.items()}
+        super().__init__(**words, lams=grid.tolist(), **shown, choice=choice, controls=menus)
         self._follow()
         # only now: the first value of `choice`, too, is announced as a change
         self._compute = compute

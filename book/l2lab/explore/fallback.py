@@ -34,51 +34,13 @@ _RAMP = LinearSegmentedColormap.from_list("lx", ["#00224e", "#414d6b", "#7c7b78"
 _WIDTH, _LEFT, _RIGHT, _DPI = 7.6, 0.62, 0.14, 144  # all but the last in inches
 _ROOMY = {"heatmap", "budget"}  # these have a row for themselves: colour bar or legend stand beside them
 _HEIGHTS = {"geometry": 1.55, "field": 1.3, "pixels": 1.55}
-_STYLE = {
-    "font.size": 8.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": "#9aa2ab",
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.6,
-    "legend.framealpha": 1.0,  # no line runs through a legend
-    "legend.edgecolor": "none",
-    "legend.borderpad": 0.15,
-    "legend.fontsize": 8,
-}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -> bytes:
-    """Draw small multiples of the panels.
+    """Draw small multiples of the panels of a `LambdaExplorer`, the grid position `index` among them.
 
-    Parameters
-    ----------
-    lams : ndarray of shape (L,)
-        The grid.
-    panels : sequence of Panel
-        As given to `LambdaExplorer`.
-    label : str
-        What λ is called on the axes.
-    index : int
-        The position on the grid that must be among those shown.
-
-    Returns
-    -------
-    bytes
-        A PNG of few colours, 7.6 inches wide at 144 dots per inch. Equal input gives equal bytes.
+    Given back is a PNG of few colours, 7.6 inches wide at 144 dots per inch. Equal input gives equal bytes.
     """
     shown = _positions(len(lams), index)
     framed = [p for p in panels if p.kind in _FRAMED]
@@ -96,8 +58,7 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
     height = sum(row.height for row in rows)
     scene = _Scene(lams, label, shown if framed else [], index)
     with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        _use_style()
         fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
         canvas = FigureCanvasAgg(fig)
         top = height
@@ -122,6 +83,20 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True, dpi=(_DPI, _DPI))
     return buffer.getvalue()
+
+
+def _use_style() -> None:
+    mpl.rcdefaults()
+    mpl.rc("font", size=8.5)
+    mpl.rc("text", color=_INK)
+    mpl.rc("axes", labelcolor=_MUTED, edgecolor="#9aa2ab", labelsize=8.5, axisbelow=True)
+    mpl.rc("axes", titlesize=9, titlelocation="left", titleweight="bold")
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc(("xtick", "ytick"), color=_MUTED, labelsize=7.5)
+    mpl.rc("grid", color=_GRID, linewidth=0.6)
+    mpl.rc("lines", linewidth=1.6)
+    # no line runs through a legend
+    mpl.rc("legend", framealpha=1.0, edgecolor="none", borderpad=0.15, fontsize=8)
 
 
 @dataclass(frozen=True)
@@ -286,11 +261,8 @@ def _pixels(ax: Axes, p: Panel, scene: _Scene) -> None:
     ax.set(xticks=[], yticks=[])
 
 
-_BODIES = {
-    "l2": (ridge_2d, "o", 0),
-    "l1": (lasso_2d, "D", 1),
-    "linf": (box_2d, "^", 2),
-}  # solver, mark, colour
+# solver, mark, colour
+_BODIES = {"l2": (ridge_2d, "o", 0), "l1": (lasso_2d, "D", 1), "linf": (box_2d, "^", 2)}
 
 
 def _geometry(ax: Axes, p: Panel, scene: _Scene) -> None:

@@ -12,13 +12,7 @@ STUDIES = ("comparison", "images", "selection", "tables")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the study that the command line names.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Command line; ``--help`` explains it.
-    """
+    """Run the study that the command line names; ``--help`` explains it."""
     parser = argparse.ArgumentParser(prog="python -m l2lab.studies", description="Run a study at full scale.")
     parser.add_argument("name", choices=STUDIES, help="which study")
     size = "its size (default: $L2LAB_PROFILE, or quick)"

@@ -83,17 +83,8 @@ def _linear(seed: int) -> Problem:
 
 def _madelon(seed: int) -> Problem:
     """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON."""
-    X, y = datasets.make_classification(
-        3000,
-        100,
-        n_informative=5,
-        n_redundant=0,
-        n_clusters_per_class=8,
-        class_sep=1.5,
-        flip_y=0.01,
-        shuffle=False,
-        random_state=seed,
-    )
+    clusters = {"n_informative": 5, "n_redundant": 0, "n_clusters_per_class": 8, "class_sep": 1.5}
+    X, y = datasets.make_classification(3000, 100, flip_y=0.01, shuffle=False, random_state=seed, **clusters)
     return _problem("madelon", X, y, 5, 1000, seed)
 
 

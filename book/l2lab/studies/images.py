@@ -108,10 +108,8 @@ def scores(model: nn.Module, X: Tensor, y: Tensor) -> dict[str, float]:
     ----------
     model : torch.nn.Module
         A classifier.
-    X : Tensor, shape (n, C, H, W)
-        Pictures.
-    y : Tensor of int64, shape (n,)
-        Classes.
+    X, y : Tensor, shape (n, C, H, W), and Tensor of int64, shape (n,)
+        Pictures and their classes.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from ..layers import param_groups
 
 __all__ = ["epoch_of", "feeders", "run_sizes"]
 
+BATCH = 32
 Batch = tuple[Tensor, Tensor | None]
 
 
@@ -30,9 +31,9 @@ class _Feeder(NamedTuple):
     batch: Callable[[np.ndarray, str], list[Batch]]
 
 
-def _shuffled(n: int, epoch: int, size: int = 32) -> list[np.ndarray]:
+def _shuffled(n: int, epoch: int) -> list[np.ndarray]:
     rows = np.random.default_rng(epoch).permutation(n)
-    return [rows[i : i + size] for i in range(0, n, size)]
+    return [rows[i : i + BATCH] for i in range(0, n, BATCH)]
 
 
 def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
@@ -40,10 +41,8 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
 
     Parameters
     ----------
-    pictures : PictureSet
-        Pictures of different sizes.
-    image_size : int
-        Side of the squares.
+    pictures, image_size : PictureSet, int
+        Pictures of different sizes, and the side of the squares.
 
     Returns
     -------
@@ -78,7 +77,7 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
         "stretched": _Feeder(_shuffled, partial(squares, stretched)),
         "letterboxed": _Feeder(_shuffled, partial(squares, boxed)),
         "padded": _Feeder(_shuffled, padded),
-        "padded, buckets": _Feeder(lambda n, epoch: size_buckets(sizes, 32, epoch), padded),
+        "padded, buckets": _Feeder(lambda n, epoch: size_buckets(sizes, BATCH, epoch), padded),
         "one by one": _Feeder(_shuffled, singles),
     }
 
@@ -90,10 +89,8 @@ def epoch_of(
 
     Parameters
     ----------
-    model : ImageClassifier
-        The network.
-    feeder : _Feeder
-        From :func:`feeders`.
+    model, feeder : ImageClassifier, _Feeder
+        The network, and what :func:`feeders` gave.
     labels : ndarray of int, shape (n,)
         Classes of the training pictures.
     epoch : int
@@ -127,14 +124,10 @@ def run_sizes(
         Pictures of different sizes.
     start : callable
         Gives an untrained network, the same for every way.
-    image_size : int
-        Side of the squares.
-    epochs : int
-        Passes through the data.
-    seed : int
-        Stands in the rows.
-    lam : float
-        λ.
+    image_size, epochs : int
+        Side of the squares, and passes through the data.
+    seed, lam : int, float
+        What stands in the rows, and λ.
 
     Returns
     -------
@@ -146,7 +139,7 @@ def run_sizes(
         model = start()
         optimizer = torch.optim.SGD(param_groups(model, lam), lr=0.03, momentum=0.9)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, 0.03, epochs * math.ceil(len(pictures["train"]) / 32), cycle_momentum=False
+            optimizer, 0.03, epochs * math.ceil(len(pictures["train"]) / BATCH), cycle_momentum=False
         )
 
         def update(loss: Tensor, optimizer=optimizer, schedule=schedule) -> None:
@@ -158,12 +151,8 @@ def run_sizes(
         started = time.process_time()
         waste = [epoch_of(model, feeder, pictures["train"].labels, e, update) for e in range(epochs)]
         seconds = (time.process_time() - started) / epochs
-        row = {
-            "method": name,
-            "seed": seed,
-            "seconds_per_epoch": round(seconds, 3),
-            "padding": round(float(np.mean(waste)), 3),
-        }
+        row = {"method": name, "seed": seed, "seconds_per_epoch": round(seconds, 3)}
+        row["padding"] = round(float(np.mean(waste)), 3)
         for split in ("valid", "test"):
             chunks = np.array_split(np.arange(len(pictures[split])), 20)
             with torch.no_grad():
