@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[1]
+# Before torch starts its threads: on small networks two that wait for each other are slower than one, and
+# with a worker on each core several times so. What a test starts, kernels too, has it from here.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -139,24 +143,50 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Open a fresh page, without anything that an earlier one has stored."""
+@pytest.fixture(scope="session")
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """Open one window, whose cache keeps what all pages load: MathJax, fonts, the theme."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    yield context.new_page()
+    yield context
     context.close()
 
 
-# Of the rules that hold, axe need not list each element, nor say where it stands: that is most of its time.
+@pytest.fixture
+def page(window: BrowserContext) -> Iterator[Page]:
+    """Open a fresh page, without anything that an earlier one has stored but the cache."""
+    page = window.new_page()
+    yield page
+    if page.url.startswith(("http:", "file:")):
+        page.evaluate("() => localStorage.clear()")
+    window.clear_permissions()
+    page.close()
+
+
+# Contrast is most of axe's time, and a page has thousands of texts; but it follows from the looks of a text
+# and of all that it lies in, and of texts that agree in these one is measured. (Each glyph of a formula has a
+# class of its own, by which it does not look different.)
+LOOKS = """() => {
+  const numbers = new Map(), number = look => numbers.get(look) ?? numbers.set(look, numbers.size).size - 1;
+  const looks = new Map([[null, 0]]), seen = new Set();
+  for (const e of document.querySelectorAll('*')) {
+    const formula = e.parentElement?.closest('mjx-math'), s = getComputedStyle(e);
+    const own = formula ? [looks.get(formula)]
+      : [looks.get(e.parentElement), e.tagName, e.getAttribute('class')];
+    looks.set(e, number([...own, s.color, s.backgroundColor, s.backgroundImage, s.opacity, s.textShadow,
+      s.fontSize, s.fontWeight, s.display, s.visibility, s.position].join()));
+    e.toggleAttribute('data-look', !seen.has(looks.get(e)));
+    seen.add(looks.get(e)); }
+  axe.configure({rules: [{id: 'color-contrast', selector: '[data-look]'}]}); }"""
+# Of the rules that hold, axe need not list each element, nor say where it stands.
 # The rule by name is one of the standard ones from axe 4.14 on.
 AXE = """() => axe.run({resultTypes: ['violations'], selectors: false,
   rules: {'label-content-name-mismatch': {enabled: true}}})"""
 
 
-def run_axe(*pages: Page) -> list[dict]:
-    """Run all standard rules of axe on pages and return what each has reported; of what passes only that."""
+def run_axe(page: Page, question: str = AXE, *about: object) -> Any:
+    """Run all standard rules of axe on a page, or what else it is asked, and return what it has reported."""
     from axe_playwright_python.sync_playwright import Axe
 
-    for page in pages:
-        page.evaluate(Axe().axe_script)
-    return [page.evaluate(AXE) for page in pages]
+    page.evaluate(Axe().axe_script)
+    page.evaluate(LOOKS)
+    return page.evaluate(question, *about)

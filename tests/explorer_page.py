@@ -201,6 +201,14 @@ def url(
 
 
 @pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Open a page in a window of its own, since a clock that is set is that of all pages of its window."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
 def said(page: Page, url: str) -> Iterator[list[str]]:
     """Collect what a page must not do; the test fails if it did anything."""
     wrong: list[str] = []

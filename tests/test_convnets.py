@@ -13,14 +13,6 @@ from l2lab.engine import convnets, minibatches
 from l2lab.engine.convnets import ImageClassifier, gate_parts, random_shift, train_all
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def network(seed=0, **options):
     torch.manual_seed(seed)
     return ImageClassifier(1, 5, (3, 4, 4, 6), grid=2, hidden=7, **options).double()

@@ -28,6 +28,7 @@ from explorer_page import (
     notes,
     numbers,
     open_page,
+    page,
     part,
     put_at,
     readout,
@@ -51,7 +52,7 @@ from l2lab.explore import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["alone", "explorers", "said", "standing", "url"]  # fixtures
+__all__ = ["alone", "explorers", "page", "said", "standing", "url"]  # fixtures
 
 
 class TestStands:
@@ -527,7 +528,7 @@ class TestLook:
             e.focus()
             standing.keyboard.press("Shift")  # a key makes the focus visible
             assert e.evaluate("e => parseFloat(getComputedStyle(e).outlineWidth)") >= 2, selector
-        found = run_axe(standing)[0]["violations"]
+        found = run_axe(standing)["violations"]
         standing.evaluate("document.documentElement.dataset.theme = 'light'")
         assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == []
 

@@ -288,7 +288,6 @@ class Slow(nn.CrossEntropyLoss):
 
 def long_run(criterion, checkpoint=None):
     """Shuffling, dropout, batch statistics, Adam's moments and a schedule: all of it must survive."""
-    torch.set_num_threads(1)
     data = TensorDataset(torch.tensor(TRAIN[0], dtype=torch.float32), torch.tensor(TRAIN[1]))
     options = {"optimizer": "adam", "epochs": 6, "lr": 0.03, "patience": 5, "checkpoint": checkpoint}
     options["scheduler"] = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=6)
@@ -297,7 +296,7 @@ def long_run(criterion, checkpoint=None):
 
 
 def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(tmp_path):
-    path, threads = tmp_path / "run.pt", torch.get_num_threads()
+    path = tmp_path / "run.pt"
     command = [sys.executable, "-c", CHILD, Path(__file__).parent, path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "in the middle\n"
@@ -305,7 +304,6 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(tmp_pa
     assert child.returncode == -signal.SIGKILL
     assert len(torch.load(path, weights_only=True)["history"]["train_loss"]) == 2
     resumed, whole = long_run(Slow(), path), long_run(Slow())
-    torch.set_num_threads(threads)
     assert len(resumed.history["train_loss"]) == 6
     assert_equal(resumed, whole)
 

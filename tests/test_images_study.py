@@ -23,14 +23,6 @@ TINY = images._Scale(2, epochs=1, gate_epochs=2, size_epochs=1, size_seeds=1, im
 LAMS = (0.0, 0.01)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def few():
     """Four pictures of each class in each split, or as many as there are."""
@@ -168,7 +160,7 @@ def test_the_chapter_runs_on_voc(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", script.name],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "book"), "OMP_NUM_THREADS": "1", "CI": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "book"), "CI": "1"},
         capture_output=True,
         text=True,
         timeout=300,

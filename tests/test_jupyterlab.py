@@ -49,7 +49,7 @@ def lab(tmp_path_factory):
         "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }  # fmt: skip
-    env = os.environ | {name: str(top / folder) for name, folder in places.items()} | {"OMP_NUM_THREADS": "1"}
+    env = os.environ | {name: str(top / folder) for name, folder in places.items()}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

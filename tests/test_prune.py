@@ -12,14 +12,6 @@ from l2lab.prune import PARTS, alive, cost, part_strength, prune, random_parts, 
 SIZES = {"conv1": 3, "conv2": 4, "conv3": 5, "pooled": 20, "fc1": 6}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)

@@ -123,7 +123,7 @@ def checkout(tmp_path_factory):
 def environment(**more: str) -> dict[str, str]:
     """The variables of this process, without those that name a home, a screen, a language or a checkout."""
     bare = {key: value for key, value in os.environ.items() if not key.startswith(PERSONAL)}
-    return bare | {"LC_ALL": "C", "OMP_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"} | more
+    return bare | {"LC_ALL": "C", "PYDEVD_DISABLE_FILE_VALIDATION": "1"} | more
 
 
 def run(sources, cwd, env, *, timeout=600) -> list[nbformat.NotebookNode]:

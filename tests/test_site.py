@@ -81,17 +81,16 @@ LOAD_PICTURES = """() => Promise.allSettled([...document.querySelectorAll('.bd-a
 
 
 @pytest.fixture(scope="module")
-def visited(browser, site_url, request) -> Iterator[Visit]:
+def visited(window, site_url, request) -> Iterator[Visit]:
     """Open a page once for all tests that only look at it; pytest runs the tests of one page together."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page, answers = context.new_page(), []
+    page, answers = window.new_page(), []
     page.on("response", lambda answer: answers.append(answer))
     watch = Watch(page, site_url)
     visit(page, f"{site_url}/{request.param}.html")
     page.evaluate(LOAD_PICTURES)
     page.wait_for_load_state("networkidle")
     yield Visit(page, watch, answers)
-    context.close()
+    page.close()
 
 
 def look_at(pages: list[str]) -> pytest.MarkDecorator:

@@ -24,7 +24,8 @@ SKIPPED = {"__pycache__", ".ipynb_checkpoints", "l2lab.egg-info"}
 def fingerprint() -> str:
     """Hash all that the site depends on: the sources, and the versions of what is installed."""
     files = [p for p in BOOK.rglob("*") if p.is_file() and not SKIPPED & set(p.relative_to(BOOK).parts)]
-    installed = sorted(f"{dist.name} {dist.version}" for dist in importlib.metadata.distributions())
+    # A set: what lies on the path twice, as l2lab does in the tests, is found twice.
+    installed = sorted({f"{dist.name} {dist.version}" for dist in importlib.metadata.distributions()})
     return content_hash([ROOT / "_config.yml", ROOT / "_toc.yml", *files], *installed)
 
 
