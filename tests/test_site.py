@@ -291,9 +291,10 @@ def test_a_widget_that_raises_keeps_its_picture_and_the_others_live(page, site_u
     assert page.locator(LIVE).count() == others
 
 
-def test_the_icons_show(page, site_url):
+@look_at(DOCUMENTS[:1])
+def test_the_icons_show(visited):
     """Each icon has a glyph of the icon font (they are drawn without the theme's script)."""
-    visit(page, f"{site_url}/{DOCUMENTS[0]}.html")
+    page = visited.page
     empty = page.eval_on_selector_all(
         "i[class*='fa-']",
         "all => all.filter(e => ['none', 'normal', '\"\"'].includes(getComputedStyle(e, '::before').content)"
