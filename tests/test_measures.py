@@ -210,6 +210,8 @@ def test_calibration_by_hand():
     fine = calibration(p, [0, 1, 1, 1], bins=10)
     np.testing.assert_array_equal(fine.counts, [0, 0, 0, 0, 0, 1, 1, 0, 0, 2])
     assert fine.ece == pytest.approx((abs(0.925 - 0.5) * 2 + 0.45 + 0.4) / 4)
+    # gaps whose plain mean is another one than that over the rows
+    assert calibration(p, [0, 1, 1, 0], bins=10).ece == pytest.approx((0.425 * 2 + 0.55 + 0.4) / 4)
 
 
 def test_calibration_against_scikit_learn():
