@@ -432,12 +432,12 @@ def test_measures_by_hand(first, kind):
         seen.append(X)
         return np.eye(2)[(X[:, 0] > 0).astype(int)][None]
 
-    fit = Fit(np.ones(1), weight[None], outputs, lambda X, trial: np.array([1.0, 1e-4]))
+    fit = Fit(np.ones(1), weight[None], outputs, lambda X, trial: np.array([1.0, 1e-4, 0.5]))
     found = judge._measures(fit, 0, LearningData(problem), problem, TestRows(problem), "m")
     assert found["zeros"] == 3 / 8
     assert (found["n_selected_strict"], found["n_selected"], found["n_selected_loose"]) == (1, 2, 2)
     assert found["selected"] == [0, 3]
-    assert found["dead"] == 0.5
+    assert found["dead"] == 1 / 3
     assert found["metric"] == np.mean((problem.X_test[:, 0] > 0) == problem.y_test)
     assert len(seen) == 1  # full and reduced inputs in one call
     kept = seen[0][50:].any(axis=0)

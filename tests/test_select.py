@@ -244,6 +244,8 @@ def test_finds_an_interaction_without_marginal_effects_in_any_unit():
     scale = np.geomspace(1e-3, 1e3, 20)
     found, other = (L2GateSelector(random_state=0, **SMALL).fit(Z, y) for Z in (X, X * scale + 5 * scale))
     assert set(found.get_support(indices=True)) == set(other.get_support(indices=True)) == {1, 3}
+    np.testing.assert_array_equal(found.support_path_, found.survival_path_ >= 0.5)
+    assert ((found.survival_path_ > 0) & (found.survival_path_ < 0.5)).any()
     # Not by a hair: both outlive every noise feature on a good part of the path.
     assert found.scores_[[1, 3]].min() > 1.2 * np.delete(found.scores_, [1, 3]).max()
 
@@ -336,6 +338,22 @@ def test_rows_of_a_group_are_held_out_together():
     ):
         with pytest.raises(ValueError, match=message):
             L2GateSelector(**TINY).fit(X, y, groups=groups)
+
+
+def test_of_the_decays_of_a_refit_the_better_one_counts(monkeypatch):
+    data = problem(False, n=40)
+    held_out = torch.as_tensor(np.arange(40) % 2 == np.arange(2)[:, None]).double()
+    recipe = GatedRecipe((5,), 3, 60, 8, 0.05, 1.0, 0)
+    share = data.weight.numpy() / 40
+
+    def losses(*decays):
+        monkeypatch.setattr(select, "REFIT_DECAYS", decays)
+        return select._refit_losses(data, recipe, np.tile(np.arange(6), (2, 1)), [2], [0, 1], held_out)[0]
+
+    alone = [losses(decay) for decay in (1e-3, 1.0)]
+    better, worse = sorted(alone, key=lambda loss: loss @ share)
+    np.testing.assert_allclose(losses(1e-3, 1.0), better, rtol=1e-6)
+    assert worse @ share > 1.05 * better @ share
 
 
 # ---- rows and columns ------------------------------------------------------------------
