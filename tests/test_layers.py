@@ -466,6 +466,15 @@ def test_after_its_step_the_layer_may_be_trained_by_weight_decay():
     quiet(optimizer.step)
 
 
+def test_a_gradient_that_a_hook_uses_up_is_not_remembered():
+    layer = L2RegularizationLayer(mlp(), 0.1)
+    for parameter in layer.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
+    layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, weight_decay=0.3)
+    quiet(optimizer.step)
+
+
 def test_the_watch_keeps_nothing_alive_and_is_set_up_once():
     layer = L2RegularizationLayer(mlp(), 0.1)
     layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)

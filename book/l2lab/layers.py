@@ -312,7 +312,7 @@ class L2RegularizationLayer(nn.Module):
     def extra_repr(self) -> str:
         """Show λ and the rule where the model is printed."""
         how = self.rule.penalize
-        return f"lam={self.rule.lam:g}, penalize={how.__name__ if callable(how) else repr(how)}"
+        return f"lam={self.rule.lam:g}, penalize={getattr(how, '__name__', repr(how))}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module. The penalty does not change the output.
@@ -413,7 +413,7 @@ def _watch_optimizers() -> None:
 def _remember(entries: list[_Entry]) -> None:
     _watch_optimizers()
     for entry in entries:
-        if entry.is_penalized:
+        if entry.is_penalized and entry.tensor.grad is not None:  # a hook may have used it up
             _penalized_gradients[entry.tensor] = entry.name, TensorWeakRef(entry.tensor.grad)
 
 

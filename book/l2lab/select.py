@@ -392,7 +392,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             Inputs, finite numbers; classes, or targets.
         groups : array_like, shape (n,), optional
             Rows that belong together, such as those of one patient; they are held out together. By default
-            only rows with equal inputs are.
+            rows with equal inputs are, unless there are so many of them that the data are discrete.
 
         Returns
         -------
