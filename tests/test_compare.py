@@ -33,6 +33,7 @@ from l2lab.compare import (
     paired_difference,
     train,
 )
+from l2lab.compare.recipe import row_losses
 from l2lab.compare.result import MEASURES, Table
 from l2lab.engine import minibatches, schedule
 
@@ -403,15 +404,17 @@ def test_compare_refuses():
 def test_numbers_are_those_of_scikit_learn_and_scipy():
     rng = np.random.default_rng(0)
     outputs, y = rng.standard_normal((2, 30, 3)) * 3, rng.integers(0, 3, 30)
-    for value, logits in zip(judge._losses(outputs, y, "classification"), outputs, strict=True):
+    for value, logits in zip(row_losses(outputs, y, "classification").mean(1), outputs, strict=True):
         exp = np.exp(logits - logits.max(1, keepdims=True))
         assert value == pytest.approx(log_loss(y, exp / exp.sum(1, keepdims=True)), rel=1e-6)
-    huge = judge._losses(1e5 * outputs, y, "classification")  # exp of these overflows
+    huge = row_losses(1e5 * outputs, y, "classification").mean(1)  # exp of these overflows
     np.testing.assert_allclose(
         huge, [F.cross_entropy(torch.tensor(1e5 * o), torch.tensor(y)) for o in outputs]
     )
     t, guess = rng.standard_normal((2, 30, 1))
-    assert judge._losses(guess[None], t[:, 0], "regression") == pytest.approx(((guess - t) ** 2).mean() / 2)
+    assert row_losses(guess[None], t[:, 0], "regression").mean() == pytest.approx(
+        ((guess - t) ** 2).mean() / 2
+    )
     assert judge._score(outputs[0], y, "classification") == accuracy_score(y, outputs[0].argmax(1))
     assert judge._score(guess, t[:, 0], "regression") == pytest.approx(r2_score(t, guess))
     first, second = rng.standard_normal((2, 7))

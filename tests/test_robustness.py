@@ -108,9 +108,7 @@ def deny_writing() -> tuple[str, ...]:
 def checkout(tmp_path_factory):
     """A copy of what a reader of the chapters has, which nobody may write to."""
     top = tmp_path_factory.mktemp("robust") / PLACE
-    left_out = shutil.ignore_patterns(
-        "__pycache__", "_site", "assignments", ".ipynb_checkpoints"
-    )
+    left_out = shutil.ignore_patterns("__pycache__", "_site", "assignments", ".ipynb_checkpoints")
     shutil.copytree(ROOT / "book", top / "book", ignore=left_out)
     everything = [top, *top.rglob("*")]
     for path in everything:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from l2lab import select
+from l2lab import select, survival
 from l2lab.engine import gated, minibatches
 from l2lab.engine.gated import GatedNetworks, GatedRecipe, Rows
 from l2lab.select import L2GateSelector
@@ -146,8 +147,8 @@ def test_forgetting_dead_columns_changes_nothing_that_is_alive():
         torch.tensor(X), F.one_hot(torch.tensor(y)).T.double().contiguous(), torch.ones(300).double(), True
     )
     recipe = GatedRecipe((16,), 3, steps=400, batch_size=100, lr=0.1, gate_lr=3.0, seed=0)
-    args = data, recipe, np.array([0.03, 0.1]), [0, 1], torch.ones(2, 300).double()
-    (whole, early), (thinned, same) = select._path(*args, lost=0.0), select._path(*args, lost=1e-5)
+    args = data, recipe, np.array([0.03, 0.1]), [0, 1], torch.zeros(2, 300).double()
+    (whole, early, _), (thinned, same, _) = (select._path(*args, lost=lost) for lost in (0.0, 1e-5))
     assert (whole[1] < 1e-4).any()  # something was there to be forgotten
     assert (thinned[1] == 0).any()  # and was
     np.testing.assert_array_equal(thinned > 0.01, whole > 0.01)
@@ -179,7 +180,7 @@ def test_scores_by_hand():
     early = np.full((3, 2, 30), 0.1)
     early[:, :, 20] = 0.3
     early[0, 0, 21] = 0.6  # 0.2667 on average
-    scores = select.survival_scores(strength, early, 0.01)
+    scores = survival.survival_scores(strength, early, 0.01)
     assert scores.shape == (2, 30)
     step = 1 / 4  # two sparse λ, two folds
     np.testing.assert_allclose(scores[0, 0], 1 + step * (0.9 * 0.7 + 0.099 / 3))
@@ -188,6 +189,86 @@ def test_scores_by_hand():
     np.testing.assert_allclose(scores[0, 20:23], step * 0.099 * np.array([1, 8 / 9, 1 / 3]))
     order = np.argsort(-scores.mean(0), kind="stable")
     np.testing.assert_array_equal(order[:5], [0, 1, 2, 20, 21])
+
+
+def test_a_model_is_better_than_nothing_by_two_standard_errors():
+    share, null = np.full(100, 0.01), np.ones(100)
+    noise = np.tile([-1.0, 1.0], 50)  # its mean has the standard error 0.1
+    for gain, found in ((0.19, False), (0.21, True)):
+        losses = np.stack([null - gain + 0.05 + noise, null - gain + noise, null + noise])
+        first, better, mean = survival.smallest_good(losses, null, share, 100)
+        assert (first, better) == (0, found)
+        np.testing.assert_allclose(mean, [1.05 - gain, 1 - gain, 1])
+    losses[0] += 0.06  # now more than one standard error above the best
+    assert survival.smallest_good(losses, null, share, 100)[:2] == (1, True)
+    assert survival.smallest_good(np.full((2, 100), np.nan), null, share, 100)[:2] == (0, False)
+
+
+def test_the_losses_of_a_path_are_those_of_rows_not_seen():
+    data = problem(True, n=24)
+    held_out = torch.as_tensor(np.arange(24) % 3 == np.arange(3)[:, None]).double()
+    recipe, lams = GatedRecipe((5,), 3, 30, 8, 0.05, 1.0, 0), np.array([1e-3, 0.05])
+    path = select._path(data, recipe, lams, [4, 5, 6], held_out, 0.0)
+    for fold, seed in enumerate([4, 5, 6]):
+        weights = select._fold_weights(data, held_out[fold : fold + 1])
+        for k, lam in enumerate(lams):
+            gates = GatedNetworks(data, recipe, torch.tensor([lam]).double(), [seed], weights)
+            gates.run()
+            rows = held_out[fold].bool()
+            alone = gates.losses(data.X, data.targets)[0, rows]
+            np.testing.assert_allclose(path.losses[k, rows], alone, rtol=1e-6)
+
+
+def test_a_network_without_some_features_is_one_that_never_had_them():
+    data = problem(False, n=24)
+    without = torch.tensor([[False, True, False, True, False, False]])
+    gates = GatedNetworks(
+        data,
+        GatedRecipe((5,), 3, 40, 8, 0.05, 1.0, 0),
+        torch.tensor([1e-3]),
+        [0],
+        torch.ones(1, 24),
+        without=without,
+    )
+    gates.run()
+    assert (gates.relative()[without] == 0).all()
+    assert (gates.relative()[~without] > 0).all()
+    shuffled = replace(data, X=torch.where(without, data.X.flip(0), data.X))
+    torch.testing.assert_close(gates.outputs(shuffled.X), gates.outputs(data.X), rtol=0, atol=0)
+
+
+def test_a_path_that_predicts_nothing_is_repeated_with_more_steps():
+    """The sign of a product of three: in half of the steps no sparse network learns it."""
+    X = np.random.default_rng(1).standard_normal((1500, 30))
+    y = X[:, :3].prod(1) > 0
+    settings = {"device": "cpu", "random_state": 1}
+    selector = L2GateSelector(3, **settings).fit(X, y)
+    np.testing.assert_array_equal(selector.get_support(indices=True), [0, 1, 2])
+
+
+def test_later_rounds_find_what_the_first_leaves_out():
+    """Twelve nearly equal columns: the first round needs a few of them, and twelve are wanted."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 40))
+    X[:, :12] = X[:, :1] + 0.5 * X[:, :12]
+    y = X[:, :3].mean(1) + rng.standard_normal(300)
+    found = {
+        rounds: [
+            int(L2GateSelector(12, rounds=rounds, random_state=seed, **SMALL).fit(X, y).support_[:12].sum())
+            for seed in range(2)
+        ]
+        for rounds in (1, 5)
+    }
+    assert sum(found[5]) >= sum(found[1]) + 2, found
+
+
+def test_an_even_effect_is_found_and_no_noise_with_it():
+    """x² has no linear effect: folds that miss it made the number of features that of all columns."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((600, 20))
+    y = 3 * X[:, 0] + X[:, 1] ** 2 + 0.5 * rng.standard_normal(600)
+    selector = L2GateSelector(random_state=1, device="cpu").fit(X, y)
+    np.testing.assert_array_equal(selector.get_support(indices=True), [0, 1])
 
 
 def test_columns_that_die_early_are_ranked_by_what_they_did_before():
@@ -205,8 +286,8 @@ def test_the_pilot_of_wide_data_stops_when_so_many_live():
     X = torch.randn(20, 30, generator=generator)
     data = Rows(X, X[:, :1].T.contiguous(), torch.ones(20), False)
     recipe = GatedRecipe((32,), 3, steps=60, batch_size=20, lr=0.1, gate_lr=3.0, seed=0)
-    args = data, recipe, select.PILOT_LAMS, [0], torch.ones(1, 20), 0.0
-    whole, _ = select._path(*args)
+    args = data, recipe, survival.PILOT_LAMS, [0], torch.zeros(1, 20), 0.0
+    whole = select._path(*args).end
     asked = []
 
     def enough(strength):
@@ -215,15 +296,15 @@ def test_the_pilot_of_wide_data_stops_when_so_many_live():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(select, "groups_of", lambda n, *_: np.array_split(np.arange(n), 5))
-        stopped, _ = select._path(*args, enough)
-        patch.setattr(select, "_enough", lambda *_: 20.0)
-        ranges = [select.lam_range(strength[:, 0] > 0.01, 20) for strength in (whole, stopped)]
+        stopped = select._path(*args, enough=enough).end
+        patch.setattr(survival, "enough_alive", lambda *_: 20.0)
+        ranges = [survival.lam_range(strength[:, 0] > 0.01, 20) for strength in (whole, stopped)]
     assert len(asked) == 3
     untrained = (stopped == 1).all(2)[:, 0]
     np.testing.assert_array_equal(untrained, np.arange(10) < 4)
     np.testing.assert_allclose(stopped[~untrained], whole[~untrained], rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(*ranges, rtol=1e-3)
-    assert ranges[0][0] > select.PILOT_LAMS[4]  # the rest would have been in vain
+    assert ranges[0][0] > survival.PILOT_LAMS[4]  # the rest would have been in vain
 
 
 def test_groups_hold_all_models_once_and_fit_the_cache():

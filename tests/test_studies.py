@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from l2lab import data
 from l2lab.compare import METHODS, Budget, ComparisonResult, Task
-from l2lab.studies import comparison, contests, record, selection, tables
+from l2lab.studies import comparison, contests, record, selection, tables, verdict
 from l2lab.studies.__main__ import main as studies_main
 from l2lab.studies.record import Record, code_hash, write
 
@@ -144,24 +145,97 @@ def test_problems_are_standardized_and_reproducible(name):
 
 
 def test_the_study_of_selection_runs(tmp_path, monkeypatch):
-    whole = contests.PROBLEMS["xor"](0)
+    whole = data.xor(300, seed=0)
     splits = {key: (X[:90, :6], y[:90]) for key, (X, y) in whole.splits.items()}
-    tiny = replace(whole, splits=splits, feature_names=whole.feature_names[:6], support=whole.support[:6])
+    tiny = replace(whole, splits=splits, feature_names=whole.feature_names[:6], support=np.arange(6) > 3)
     monkeypatch.setattr(selection, "PROBLEMS", {"xor": lambda seed: tiny})
-    monkeypatch.setattr(selection, "PROFILES", {"quick": 1})
+
+    class Blind:
+        """Finds nothing."""
+
+        scores_ = np.arange(6)
+
+        def get_support(self, indices):
+            return np.array([], dtype=int)
+
+    monkeypatch.setattr(selection, "SEEDS", {"quick": [100]})
     monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=20))
-    chosen = {"ANOVA": selection.RANKINGS["ANOVA"], "right": lambda X, y, seed: -np.arange(6)}
+    monkeypatch.setattr(selection, "_selector", lambda *_: Blind())
+    chosen = {"ANOVA": selection.RANKINGS["ANOVA"], "right": lambda *_: tiny.support.astype(float)}
     monkeypatch.setattr(selection, "RANKINGS", chosen)
+    monkeypatch.setattr(selection, "LADDER", {2: ((4,), (60,))})
+    monkeypatch.setattr(selection, "ON_LADDER", ("ANOVA",))
     monkeypatch.setattr(selection, "_run_wide", lambda threads: [{"threads": threads, "found": 10}])
-    path = tmp_path / "selection-quick.json"
-    write(path, {"tried": {"seeds": [0]}, "rows": [{"problem": "xor", "seed": 100, "method": "ANOVA"}]})
     studies_main(["selection", "--folder", str(tmp_path)])
-    found = json.loads(path.read_text("utf-8"))
-    methods = [(row["method"], row["seed"], row["k"]) for row in found["rows"]]
-    assert methods == [("ANOVA", 100, 2), ("right", 100, 2)]
-    assert found["rows"][1]["f1_at_truth"] == 1
+    found = json.loads((tmp_path / "selection-quick.json").read_text("utf-8"))
+    assert [(row["method"], row["seed"], row["k"]) for row in found["rows"]] == [
+        ("ANOVA", 100, 2),
+        ("right", 100, 2),
+        (selection.DEFAULT, 100, 2),
+    ]
+    _, right, blind = found["rows"]
+    assert right["f1_at_truth"] == 1
+    assert right["n_own"] in selection.SIZES
+    assert (blind["n_own"], blind["f1_own"], blind["f1_at_truth"]) == (0, 0, 1)
+    # where nothing was selected, the most frequent class is what is predicted
+    share = np.bincount(tiny.y_test)[np.bincount(tiny.y_train).argmax()] / len(tiny.y_test)
+    assert blind["score_own"] == pytest.approx(share, abs=1e-4)
     assert [row["threads"] for row in found["wide"]] == [1, 2]
-    assert found["tried"] == {"seeds": [0]}  # no run makes this anew
+    assert [(row["k"], row["p"], row["n"], row["method"]) for row in found["ladder"]] == [(2, 4, 60, "ANOVA")]
+
+
+def test_the_seeds_of_the_study_were_kept_for_it():
+    # those that methods were developed on, and those of the tables that earlier results showed
+    assert not set(selection.SEEDS["full"]) & (set(selection.SEEDS["quick"]) | set(range(200)))
+    assert len(selection.SEEDS["full"]) >= 20
+    assert len(tables.SEEDS["full"]) >= 20
+
+
+def test_the_verdict_by_hand():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((20, 2))
+    rows = []
+    gains_of = {"linear": (1.0, 0.0), "linear, correlated": (0.05, -1.0), "wide": (0.0, 0.0)}
+    for problem, gains in gains_of.items():
+        for seed, (one, two) in enumerate(noise if problem != "wide" else 0 * noise):
+            for method, score in (
+                (verdict.GATES, 0.5),
+                (verdict.DEFAULT, 0.4),
+                ("STG", 0.5 - gains[0] + 0.2 * one),
+                ("ANOVA", 0.5 - gains[1] + 0.2 * two),
+                (verdict.CHANCE, 0.1),
+            ):
+                measures = dict.fromkeys(verdict.MEASURES, score)
+                rows.append({"problem": problem, "seed": seed, "method": method, **measures})
+    kinds = verdict.by_kind(rows, "f1_at_truth")
+    assert list(kinds.index) == ["linear", "wide", "mean"]
+    stg = 0.5 - np.mean([1.0, 0.05]) + 0.2 * noise[:, 0].mean()
+    assert kinds["STG"]["linear"] == pytest.approx(stg)
+    assert kinds["STG"]["mean"] == pytest.approx((stg + 0.5) / 2)  # a kind counts once
+    assert kinds.columns[0] == "ANOVA"
+    tests = verdict.duels(rows)
+    assert len(tests) == 4 * 2 * 3
+    first = tests[tests["measure"] == "f1_at_truth"].set_index(["rival", "problem"])
+    assert first["verdict"].to_dict() == {
+        ("STG", "linear"): "better",
+        ("STG", "linear, correlated"): "=",
+        ("STG", "wide"): "=",
+        ("ANOVA", "linear"): "=",
+        ("ANOVA", "linear, correlated"): "worse",
+        ("ANOVA", "wide"): "=",
+    }
+    assert (first.loc[(slice(None), "wide"), "p"] == 1).all()  # no spread, no difference, no test
+    gap = 0.05 - 0.2 * noise[:, 0]
+    independent = stats.permutation_test(
+        (gap,), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
+    )
+    assert first["p"]["STG", "linear, correlated"] == pytest.approx(independent.pvalue, abs=0.02)
+    own = tests[(tests["measure"] == "f1_own") & (tests["rival"] == "STG")].set_index("problem")
+    assert own["difference"]["linear"] == pytest.approx(first["difference"]["STG", "linear"] - 0.1)
+    # Holm by its definition, on the p of all tests
+    p = np.sort(tests["p"])
+    holm = [min(1, max((len(p) - j) * p[j] for j in range(k + 1))) for k in range(len(p))]
+    np.testing.assert_allclose(np.sort(tests["holm"]), holm)
 
 
 # ---- the tables --------------------------------------------------------------------------------------------
@@ -231,7 +305,7 @@ def test_the_medians_of_test_rows_are_not_used(monkeypatch):
 
 def test_the_study_of_tables_runs(folder, monkeypatch):
     monkeypatch.setattr(tables, "rankings", lambda: {"ANOVA": selection.RANKINGS["ANOVA"]})
-    monkeypatch.setattr(tables, "PROFILES", {"quick": 2})
+    monkeypatch.setattr(tables, "SEEDS", {"quick": [100, 101]})
     monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=60))
     studies_main(["tables", "--data-dir", str(folder), "--folder", str(folder)])
     result = json.loads((folder / "tables-quick.json").read_text("utf-8"))

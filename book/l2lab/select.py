@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,24 +24,28 @@ from torch import Tensor
 
 from . import checks, runtime
 from .engine.gated import WIDE, GatedNetworks, GatedRecipe, Rows, groups_of
+from .survival import (
+    HALVINGS,
+    LONGEST,
+    PILOT_LAMS,
+    SETTLED,
+    enough_alive,
+    lam_range,
+    smallest_good,
+    sparse_part,
+    survival_scores,
+)
 
-__all__ = ["HALVINGS", "PILOT_LAMS", "L2GateSelector", "lam_range", "survival_scores"]
+__all__ = ["L2GateSelector"]
 
 T = TypeVar("T")
 
 # A column this far below the threshold for "alive" cannot come back and is no longer computed.
 LOST = 1e-2
-# Survival counts where at most this share of the features is alive, or so many. While most of them live, it
-# is luck who does.
-SPARSE, SPARSE_LEAST = 0.2, 5
-# λ of the pilot run that finds the interesting range.
-PILOT_LAMS = np.logspace(-4, 0.5, 10)
 # Weight decay that a refit may use; the better one by cross-validation counts.
 REFIT_DECAYS = (1e-3, 1e-2)
 # Largest number of features that cross-validation tries.
 REFIT_MOST = 256
-# So often the learning rate is halved if training diverges, before the user is asked for a smaller one.
-HALVINGS = 4
 # Whole numbers with more different values than this are a target and no classes.
 MOST_CLASSES = 20
 # With fewer observations a selection says nothing.
@@ -59,66 +63,53 @@ class _DivergedError(ValueError):
         )
 
 
+class _Path(NamedTuple):
+    """What a path of L values of λ tells, in S folds."""
+
+    end: np.ndarray  # relative strength of every feature at the end, (L, S, p)
+    early: np.ndarray  # and early in the run, (L, S, p)
+    losses: np.ndarray  # of each row, by the networks that have not seen it, (L, n)
+
+
 def _path(
     data: Rows,
     recipe: GatedRecipe,
     lams: np.ndarray,
     seeds: list[int],
-    weights: Tensor,
+    held_out: Tensor,
     lost: float,
+    without: np.ndarray | None = None,
     enough: Callable[[np.ndarray], bool] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Relative strength of every feature at the end and early in the run, two arrays (L, S, p).
+) -> _Path:
+    """Train the path.
 
-    Seed s sees the rows with `weights[s]` (S, n). The largest λ come first; once `enough` is true of the
-    strengths (K, p) of a group, smaller λ are not trained: there every strength is 1.
+    Seed s does not see the share `held_out[s]` (S, n) of the rows and the features `without[s]` (S, p). The
+    largest λ come first; once `enough` is true of the strengths (K, p) of a group, smaller λ are not trained:
+    there every strength is 1.
     """
     all_lams = torch.as_tensor(np.repeat(lams, len(seeds))).to(data.X)
     all_seeds = seeds * len(lams)
+    weights = _fold_weights(data, held_out)
     parts: list[Tensor] = []  # (2, models, p)
+    losses = np.zeros((len(lams), data.n))
     for group in reversed(groups_of(len(all_seeds), data.X.shape[1], recipe, data)):
         if enough is not None and parts and enough(parts[0][0].numpy()):
             parts.insert(0, torch.ones(2, int(group[-1]) + 1, data.X.shape[1]).to(parts[0]))
             break
-        rows = torch.as_tensor(group % len(seeds), device=weights.device)
-        gates = GatedNetworks(data, recipe, all_lams[group], [all_seeds[k] for k in group], weights[rows])
+        of_group = group % len(seeds)
+        rows = torch.as_tensor(of_group, device=weights.device)
+        kept_out = None if without is None else torch.as_tensor(without[of_group], device=weights.device)
+        group_seeds = [all_seeds[k] for k in group]
+        gates = GatedNetworks(data, recipe, all_lams[group], group_seeds, weights[rows], without=kept_out)
         gates.run(lost, watch=True)
         parts.insert(0, torch.stack([gates.relative(), gates.early]).cpu())
         if not torch.isfinite(parts[0]).all():
             raise _DivergedError(recipe)
+        if len(seeds) > 1:
+            each = (held_out[rows] * gates.losses(gates.X, data.targets)).cpu().double().numpy()
+            np.add.at(losses, group // len(seeds), each)
     end, early = torch.cat(parts, dim=1).view(2, len(lams), len(seeds), -1).double().numpy()
-    return end, early
-
-
-def _enough(n_features: int, n_rows: int) -> float:
-    """So many features alive are where the path begins: nearly all, or too many for n."""
-    return min(0.9 * n_features, max(64.0, n_rows / 2))
-
-
-def lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
-    """Find the range of `PILOT_LAMS` in which features die.
-
-    Parameters
-    ----------
-    alive, n_rows : ndarray of bool, int
-        Which features live at each λ of the pilot, (L, p); number of rows.
-
-    Returns
-    -------
-    tuple of (float, float)
-        Two λ: nearly all features alive, or too many for the rows; and none.
-    """
-    counts = alive.sum(1)
-    enough = _enough(alive.shape[1], n_rows)
-    nothing, much = np.flatnonzero(counts == 0), np.flatnonzero(counts >= enough)
-    high = PILOT_LAMS[nothing[0]] if len(nothing) else PILOT_LAMS[-1]
-    low = PILOT_LAMS[0]
-    if len(much) and (last := much[-1]) + 1 < len(counts):
-        # Wide data go from all to few within one step of the pilot: where `enough` are left is interpolated.
-        pair = slice(last, last + 2)
-        at = np.interp(-math.log(enough), -np.log(np.maximum(counts[pair], 1)), np.log(PILOT_LAMS[pair]))
-        low = float(np.exp(at))
-    return (low, high) if low < high else (high / 30, high)
+    return _Path(end, early, losses)
 
 
 def _sizes(most: int) -> list[int]:
@@ -134,8 +125,8 @@ def _refit_losses(
 ) -> np.ndarray:
     """Loss (sizes, n) of each row when the network that did not see it is trained anew on the best features.
 
-    `order` (S, p) are the features of each fold, best first, found without its rows `held_out` (S, n), the
-    share of each row. Of the `REFIT_DECAYS` the one that is best on average counts.
+    `order` (S, p) are the features that each fold uses, best first; it holds out the share `held_out` (S, n)
+    of each row. Of the `REFIT_DECAYS` the one that is best on average counts.
     """
     losses = np.zeros((len(sizes), len(REFIT_DECAYS), data.n))
     recipe = recipe._replace(depth=1, steps=max(1, recipe.steps // 2))
@@ -213,32 +204,6 @@ def _held_out(
     return held_out, float(np.where(large, weight, 1.0).sum())
 
 
-def survival_scores(strength: np.ndarray, early: np.ndarray, threshold: float) -> np.ndarray:
-    """Score features by how long they survive along a path of λ.
-
-    Parameters
-    ----------
-    strength, early : ndarray, shape (L, S, p)
-        At each λ and in each fold, as a share of the largest: at the end, and before λ was in force.
-    threshold : float
-        Above it a feature is alive.
-
-    Returns
-    -------
-    ndarray, shape (S, p)
-        Share of the λ that a feature survives, of those at which few features live; ties are broken by the
-        two strengths, which add less than one step of the path in one fold.
-    """
-    alive = strength > threshold
-    counts = alive.sum(2).mean(1)
-    sparse = counts <= max(SPARSE * strength.shape[2], SPARSE_LEAST, counts.min())
-    first = early.mean(0)
-    # Both strengths lie in [0, 1]; scaled like this they can only order features that survive equally
-    # often. The first of them is close to 0 where a feature has not survived at all.
-    order = 0.9 * strength[sparse].mean(0) + 0.099 * first / first.max(1, keepdims=True).clip(1e-300)
-    return alive[sparse].mean(0) + order / (sparse.sum() * len(first))
-
-
 def _merge(
     X: np.ndarray, y: np.ndarray, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -264,10 +229,16 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     each fold is one more copy on the batch axis. Features that survive none of these, often because others
     tell the same, are ordered by their strength early in the run, before λ is in force.
 
+    Where no sparse network of the path predicts the rows that its fold has held out, the path is repeated
+    with twice as many steps. And where more features are wanted than the path has settled, because many tell
+    the same, another round begins without the settled ones (`rounds`).
+
     By default the number of features is found by cross-validation: for each fold, networks without gates are
     trained anew on its 1, 2, 3, … best features and judged on the rows that neither they nor their ranking
     have seen. (Only standardization and the range of λ come from all rows.) The smallest number within one
-    standard error of the best wins, unless it is no better than no feature at all: then none is selected.
+    standard error of the best wins, unless the best is no better than no feature at all, by two standard
+    errors: then none is selected. The ranking of one fold is noisy, and a noisy ranking asks for too many
+    features; so the same is done with the ranking by all folds, and if that asks for fewer, it is heard.
 
     Parameters
     ----------
@@ -283,6 +254,8 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         else classification.
     n_lams, n_folds : int
         Length of the path of λ, whose range a short pilot run finds; number of folds, at least 2.
+    rounds : int, default 5
+        Rounds at most. 1 ranks what the first path has not settled by its strength early in the run.
     threshold : float, default 0.01
         Below this share of the largest strength a feature is dead. Survivors and dead are usually decades
         apart, so its value matters little; exact zeros are only approached.
@@ -302,13 +275,15 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         Share of the folds and of the sparse part of the path that each feature survives. Ties are broken by
         the relative strength at the end and in the first quarter of the steps, which add less than one step
         of the path in one fold, so that a score may exceed 1 by that. The sparse part are the λ at which on
-        average at most a fifth of the features live, or five of them. Constant columns have 0.
+        average at most a fifth of the features live, or five of them. Constant columns have 0. After R rounds
+        a feature that was settled in round r has (R − r + its share then) / R.
     support_ : ndarray of bool, shape (p,)
         The selected features.
     lambda_path_ : ndarray, shape (L,)
         The λ values, increasing.
     survival_path_, support_path_ : ndarray, shape (L, p)
-        Share of the folds in which a feature is alive, and whether it is in at least half of them.
+        In the first round: share of the folds in which a feature is alive, and whether it is in at least half
+        of them.
     lam_ : float
         The λ of the path whose `support_path_` has a size closest to that of `support_`.
     cv_sizes_, cv_losses_ : ndarray, shape (M,)
@@ -361,6 +336,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         task: str = "auto",
         n_lams: int = 12,
         n_folds: int = 5,
+        rounds: int = 5,
         threshold: float = 0.01,
         steps: int = 1000,
         batch_size: int = 100,
@@ -375,6 +351,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         self.task = task
         self.n_lams = n_lams
         self.n_folds = n_folds
+        self.rounds = rounds
         self.threshold = threshold
         self.steps = steps
         self.batch_size = batch_size
@@ -434,21 +411,23 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         of_all = self.depth, self.steps, self.batch_size, self.lr, self.gate_lr
         recipe = GatedRecipe((self.hidden,), *of_all, seeds[0])
         data = self._data(X[:, varied], code, weight)
-        n_select = self.n_features_to_select
         with torch.inference_mode():
             held_out = torch.as_tensor(held_out).to(data.X)
-            weights = _fold_weights(data, held_out)
-            lams, strength, early = _with_smaller_steps(
-                recipe, lambda recipe: self._sweep(data, recipe, seeds, weights)
+            lams, path, scores, n_select = _with_smaller_steps(
+                recipe, lambda recipe: self._search(data, recipe, seeds, held_out, n_observed)
             )
-            scores = survival_scores(strength, early, self.threshold)
-            if n_select is None:
-                n_select = _with_smaller_steps(
-                    recipe, lambda recipe: self._choose(data, recipe, scores, seeds, held_out, n_observed)
-                )
+        if not n_select:
+            best, null = self.cv_losses_.min(), self.cv_null_loss_
+            warnings.warn(
+                f"no feature was found: the best network has a cross-validated loss of {best:.3g}, and "
+                f"without any feature it is {null:.3g}. None is selected; give n_features_to_select to get "
+                "the first ones of the ranking",
+                UserWarning,
+                stacklevel=2,
+            )
         mean = scores.mean(0)
         self.lambda_path_ = lams
-        self.survival_path_ = _widen((strength > self.threshold).mean(1), varied)
+        self.survival_path_ = _widen((path.end > self.threshold).mean(1), varied)
         self.support_path_ = self.survival_path_ >= 0.5
         self.scores_ = _widen(mean, varied)
         best = np.flatnonzero(varied)[np.argsort(-mean, kind="stable")[:n_select]]
@@ -469,7 +448,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     def _check_parameters(self, n_features: int) -> None:
         for name, least in (("depth", 2), ("n_folds", 2)):
             checks.whole(name, getattr(self, name), least)
-        for name in ("hidden", "n_lams", "steps", "batch_size"):
+        for name in ("hidden", "n_lams", "rounds", "steps", "batch_size"):
             checks.whole(name, getattr(self, name), 1)
         for name, high in (("lr", math.inf), ("gate_lr", math.inf), ("threshold", 1.0)):
             checks.number(name, getattr(self, name), 0, high, open_low=True)
@@ -554,20 +533,64 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         )
         return Rows(X, targets, weight, classes)
 
+    def _search(
+        self, data: Rows, recipe: GatedRecipe, seeds: list[int], held_out: Tensor, n_observed: float
+    ) -> tuple[np.ndarray, _Path, np.ndarray, int]:
+        """Return λ and path of the first round, the scores (S, p) of all rounds, and how many are selected.
+
+        Where no sparse network on the path predicts the rows that it has not seen, it may have had too few
+        steps to find what is there: the run is repeated with twice as many, up to `LONGEST` times as many.
+        """
+        null, longest = _null_losses(data, held_out), LONGEST * recipe.steps
+        lams, path = self._sweep(data, recipe, seeds, held_out)
+        while not (found := self._signal(data, null, path, n_observed)) and recipe.steps < longest:
+            recipe = recipe._replace(steps=2 * recipe.steps)
+            lams, path = self._sweep(data, recipe, seeds, held_out)
+        scores = survival_scores(path.end, path.early, self.threshold)
+        wanted, settled, rounds = self.n_features_to_select, scores > SETTLED, 1
+        if wanted is None:
+            wanted = self._choose(data, recipe, scores, seeds, held_out, n_observed)
+        while found and rounds < self.rounds and wanted > np.median(settled.sum(1)):
+            later = self._sweep(data, recipe, seeds, held_out, settled)[1]
+            found = self._signal(data, null, later, n_observed)
+            again = survival_scores(later.end, later.early, self.threshold)
+            scores = np.where(settled, scores + 1, again)
+            settled, before, rounds = settled | (again > SETTLED), settled, rounds + 1
+            if (settled == before).all():
+                break
+        if rounds > 1 and self.n_features_to_select is None:
+            wanted = self._choose(data, recipe, scores, seeds, held_out, n_observed)
+        return lams, path, scores / rounds, wanted
+
+    def _signal(self, data: Rows, null: np.ndarray, path: _Path, n_observed: float) -> bool:
+        """Whether a sparse network of the path predicts rows that it has not seen."""
+        sparse = sparse_part(path.end > self.threshold)
+        return smallest_good(path.losses[sparse], null, _share(data), n_observed)[1]
+
     def _sweep(
-        self, data: Rows, recipe: GatedRecipe, seeds: list[int], weights: Tensor
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return λ (L,), and the relative strengths at the end and early in the run, (L, S, p)."""
-        lost, n_features = LOST * self.threshold, data.X.shape[1]
+        self,
+        data: Rows,
+        recipe: GatedRecipe,
+        seeds: list[int],
+        held_out: Tensor,
+        without: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, _Path]:
+        """Find the range of λ with a pilot on all rows, and train the path; return λ and path."""
+        lost, pilot_data = LOST * self.threshold, data
+        if without is not None:  # what most folds do without
+            left = torch.as_tensor(without.mean(0) <= 0.5, device=data.X.device)
+            pilot_data = Rows(data.X[:, left].contiguous(), data.targets, data.weight, data.classes)
+        n_features = pilot_data.X.shape[1]
 
         def enough(strength: np.ndarray) -> bool:
-            return bool((strength > self.threshold).sum(1).max() >= _enough(n_features, data.n))
+            return bool((strength > self.threshold).sum(1).max() >= enough_alive(n_features, data.n))
 
         pilot = recipe._replace(steps=max(1, recipe.steps // 2))
         stop = enough if n_features > WIDE else None
-        strength, _ = _path(data, pilot, PILOT_LAMS, [recipe.seed], data.weight[None], lost, stop)
+        nothing = held_out.new_zeros(1, data.n)
+        strength = _path(pilot_data, pilot, PILOT_LAMS, [recipe.seed], nothing, lost, enough=stop).end
         lams = np.geomspace(*lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
-        return lams, *_path(data, recipe, lams, seeds, weights, lost)
+        return lams, _path(data, recipe, lams, seeds, held_out, lost, without)
 
     def _choose(
         self,
@@ -578,29 +601,33 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         held_out: Tensor,
         n_observed: float,
     ) -> int:
-        """Choose the number of features by cross-validation; 0 if they do not help."""
-        sizes = _sizes(min(scores.shape[1], REFIT_MOST))
+        """Choose the number of features by cross-validation; 0 if they do not help.
+
+        A fold's own ranking has not seen the rows that judge, but it is noisier than the mean of all, and a
+        noisy one wants more features. The mean has seen them, and so wants more as well where columns are
+        many. What both ask for counts: the smaller number.
+        """
+        sizes = _sizes(max(1, min(scores.shape[1], REFIT_MOST, data.n // 2)))
         order = np.argsort(-scores, axis=1, kind="stable")
         losses = _refit_losses(data, recipe, order, sizes, seeds, held_out)
-        share = data.weight.cpu().double().numpy() / data.n
-        mean = losses @ share
+        null = _null_losses(data, held_out)
+        chosen, found, mean = smallest_good(losses, null, _share(data), n_observed)
         if not np.isfinite(mean).all():
             raise _DivergedError(recipe)
-        best = int(mean.argmin())
-        limit = mean[best] + math.sqrt((losses[best] - mean[best]) ** 2 @ share / n_observed)
         self.cv_sizes_, self.cv_losses_ = np.array(sizes), mean
-        gain = _null_losses(data, held_out) - losses[best]
-        self.cv_null_loss_ = float(gain @ share + mean[best])
-        if gain @ share <= math.sqrt((gain - gain @ share) ** 2 @ share / n_observed):
-            warnings.warn(
-                f"no feature was found: the best network has a cross-validated loss of {mean[best]:.3g}, and "
-                f"without any feature it is {self.cv_null_loss_:.3g}. None is selected; give "
-                "n_features_to_select to get the first ones of the ranking",
-                UserWarning,
-                stacklevel=5,
-            )
+        self.cv_null_loss_ = float(null @ _share(data))
+        if not found:
             return 0
-        return sizes[int(np.flatnonzero(mean <= limit)[0])]
+        if chosen > 0:
+            order = np.tile(np.argsort(-scores.mean(0), kind="stable"), (len(scores), 1))
+            losses = _refit_losses(data, recipe, order, sizes[: chosen + 1], seeds, held_out)
+            chosen = smallest_good(losses, null, _share(data), n_observed)[0]
+        return sizes[chosen]
+
+
+def _share(data: Rows) -> np.ndarray:
+    """Weight of each row in a mean, (n,)."""
+    return data.weight.cpu().double().numpy() / data.n
 
 
 def _with_smaller_steps(recipe: GatedRecipe, run: Callable[[GatedRecipe], T]) -> T:

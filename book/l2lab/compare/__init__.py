@@ -12,7 +12,7 @@ and ``"none"`` uses nothing else.
 """
 
 from .judge import TestRows, compare, measure, provenance
-from .methods import METHODS, LassoNetMethod, Method, NetworkMethod
+from .methods import METHODS, LassoNetMethod, Method, NetworkMethod, TopInputs
 from .recipe import Fit, Recipe, train
 from .result import MEASURES, QUESTIONS, ComparisonResult, Paired, Question, Table, paired_difference
 from .tasks import TASKS, Budget, LearningData, Task
@@ -35,6 +35,7 @@ __all__ = [
     "Table",
     "Task",
     "TestRows",
+    "TopInputs",
     "compare",
     "measure",
     "paired_difference",

@@ -17,7 +17,7 @@ from .. import runtime
 from ..data import Problem
 from ..measures import exact_zeros, support_scores
 from .methods import METHODS, Method
-from .recipe import Fit
+from .recipe import Fit, row_losses
 from .result import QUESTIONS, ComparisonResult
 from .tasks import TASKS, Budget, LearningData, Task
 
@@ -187,7 +187,7 @@ def _choose(task: Task, method: Method, fit: Fit, data: LearningData, budget: Bu
             f"the method {method.key!r} trained {len(fit.strengths)} models; everyone trains {n}"
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        valid = _losses(fit.outputs(data.X_valid, list(range(n))), data.y_valid, data.task)
+        valid = row_losses(fit.outputs(data.X_valid, list(range(n))), data.y_valid, data.task).mean(axis=1)
     if not np.isfinite(valid).any():
         raise ValueError(f"all models of {method.key!r} on {task.key!r} diverged; lower the learning rate")
     trial = int(np.argmin(np.where(np.isfinite(valid), valid, np.inf)))
@@ -197,16 +197,6 @@ def _choose(task: Task, method: Method, fit: Fit, data: LearningData, budget: Bu
         "at_edge": method.has_strength and trial in (0, n - 1),
         "valid_loss": float(valid[trial]),
     }
-
-
-def _losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
-    """Mean loss of T models, cross-entropy or ½(f − y)², from logits or predictions (T, n, o)."""
-    outputs = np.asarray(outputs, dtype=np.float64)
-    if task == "regression":
-        return 0.5 * ((outputs[..., 0] - y) ** 2).mean(axis=1)
-    top = outputs.max(axis=2, keepdims=True)
-    log_sum = np.log(np.exp(outputs - top).sum(axis=2)) + top[..., 0]
-    return (log_sum - outputs[:, np.arange(len(y)), y]).mean(axis=1)
 
 
 def _score(outputs: np.ndarray, y: np.ndarray, task: str) -> float:

@@ -20,8 +20,17 @@ from torch import Tensor
 
 from ..data import Problem
 from ..engine import on_weights
-from ..select import HALVINGS, PILOT_LAMS, lam_range, survival_scores
-from .recipe import Fit, Leaves, Recipe, train
+from ..survival import (
+    HALVINGS,
+    LONGEST,
+    PILOT_LAMS,
+    SETTLED,
+    lam_range,
+    smallest_good,
+    sparse_part,
+    survival_scores,
+)
+from .recipe import Fit, Leaves, Recipe, row_losses, train
 from .tasks import Budget, LearningData
 
 # Methods that act on the first layer alone need a small decay of the others: a ReLU network can make its
@@ -32,6 +41,7 @@ L1_SHARE = 0.5
 # How a method ranks inputs: like the selector, see l2lab.select.
 RANK_FOLDS, RANK_ALIVE = 5, 0.01
 RANK_BUDGET = Budget(n_trials=12, batch_size=100)
+RANK_ROUNDS = 5
 # A network whose largest input is weaker than this has lost all of them.
 RANK_LEAST = 1e-3
 
@@ -91,7 +101,7 @@ class Method(ABC):
         """
         return [self.fit(one, budget, seed) for one, seed in zip(data, seeds, strict=True)]
 
-    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None = None) -> np.ndarray:
         """Rank the inputs, as a rival of :class:`l2lab.select.L2GateSelector`.
 
         Parameters
@@ -100,6 +110,9 @@ class Method(ABC):
             Standardized inputs; class numbers 0, 1, …, or standardized targets as floats.
         seed : int
             Draws whatever is random.
+        wanted : int, optional
+            So many inputs will be used. A method that leaves out the redundant ones, and so settles fewer,
+            then looks for more.
 
         Returns
         -------
@@ -165,38 +178,75 @@ class NetworkMethod(Method):
         starts = [seed + apart * trial for seed in seeds for trial in range(len(tried))]
         return train(recipe, starts, seeds)
 
-    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-        """Rank as the selector does, with this penalty for its gates: pilot, path on five folds, survival."""
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None = None) -> np.ndarray:
+        """Rank as the selector does, with this penalty for its gates: pilot, path on five folds, survival.
+
+        A path whose sparse part predicts nothing is repeated with more steps. While more inputs are wanted
+        than are settled, another round begins without these.
+        """
+        found, scores = self._survival(X, y, seed)
+        settled, rounds = scores > SETTLED, 1
+        while found and wanted is not None and settled.sum() < wanted and rounds < RANK_ROUNDS:
+            left = np.flatnonzero(~settled)
+            found, again = self._survival(X[:, left], y, seed)
+            scores += 1
+            scores[left], rounds = again, rounds + 1
+            if not (again > SETTLED).any():
+                break
+            settled[left[again > SETTLED]] = True
+        return scores / rounds
+
+    def _survival(self, X: np.ndarray, y: np.ndarray, seed: int) -> tuple[bool, np.ndarray]:
+        """Whether a path predicts rows that it has not seen, and the survival (p,) of each input."""
         split = KFold if y.dtype.kind == "f" else StratifiedKFold
-        folds = split(RANK_FOLDS, shuffle=True, random_state=seed).split(X, y)
-        parts = [rows for rows, _ in folds]
-        least = min(map(len, parts))  # networks that are trained together have equally many rows
-        data = [_training_rows(X[rows[:least]], y[rows[:least]]) for rows in parts]
-        pilot = replace(RANK_BUDGET, steps=RANK_BUDGET.steps // 2)
-        strength = self._strengths(PILOT_LAMS, [_training_rows(X, y)], pilot, [seed])[:, 0]
-        lams = np.geomspace(*lam_range(strength > RANK_ALIVE, len(X)), RANK_BUDGET.n_trials)
-        strength = self._strengths(lams, data, RANK_BUDGET, [seed + fold for fold in range(RANK_FOLDS)])
-        return survival_scores(strength, strength[:1], RANK_ALIVE).mean(0)
+        folds = list(split(RANK_FOLDS, shuffle=True, random_state=seed).split(X, y))
+        least = min(len(rows) for rows, _ in folds)  # networks that are trained together have as many rows
+        data = [_training_rows(X[rows[:least]], y[rows[:least]], y) for rows, _ in folds]
+        task = data[0].task
+        null = np.zeros(len(X))
+        for rows, out in folds:
+            null[out] = row_losses(_constant(y[rows], len(out), data[0]), y[out], task)
+        steps = RANK_BUDGET.steps
+        while True:
+            budget, pilot = replace(RANK_BUDGET, steps=steps), replace(RANK_BUDGET, steps=steps // 2)
+            strength = self._strengths(PILOT_LAMS, [_training_rows(X, y, y)], pilot, [seed])[0][:, 0]
+            lams = np.geomspace(*lam_range(strength > RANK_ALIVE, len(X)), RANK_BUDGET.n_trials)
+            strength, fits = self._strengths(lams, data, budget, [seed + fold for fold in range(RANK_FOLDS)])
+            losses = np.zeros((len(lams), len(X)))
+            for (_, out), fit in zip(folds, fits, strict=True):
+                losses[:, out] = row_losses(fit.outputs(X[out], list(range(len(lams)))), y[out], task)
+            sparse = sparse_part(strength > RANK_ALIVE)
+            found = smallest_good(losses[sparse], null, np.full(len(X), 1 / len(X)), len(X))[1]
+            if found or steps >= LONGEST * RANK_BUDGET.steps:
+                return found, survival_scores(strength, strength[:1], RANK_ALIVE).mean(0)
+            steps *= 2
 
     def _strengths(
         self, lams: np.ndarray, data: list[LearningData], budget: Budget, seeds: list[int]
-    ) -> np.ndarray:
-        """Norms of the inputs as shares of the largest, (L, S, p); 0 where all have died."""
+    ) -> tuple[np.ndarray, list[Fit]]:
+        """Norms of the inputs as shares of the largest, (L, S, p), 0 where all have died; and the models."""
         for _ in range(HALVINGS + 1):
             fits = self._fit_at(lams, data, budget, seeds)
             norms = np.linalg.norm(np.stack([fit.first_layer for fit in fits], axis=1), axis=2)
             if np.isfinite(norms).all():
-                return norms / norms.max(axis=2, keepdims=True).clip(RANK_LEAST)
+                return norms / norms.max(axis=2, keepdims=True).clip(RANK_LEAST), fits
             budget = replace(budget, lr=budget.lr / 2)
         raise ValueError(f"{self.key!r} diverges even at lr = {2 * budget.lr:g}; look at the scale of y")
 
 
-def _training_rows(X: np.ndarray, y: np.ndarray) -> LearningData:
-    """Rows of which nothing is held back."""
-    n_classes = None if y.dtype.kind == "f" else int(y.max()) + 1
+def _training_rows(X: np.ndarray, y: np.ndarray, all_y: np.ndarray) -> LearningData:
+    """Rows of which nothing is held back; `all_y` holds every class."""
+    n_classes = None if y.dtype.kind == "f" else int(all_y.max()) + 1
     task = "regression" if n_classes is None else "classification"
     splits = dict.fromkeys(("train", "valid", "test"), (X, y))
     return LearningData(Problem("rows", task, splits, tuple(map(str, range(X.shape[1]))), n_classes))
+
+
+def _constant(y: np.ndarray, n: int, data: LearningData) -> np.ndarray:
+    """Outputs (n, o) of the best constant: the mean, or the logarithms of the classes' frequencies."""
+    if data.task == "regression":
+        return np.full((n, 1), y.mean())
+    return np.tile(np.log(np.bincount(y, minlength=data.n_outputs) + 1), (n, 1))
 
 
 # ---- penalties ---------------------------------------------------------------------------------------------
@@ -453,7 +503,7 @@ class TopForestInputs(TopInputs):
 class _FilterMethod(NetworkMethod):
     """A network method whose recipe, a :class:`TopInputs`, ranks the inputs beforehand."""
 
-    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None = None) -> np.ndarray:
         """Give the scores of the recipe."""
         return self.recipe.score(X, y, seed)
 
@@ -503,7 +553,7 @@ class LassoNetMethod(Method):
         settings = {"hidden_dims": (hidden,), "verbose": 0, "device": "cpu", **self.settings}
         return kind(torch_seed=seed, random_state=seed, **settings)
 
-    def rank(self, X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    def rank(self, X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None = None) -> np.ndarray:
         """Score an input by the largest λ that leaves it in, on one path without a time limit."""
         net = self._model("regression" if y.dtype.kind == "f" else "classification", RANK_BUDGET.hidden, seed)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

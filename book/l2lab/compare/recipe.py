@@ -50,6 +50,29 @@ class Fit:
     notes: dict[str, object] = field(default_factory=dict)
 
 
+def row_losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    """Compute the loss of every row, cross-entropy or ½(f − y)².
+
+    Parameters
+    ----------
+    outputs, y : ndarray, shapes (..., n, o) and (n,)
+        Logits or predictions, of several models perhaps; classes or targets.
+    task : {"classification", "regression"}
+        Which.
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+        In float64.
+    """
+    outputs = np.asarray(outputs, dtype=np.float64)
+    if task == "regression":
+        return 0.5 * (outputs[..., 0] - y) ** 2
+    top = outputs.max(axis=-1, keepdims=True)
+    log_sum = np.log(np.exp(outputs - top).sum(axis=-1)) + top[..., 0]
+    return log_sum - outputs[..., np.arange(len(y)), y]
+
+
 def _first_units(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """First layer of all copies, before the ReLU: (K, units, B) from (K, units, p) and (S or K, B, p)."""
     # copies that share their batch are stacked: one wide product per batch instead of many small ones

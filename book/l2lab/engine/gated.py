@@ -109,6 +109,8 @@ class GatedNetworks:
         Which features a network sees, instead of gates.
     outer_decay : Tensor, shape (K,), optional
         λ of all other weights; small by default.
+    without : Tensor of bool, shape (K, p), optional
+        Which features a network with gates must do without.
     """
 
     def __init__(
@@ -120,22 +122,31 @@ class GatedNetworks:
         weights: Tensor,
         mask: Tensor | None = None,
         outer_decay: Tensor | None = None,
+        without: Tensor | None = None,
     ) -> None:
         like = rows.X
         n_models, p = len(seeds), like.shape[1]
         self.rows, self.recipe, self.lams, self.weights = rows, recipe, lams, weights
         self.network = MLP((p, *recipe.hidden, len(rows.targets)))
         fan_in = torch.full((n_models,), float(p)).to(like) if mask is None else mask.sum(1).clamp_min(1)
+        if without is not None:
+            fan_in = (p - without.sum(1)).to(like)
         self.params = _initial(self.network, seeds, fan_in, like)
         self.outer_decay = like.new_full((n_models,), OUTER_DECAY) if outer_decay is None else outer_decay
         self.mask = None if mask is None else mask.to(like)
         if mask is None:
             self.add_gates()
+        strength = self.strength()
+        if without is not None:
+            # A product whose factors are all 0 has no gradient: it stays there.
+            self.params["gate"][without] = 0
+            self.params["0.weight"].mul_(~without[:, None])
+            strength = strength[~without]
+        self.level = float(strength.mean())
         self.columns = torch.arange(p, device=like.device)
         self.X = rows.X
         size = min(recipe.batch_size, rows.n)
         self.batches = [b.to(like.device) for b in minibatches(rows.n, size, recipe.steps, recipe.seed)]
-        self.level = float(self.strength().mean())
         self.grads = {name: torch.empty_like(self.params[name]) for name in self.network.shapes}
         self.plans: dict[int, MLPGradient] = {}
         self.early = torch.zeros(n_models, p).to(like)

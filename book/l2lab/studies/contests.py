@@ -11,10 +11,13 @@ from sklearn import datasets
 
 from ..data import Problem
 
-__all__ = ["PROBLEMS", "split_table"]
+__all__ = ["KINDS", "PROBLEMS", "parity", "split_table"]
 
 EXTRAS = ("random", "corrupted", "second_order")
-TABLES = ("breast_cancer", "digits", "diabetes")
+TABLES = ("breast_cancer", "diabetes")
+N_TEST = 2000
+# Share of labels that are wrong.
+FLIPPED = 0.05
 # Share of the rows for learning on which the refit validates.
 VALID = 0.25
 
@@ -54,57 +57,119 @@ def split_table(
 
 
 def _problem(name: str, X: np.ndarray, y: np.ndarray, n_true: int, n: int, seed: int) -> Problem:
-    """Shuffle, and split after n rows; the first columns are true."""
-    rows = np.random.default_rng([seed, 1]).permutation(len(X))
-    return split_table(name, X, y, np.arange(X.shape[1]) < n_true, rows[:n], rows[n:])
+    """Shuffle rows and columns, of which the first are true, and split after n rows.
+
+    Methods that give equal scores put columns in order; in a random one they gain nothing by that.
+    """
+    rng = np.random.default_rng([seed, 1])
+    rows, columns = rng.permutation(len(X)), rng.permutation(X.shape[1])
+    return split_table(name, X[:, columns], y, columns < n_true, rows[:n], rows[n:])
 
 
-def _xor(seed: int) -> Problem:
-    """Two of 50 features decide by their signs together, each alone says nothing; 5 % of labels are wrong."""
+def _rows(n_train: int) -> int:
+    """Rows for learning of which so many remain for training."""
+    return round(n_train / (1 - VALID))
+
+
+def _linear(seed: int, rho: float = 0.0) -> Problem:
+    """10 of 100 features with coefficients ±1, signal-to-noise ratio 2; correlation ρ^|i−j| of i and j.
+
+    With ρ > 0 the true features are every tenth, and their neighbours tell nearly the same.
+    """
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal((2600, 50))
-    y = (X[:, 0] * X[:, 1] > 0) ^ (rng.random(2600) < 0.05)
-    return _problem("xor", X, y, 2, 600, seed)
+    n, p = _rows(200), 100
+    X = rng.standard_normal((n + N_TEST, p))
+    for j in range(1, p):
+        X[:, j] = rho * X[:, j - 1] + math.sqrt(1 - rho**2) * X[:, j]
+    signal = X[:, ::10] @ rng.choice([-1.0, 1.0], 10)
+    y = signal + signal.std() / math.sqrt(2) * rng.standard_normal(len(X))
+    first = np.argsort(np.arange(p) % 10 > 0, kind="stable")
+    return _problem("linear", X[:, first], y, 10, n, seed)
 
 
 def _friedman(seed: int) -> Problem:
     """Friedman's first function: 5 of 100 features, with an interaction and a parabola."""
-    X, y = datasets.make_friedman1(2500, 100, noise=1.0, random_state=seed)
-    return _problem("friedman", X, y, 5, 500, seed)
+    n = _rows(500)
+    X, y = datasets.make_friedman1(n + N_TEST, 100, noise=1.0, random_state=seed)
+    return _problem("friedman", X, y, 5, n, seed)
 
 
-def _linear(seed: int) -> Problem:
-    """Sparse linear regression: 10 of 100 features with coefficients ±1, signal-to-noise ratio 2."""
+def parity(seed: int, n_train: int, p: int, k: int) -> Problem:
+    """Draw signs whose product decides: `k` of `p` features together, any fewer say nothing.
+
+    Parameters
+    ----------
+    seed, n_train, p, k : int
+        Seed; rows for training; features; how many of them are true.
+
+    Returns
+    -------
+    Problem
+        5 % of the labels are wrong.
+    """
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal((2200, 100))
-    y = X[:, :10] @ rng.choice([-1.0, 1.0], 10) + math.sqrt(5) * rng.standard_normal(2200)
-    return _problem("linear", X, y, 10, 200, seed)
+    n = _rows(n_train)
+    X = rng.standard_normal((n + N_TEST, p))
+    y = (X[:, :k].prod(1) > 0) ^ (rng.random(len(X)) < FLIPPED)
+    return _problem("parity", X, y, k, n, seed)
 
 
-def _madelon(seed: int) -> Problem:
+def _clusters(seed: int) -> Problem:
     """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON."""
-    clusters = {"n_informative": 5, "n_redundant": 0, "n_clusters_per_class": 8, "class_sep": 1.5}
-    X, y = datasets.make_classification(3000, 100, flip_y=0.01, shuffle=False, random_state=seed, **clusters)
-    return _problem("madelon", X, y, 5, 1000, seed)
+    n = _rows(1000)
+    about = {"n_informative": 5, "n_redundant": 0, "n_clusters_per_class": 8, "class_sep": 1.5}
+    X, y = datasets.make_classification(
+        n + N_TEST, 100, flip_y=0.01, shuffle=False, random_state=seed, **about
+    )
+    return _problem("clusters", X, y, 5, n, seed)
 
 
-def _digits(seed: int) -> Problem:
-    """Digits with 64 more columns: the pixels, each shuffled over the rows."""
-    X, y = datasets.load_digits(return_X_y=True)
-    noise = np.random.default_rng(seed).permuted(X, axis=0)
-    return _problem("digits", np.hstack([X, noise]), y, 64, 800, seed)
+def _even(seed: int) -> Problem:
+    """x₁² + 1.5·|x₂| + cos 2x₃ + x₄ + noise: of 50 features 4 matter, and 3 of them have no linear effect."""
+    rng = np.random.default_rng(seed)
+    n = _rows(600)
+    X = rng.standard_normal((n + N_TEST, 50))
+    y = X[:, 0] ** 2 + 1.5 * np.abs(X[:, 1]) + np.cos(2 * X[:, 2]) + X[:, 3]
+    return _problem("even effects", X, y + 0.5 * rng.standard_normal(len(X)), 4, n, seed)
+
+
+def _discrete(seed: int) -> Problem:
+    """30 columns of 0 and 1: the sum of three and whether two others differ decide together."""
+    rng = np.random.default_rng(seed)
+    n = _rows(400)
+    B = rng.integers(0, 2, (n + N_TEST, 30))
+    y = (B[:, :3].sum(1) + 2 * (B[:, 3] != B[:, 4]) > 2) ^ (rng.random(len(B)) < FLIPPED)
+    return _problem("discrete", B.astype(np.float64), y, 5, n, seed)
+
+
+def _copies(seed: int) -> Problem:
+    """Linear in 5 of 40 features, each of which has a copy with correlation 0.9, which is not true."""
+    rng = np.random.default_rng(seed)
+    n = _rows(400)
+    X = rng.standard_normal((n + N_TEST, 40))
+    X[:, 5:10] = 0.9 * X[:, :5] + math.sqrt(1 - 0.9**2) * X[:, 5:10]
+    y = X[:, :5] @ rng.choice([-1.0, 1.0], 5) + rng.standard_normal(len(X))
+    return _problem("copies", X, y, 5, n, seed)
+
+
+def _wide(seed: int) -> Problem:
+    """Two classes, 100 rows, and 1000 features of which 5 matter, linearly."""
+    rng = np.random.default_rng(seed)
+    n = _rows(100)
+    X = rng.standard_normal((n + N_TEST, 1000))
+    y = X[:, :5] @ rng.choice([-1.0, 1.0], 5) + 0.5 * rng.standard_normal(len(X)) > 0
+    return _problem("wide", X, y, 5, n, seed)
 
 
 def _with_extras(table: str, kind: str, seed: int) -> Problem:
     """Double the features of a table: by normal noise, by copies that are half noise, or by products of two.
 
-    80 % of the rows, at most 1000, are for learning.
+    80 % of the rows are for learning. The features of the table count as true, all of them.
 
     V. Cherepanova et al., "A performance-driven benchmark for feature selection in tabular deep learning",
     NeurIPS 2023, Datasets and Benchmarks.
     """
     X, y = getattr(datasets, f"load_{table}")(return_X_y=True)
-    X = X[:, X.std(0) > 0]
     X = (X - X.mean(0)) / X.std(0)
     rng = np.random.default_rng(seed)
     n, p = X.shape
@@ -115,14 +180,30 @@ def _with_extras(table: str, kind: str, seed: int) -> Problem:
         extra = 0.5 * X[:, first] + 0.5 * rng.standard_normal((n, p))
     else:
         extra = X[:, first] * X[:, second]
-    return _problem(f"{table} + {kind}", np.hstack([X, extra]), y, p, min(1000, int(0.8 * n)), seed)
+    return _problem(f"{table} + {kind}", np.hstack([X, extra]), y, p, int(0.8 * n), seed)
 
 
+# kind -> problem -> drawn by a seed. A kind counts once in a summary, whatever the number of its problems.
+KINDS: dict[str, dict[str, Callable[[int], Problem]]] = {
+    "linear": {"linear": _linear, "linear, correlated": partial(_linear, rho=0.7)},
+    "Friedman": {"Friedman": _friedman},
+    "parity": {
+        "XOR, 200 features": partial(parity, n_train=400, p=200, k=2),
+        "3-way parity": partial(parity, n_train=1500, p=30, k=3),
+    },
+    "clusters": {"clusters": _clusters},
+    "even effects": {"even effects": _even},
+    "discrete": {"discrete": _discrete},
+    "noisy copies": {"noisy copies": _copies},
+    "wide": {"wide": _wide},
+    **{
+        f"table + {kind.replace('_', ' ')}": {
+            f"{name.replace('_', ' ')} + {kind.replace('_', ' ')}": partial(_with_extras, name, kind)
+            for name in TABLES
+        }
+        for kind in EXTRAS
+    },
+}
 PROBLEMS: dict[str, Callable[[int], Problem]] = {
-    "xor": _xor,
-    "friedman": _friedman,
-    "linear": _linear,
-    "madelon": _madelon,
-    "digits": _digits,
-    **{f"{name} + {kind}": partial(_with_extras, name, kind) for name in TABLES for kind in EXTRAS},
+    name: draw for problems in KINDS.values() for name, draw in problems.items()
 }
