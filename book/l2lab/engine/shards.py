@@ -111,23 +111,18 @@ def _merge(network: MLP | CNN, grid: Grid, parts: list[Arrays], n_rows: int, sec
     """Put the rectangles together again."""
     rows = np.array_split(np.arange(len(parts)), n_rows)
 
-    def joined(name: str, axis: int) -> np.ndarray:
-        return np.concatenate([np.concatenate([parts[k][name] for k in row], axis + 1) for row in rows], axis)
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([np.concatenate([parts[k][name] for k in row], 1) for row in rows])
 
     names = [name.partition("/")[::2] for name in parts[0]]
-    history = {name: joined(f"history/{name}", 1) for kind, name in names if kind == "history"}
     about = json.loads(str(parts[0]["about"]))
     return SweepResult(
         network=network,
         lams=grid.lams,
         seeds=grid.seeds,
         lrs=grid.lrs,
-        metrics={name: values[-1].copy() for name, values in history.items()},
-        history=history,
-        history_steps=parts[0]["history_steps"],
-        params={
-            name: torch.from_numpy(joined(f"params/{name}", 0)) for kind, name in names if kind == "params"
-        },
+        metrics={name: joined(f"metrics/{name}") for kind, name in names if kind == "metrics"},
+        params={name: torch.from_numpy(joined(f"params/{name}")) for kind, name in names if kind == "params"},
         loss=about["loss"],
         steps=about["steps"],
         interrupted=False,
@@ -149,8 +144,7 @@ def _work(arguments: dict[str, Any], path: Path | None, caller: int) -> Arrays:
     about = {"loss": result.loss, "steps": result.steps, "device": str(result.device)}
     arrays = {
         "about": np.array(json.dumps(about)),
-        "history_steps": result.history_steps,
-        **{f"history/{name}": values for name, values in result.history.items()},
+        **{f"metrics/{name}": values for name, values in result.metrics.items()},
         **{f"params/{name}": values.numpy() for name, values in result.params.items()},
     }
     if path is not None:

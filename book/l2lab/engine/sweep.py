@@ -46,7 +46,6 @@ def sweep(
     steps: int = 400,
     batch_size: int | None = None,
     schedule: str = "constant",
-    record_every: int | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     batch_seed: int = 0,
@@ -79,8 +78,6 @@ def sweep(
         Rows per minibatch, see :func:`minibatches`; default all rows.
     schedule : {"constant", "cosine"}
         Factor on the learning rate: 1, or (1 + cos(π·t/steps))/2 for t = 0 … steps − 1.
-    record_every : int, optional
-        Measure all metrics after every so many steps; default only before the first and after the last step.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     dtype : torch.dtype, default torch.float32
@@ -93,7 +90,7 @@ def sweep(
     Returns
     -------
     SweepResult
-        Metrics, histories and parameters. Ctrl-C ends training early and returns what there is.
+        Metrics and parameters. Ctrl-C ends training early and returns what there is.
 
     Raises
     ------
@@ -129,28 +126,20 @@ def sweep(
         if batch_size is not None:
             batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
         groups = descents(network, grid, splits["train"], batches, rule)
-
-        def measure() -> dict[str, np.ndarray]:
-            with torch.inference_mode():
-                parts = [_measure(network, splits, group.params) for group in groups]
-            return {key: np.concatenate([p[key] for p in parts]).reshape(grid.shape) for key in parts[0]}
-
-        record_at = sorted({steps, *range(0, steps, record_every or steps)})
         with progress_bar(steps, progress, "λ sweep", "step") as advance:
-            measured = _train(groups, record_at, measure, interrupted, advance)
+            done = _train(groups, steps, interrupted, advance)
+        with torch.inference_mode():
+            parts = [_measure(network, splits, group.params) for group in groups]
     params = {
         name: torch.cat([group.params[name].detach().cpu() for group in groups]).reshape(*grid.shape, *shape)
         for name, shape in network.shapes.items()
     }
-    *_, (done, last) = measured.items()
     result = SweepResult(
         network=network,
         lams=grid.lams,
         seeds=grid.seeds,
         lrs=grid.lrs,
-        metrics=last,
-        history={name: np.stack([row[name] for row in measured.values()]) for name in last},
-        history_steps=np.array(list(measured)),
+        metrics={key: np.concatenate([p[key] for p in parts]).reshape(grid.shape) for key in parts[0]},
         params=params,
         loss=loss,
         steps=done,
@@ -275,30 +264,23 @@ def _descent(
 
 
 def _train(
-    groups: list[Descent],
-    record_at: list[int],
-    measure: Callable[[], dict[str, np.ndarray]],
-    interrupted: Callable[[], bool],
-    advance: Callable[[int], Any],
-) -> dict[int, dict[str, np.ndarray]]:
-    """Train, and measure at the given steps; return what was measured by the number of steps done.
+    groups: list[Descent], steps: int, interrupted: Callable[[], bool], advance: Callable[[int], Any]
+) -> int:
+    """Train, and return the number of steps done.
 
     The groups take turns, so that all have done the same number of steps whenever training stops.
     """
-    done, segment, measured = 0, 1, {0: measure()}
-    for target in record_at[1:]:
-        while done < target and not interrupted():
-            stop = min(done + segment, target)
-            started = time.perf_counter()
-            for group in groups:
-                group.run(stop)
-            per_step = (time.perf_counter() - started) / (stop - done)
-            segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
-            advance(stop - done)
-            done = stop
-        if done not in measured:
-            measured[done] = measure()
-    return measured
+    done, segment = 0, 1
+    while done < steps and not interrupted():
+        stop = min(done + segment, steps)
+        started = time.perf_counter()
+        for group in groups:
+            group.run(stop)
+        per_step = (time.perf_counter() - started) / (stop - done)
+        segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
+        advance(stop - done)
+        done = stop
+    return done
 
 
 def _measure(
