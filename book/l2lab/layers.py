@@ -23,14 +23,9 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 from . import checks
 
 __all__ = [
-    "BackwardResult",
-    "L2RegularizationLayer",
-    "gate",
-    "gate_strength",
-    "l2_penalty",
-    "param_groups",
+    "BackwardResult", "L2RegularizationLayer", "gate", "gate_strength", "l2_penalty", "param_groups",
     "penalized_parameters",
-]
+]  # fmt: skip
 
 # Layers whose parameters are not penalized: scales and shifts behind a normalization, and the slope of a
 # PReLU, which is a part of the activation. They are vectors like a gate, so the shape of a parameter cannot

@@ -9,18 +9,6 @@ from .splits import minibatches
 from .sweep import sweep
 
 __all__ = [
-    "CNN",
-    "MLP",
-    "Best",
-    "Descent",
-    "FitResult",
-    "SweepResult",
-    "descend",
-    "fit",
-    "minibatches",
-    "on_weights",
-    "ramp",
-    "schedule",
-    "sweep",
-    "sweep_shards",
-]
+    "CNN", "MLP", "Best", "Descent", "FitResult", "SweepResult", "descend", "fit", "minibatches",
+    "on_weights", "ramp", "schedule", "sweep", "sweep_shards",
+]  # fmt: skip

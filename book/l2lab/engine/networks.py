@@ -203,7 +203,10 @@ class MLPGradient:
         layers, grads = _layers(params), _layers(into)
         for i in reversed(range(len(layers))):
             grad_weight, grad_bias = grads[i]
-            _add_sum(grad_bias, delta, keep)
+            if keep:
+                grad_bias.mul_(keep).add_(delta.sum(-1))
+            else:
+                torch.sum(delta, -1, out=grad_bias)
             if i == 0:
                 flat = grad_weight.flatten(0, 1)
                 torch.addmm(flat, delta.flatten(0, 1), self.x, beta=keep, out=flat)
@@ -211,20 +214,8 @@ class MLPGradient:
                 below, out = self.hidden[i - 1], self.hidden_delta[i - 1]
                 torch.baddbmm(grad_weight, delta, below.transpose(1, 2), beta=keep, out=grad_weight)
                 torch.bmm(layers[i][0].transpose(1, 2), delta, out=out)
-                delta = _relu_backward(out, below, out=out)
-
-
-def _add_sum(grad_bias: Tensor, delta: Tensor, keep: float) -> None:
-    """``grad_bias = keep * grad_bias + sum of delta over the batch``."""
-    if keep:
-        grad_bias.mul_(keep).add_(delta.sum(-1))
-    else:
-        torch.sum(delta, -1, out=grad_bias)
-
-
-def _relu_backward(delta: Tensor, activation: Tensor, out: Tensor) -> Tensor:
-    """Set `delta` to zero where the ReLU was closed."""
-    return torch.ops.aten.threshold_backward.grad_input(delta, activation, 0, grad_input=out)
+                # 0 where the ReLU was closed
+                delta = torch.ops.aten.threshold_backward.grad_input(out, below, 0, grad_input=out)
 
 
 @dataclass(frozen=True)
