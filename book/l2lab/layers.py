@@ -66,7 +66,9 @@ class _Rule(NamedTuple):
         """Say whether the parameter of this name that a module owns is penalized."""
         if callable(self.penalize):
             return bool(self.penalize(module, name))
-        return self.penalize == "all" or not (isinstance(module, LEFT_OUT) or _is_bias(name))
+        # biases by torch's names: bias, bias_ih_l0, in_proj_bias, …
+        is_bias = name == "bias" or name.startswith("bias_") or name.endswith("_bias")
+        return self.penalize == "all" or not (isinstance(module, LEFT_OUT) or is_bias)
 
 
 class _Entry(NamedTuple):
@@ -80,11 +82,6 @@ class _Entry(NamedTuple):
     def is_penalized(self) -> bool:
         # Frozen parameters are constants, and so would be their penalty.
         return bool(self.lam) and self.tensor.requires_grad
-
-
-def _is_bias(name: str) -> bool:
-    """Say whether a parameter is a bias by torch's names: bias, bias_ih_l0, in_proj_bias, …."""
-    return name == "bias" or name.startswith("bias_") or name.endswith("_bias")
 
 
 def _visit(module: nn.Module, prefix: str, rule: _Rule | None) -> Iterator[_Entry]:

@@ -11,11 +11,7 @@ LARGEST = "lams[mean <= limit].max()"
 MUTANTS = {
     # A wrong layer is also rejected by right tests, hence q2-visible.
     "no half": ("q1", {"0.5": "1.0"}, {"q1-visible", PENALTY, TRAINING, "q2-visible"}),
-    "biases are penalized": (
-        "q1",
-        {" if p.ndim > 1": ""},
-        {"q1-visible", PENALTY, TRAINING, "q2-visible"},
-    ),
+    "biases are penalized": ("q1", {" if p.ndim > 1": ""}, {"q1-visible", PENALTY, TRAINING, "q2-visible"}),
     "the output is shrunk": (
         "q1",
         {"return self.module(x)": "return (1 - self.lam) * self.module(x)"},

@@ -44,10 +44,7 @@ class _Network(ABC):
             return {name: tuple(p.shape) for name, p in self.module().named_parameters()}
 
     def init(
-        self,
-        seeds: Iterable[int],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        self, seeds: Iterable[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> dict[str, Tensor]:
         """Draw initial parameters, one copy per seed.
 

@@ -186,11 +186,7 @@ class Grid(NamedTuple):
 
 
 def descents(
-    network: MLP | CNN,
-    grid: Grid,
-    train: Split,
-    batches: list[Tensor] | None,
-    rule: dict[str, Any],
+    network: MLP | CNN, grid: Grid, train: Split, batches: list[Tensor] | None, rule: dict[str, Any]
 ) -> list[Descent]:
     """Prepare the training of all models, in the order of the grid, in groups that are trained together.
 

@@ -343,12 +343,7 @@ def field_panel(
 
 
 def pixels_panel(
-    values: ArrayLike,
-    marks: ArrayLike,
-    *,
-    title: str,
-    unit: str = "norm",
-    mark: str = "constant",
+    values: ArrayLike, marks: ArrayLike, *, title: str, unit: str = "norm", mark: str = "constant"
 ) -> Panel:
     """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
 
