@@ -2,7 +2,7 @@
 
 A network has one hidden layer or none, and there are K = S·T copies of it: T strengths on each of S seeds.
 The copies of one seed start from the same weights and see the same minibatches of the same problem. What
-distinguishes the methods is a :class:`Recipe`; what they share is :func:`l2lab.engine.descend`.
+distinguishes the methods is a :class:`Recipe`; what they share is :class:`l2lab.engine.Descent`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine import MLP, descend, minibatches, schedule
+from ..engine import MLP, Descent, minibatches, schedule
 from .tasks import Budget, LearningData
 
 MOMENTUM = 0.9
@@ -216,7 +216,7 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
 
     rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
     rule["after"] = after if recipe.after_step else None
-    descend(params, loss, budget.steps, lr=recipe.lr, lam=recipe.decay(params), **rule)
+    Descent(params, loss, lr=recipe.lr, lam=recipe.decay(params), **rule).run(budget.steps)
     T = len(recipe.strengths)
     plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
     plain |= {"0.weight": recipe.first_layer(params).detach()}
