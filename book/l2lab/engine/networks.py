@@ -38,6 +38,15 @@ class _Network(ABC):
         return prod(self.input_shape)
 
     @property
+    def flops_per_sample(self) -> int:
+        """Floating point operations in products, per copy and sample, forward and backward."""
+        from torch.utils.flop_counter import FlopCounterMode  # half a second
+
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            self.module()(torch.empty(1, *self.input_shape)).sum().backward()
+        return counter.get_total_flops()
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter of one copy, in the order of ``module().parameters()``."""
         with torch.device("meta"):
@@ -108,16 +117,6 @@ class MLP(_Network):
     def activations_per_sample(self) -> int:
         """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
         return 2 * sum(self.sizes[1:])
-
-    @property
-    def flops_per_sample(self) -> int:
-        """Floating point operations in matrix products, per copy and sample, forward and backward.
-
-        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that of
-        its input, which the first layer does not need.
-        """
-        weights = [m * n for m, n in pairwise(self.sizes)]
-        return 6 * sum(weights) - 2 * weights[0]
 
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module: ``Linear``, ``ReLU``, …, ``Linear``; takes (B, n_inputs)."""
@@ -267,12 +266,6 @@ class CNN(_Network):
         """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
         # autograd keeps maps, ReLU and pooled maps of every block
         return sum(3 * o * size**2 for _, o, size in self.blocks)
-
-    @property
-    def flops_per_sample(self) -> int:
-        """Floating point operations in products, per copy and sample; see :class:`MLP`."""
-        products = [9 * i * o * size**2 for i, o, size in self.blocks] + [self.n_features * self.n_outputs]
-        return 6 * sum(products) - 2 * products[0]
 
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module; it takes images (B, in_channels, image_size, image_size)."""
