@@ -126,7 +126,7 @@ def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
     args = {"seeds": SEEDS, "lrs": LRS, "steps": 9, "batch_size": 6, "optimizer": optimizer, **DOUBLE}
     whole = sweep(network, data, LAMS, **args)
     monkeypatch.setattr(engine, "_models_at_once", lambda *args: 5)  # 12 models in 3 groups
-    monkeypatch.setattr(splits, "EVALUATION_NUMBERS", 1)  # evaluation in many parts
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", 1)  # evaluation in many parts
     parts = sweep(network, data, LAMS, **args)
     for name in whole.params:
         torch.testing.assert_close(whole.params[name], parts.params[name], rtol=0, atol=1e-12)

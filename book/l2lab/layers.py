@@ -31,18 +31,9 @@ __all__ = [
 # PReLU, which is a part of the activation. They are vectors like a gate, so the shape of a parameter cannot
 # tell them apart; the layer that owns it can.
 LEFT_OUT = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-    nn.PReLU,
-)
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
+    nn.InstanceNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU,
+)  # fmt: skip
 # What an owner of parameters may say of them: ``rule(module, name)``.
 Choice = Callable[[nn.Module, str], bool]
 

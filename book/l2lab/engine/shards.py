@@ -117,9 +117,7 @@ def _merge(network: MLP | CNN, grid: Grid, parts: list[Arrays], n_rows: int, sec
     params = {name: torch.from_numpy(joined.pop(name)) for name in network.shapes}
     return SweepResult(
         network=network,
-        lams=grid.lams,
-        seeds=grid.seeds,
-        lrs=grid.lrs,
+        **grid._asdict(),
         metrics=joined,
         params=params,
         interrupted=False,

@@ -23,13 +23,15 @@ from .descend import Descent, on_weights
 from .descend import schedule as make_schedule
 from .networks import CNN, MLP, MLPGradient
 from .result import SweepResult
-from .splits import Split, check_data, minibatches, outputs_in_parts
+from .splits import Split, check_data, minibatches
 
 __all__ = ["Grid", "descents", "sweep", "warn_of_divergence"]
 
 # Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache:
 # measured with `make bench`, see `_models_at_once`.
 CACHE_BYTES = 5 * 2**19
+# Numbers that an evaluation on a CPU works on at a time; bounds its memory, and is small enough for a cache.
+EVALUATION_NUMBERS = 2**19
 # Between two looks at Ctrl-C and two updates of the progress bar.
 SEGMENT_SECONDS = 0.25
 
@@ -136,9 +138,7 @@ def sweep(
     }
     result = SweepResult(
         network=network,
-        lams=grid.lams,
-        seeds=grid.seeds,
-        lrs=grid.lrs,
+        **grid._asdict(),
         metrics={key: np.concatenate([p[key] for p in parts]).reshape(grid.shape) for key in parts[0]},
         params=params,
         loss=loss,
@@ -285,9 +285,12 @@ def _measure(
     """Compute the metrics (K,) of all splits."""
     n_models = len(next(iter(params.values())))
     metrics: dict[str, np.ndarray] = {}
+    on_cpu = splits["train"].X.device.type == "cpu"
+    numbers = EVALUATION_NUMBERS if on_cpu else 128 * EVALUATION_NUMBERS
     for key, split in splits.items():
         loss, correct, row = np.zeros(n_models), np.zeros(n_models), 0
-        for outputs in outputs_in_parts(network, params, split.X):
+        for part in split.X.split(max(16, int(numbers / (n_models * network.activations_per_sample)))):
+            outputs = network.forward(params, part)
             rows = slice(row, row := row + outputs.shape[1])
             if split.labels is None:
                 each = 0.5 * (outputs - split.targets.T[rows]).square().sum(2)
