@@ -22,6 +22,8 @@ __all__ = ["PARTS", "Cost", "alive", "choose_parts", "cost", "part_strength", "p
 
 # Kind of part -> the layer that reads it.
 PARTS = {"conv1": "conv2", "conv2": "conv3", "conv3": "conv4", "pooled": "fc1", "fc1": "fc2"}
+# A part is alive if its strength is above this share of the strongest part of its kind.
+ALIVE = 1e-3
 
 
 def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
@@ -43,15 +45,13 @@ def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
     }
 
 
-def alive(model: ImageClassifier, threshold: float = 1e-3) -> dict[str, Tensor]:
-    """Tell which parts are read.
+def alive(model: ImageClassifier) -> dict[str, Tensor]:
+    """Tell which parts are read: those above a thousandth of the strongest part of their kind.
 
     Parameters
     ----------
     model : ImageClassifier
         With gates or without.
-    threshold : float, default 1e-3
-        A part is alive if its strength is above this share of the strongest part of its kind.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def alive(model: ImageClassifier, threshold: float = 1e-3) -> dict[str, Tensor]:
     """
     kept = {}
     for part, s in part_strength(model).items():
-        kept[part] = s >= max(threshold * float(s.max()), 1e-30)
+        kept[part] = s >= max(ALIVE * float(s.max()), 1e-30)
         if not kept[part].any():
             kept[part][0] = True
     return kept

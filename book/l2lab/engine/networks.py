@@ -32,6 +32,10 @@ class _Network(ABC):
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module, with torch's default initialization."""
 
+    @abstractmethod
+    def forward(self, params: Parameters, x: Tensor) -> Tensor:
+        """Compute the outputs (K, B, n_outputs) of all copies, see :meth:`init`, on a batch of B inputs."""
+
     @property
     def n_inputs(self) -> int:
         """Numbers in one input."""
@@ -126,19 +130,9 @@ class MLP(_Network):
         return nn.Sequential(*layers[:-1])
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs of all copies on a shared batch.
+        """Compute the outputs (K, B, n_outputs) of all copies on a shared batch `x`, (B, n_inputs).
 
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            From :meth:`init`.
-        x : Tensor, shape (B, n_inputs)
-            Inputs, the same for all copies.
-
-        Returns
-        -------
-        Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params`.
+        They are differentiable with respect to `params`, a dict of tensors (K, ...) as from :meth:`init`.
         """
         *hidden, last = _layers(params)
         h = x.T  # features first: (inputs, B), later (K, units, B)
@@ -280,22 +274,11 @@ class CNN(_Network):
         return nn.Sequential(OrderedDict(layers))
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs of all copies on a shared batch.
+        """Compute the outputs (K, B, n_outputs) of all copies on shared images `x`, see :meth:`module`.
 
-        The copies sit side by side in the channels: the first convolution sees the shared image once and has
+        They are differentiable with respect to `params`, a dict of tensors (K, ...) as from :meth:`init`. The
+        copies sit side by side in the channels: the first convolution sees the shared image once and has
         K·channels outputs, the later ones are grouped convolutions with K groups.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            From :meth:`init`.
-        x : Tensor, shape (B, in_channels, image_size, image_size)
-            Images, the same for all copies.
-
-        Returns
-        -------
-        Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params`.
         """
         *blocks, (weight, bias) = _layers(params)
         n_models = len(weight)
