@@ -84,6 +84,15 @@ def with_answer(name: str, changed: str, text: str, **given: Any) -> tuple[set[s
     return run(touched, solution_of(name)[1] | given)
 
 
+def wrong_answer(solution: str, change: dict[str, str] | str) -> str:
+    """What a mutant makes of a solution: all its changes at once, none of them in vain."""
+    if isinstance(change, str):
+        return change
+    for right in change:
+        assert right in solution, f"the solution does not say {right!r}"
+    return re.sub("|".join(map(re.escape, change)), lambda found: change[found[0]], solution)
+
+
 @each
 def test_solution_passes_stub_fails_and_every_mutant_fails_exactly_its_tests(name):
     cells, tests = code_of(source_of(name)), checks_of(name)
@@ -92,7 +101,8 @@ def test_solution_passes_stub_fails_and_every_mutant_fails_exactly_its_tests(nam
     stub = code_of(copy_of(name)) | {test: cells[test] for test in tests}
     assert run(stub, {"__name__": "__main__"})[0] & tests == tests
     assert len(mutants) >= 6
-    for wrong, (cell, text, failing) in mutants.items():
+    for wrong, (cell, change, failing) in mutants.items():
+        text = wrong_answer(cells[cell], change)
         assert with_answer(name, cell, text)[0] & tests == set(failing), f"mutant {wrong}"
     assert set().union(*(failing for _, _, failing in mutants.values())) == tests, "no mutant fails a test"
 

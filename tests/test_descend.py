@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from l2lab.engine import Descent, descend, on_weights, ramp, schedule
+from l2lab.engine import Descent, on_weights, ramp, schedule
 
 K, STEPS = 3, 25
 LAM = torch.tensor([0.0, 0.03, 0.5], dtype=torch.float64)
@@ -52,10 +52,10 @@ def test_every_copy_is_trained_as_by_torch_optim(optimizer):
     def shorten(p, t):  # a projection
         p["0.weight"].clamp_(-0.3, 0.3)
 
-    descend(
-        params, loss, STEPS, lr=lr, lam=on_weights(params, LAM), optimizer=optimizer, momentum=0.8,
+    Descent(
+        params, loss, lr=lr, lam=on_weights(params, LAM), optimizer=optimizer, momentum=0.8,
         rate=rate, share=share, after=shorten,
-    )  # fmt: skip
+    ).run(STEPS)  # fmt: skip
     for k, net in enumerate(nets):
         optim = OPTIMIZERS[optimizer]([{"params": [p], "name": n} for n, p in net.named_parameters()])
         for t in range(STEPS):
@@ -76,7 +76,7 @@ def test_every_copy_is_trained_as_by_torch_optim(optimizer):
 def test_a_gradient_of_its_own_and_a_pause_change_nothing(optimizer):
     *_, params, loss = problem()
     own, options = copy.deepcopy(params), {"lr": LR, "lam": on_weights(params, LAM), "optimizer": optimizer}
-    descend(params, loss, STEPS, **options)
+    Descent(params, loss, **options).run(STEPS)
 
     def gradient(p, t, into, keep):
         leaves = {n: v.clone().requires_grad_() for n, v in p.items()}
@@ -103,7 +103,7 @@ def test_a_learning_rate_that_is_set_to_zero_stops_its_copy():
             lr[1] = 0
 
     before = copy.deepcopy(params)
-    descend(params, loss, STEPS, lr=lr, lam={"2.weight": 0.1}, after=after)
+    Descent(params, loss, lr=lr, lam={"2.weight": 0.1}, after=after).run(STEPS)
     for name, value in params.items():
         assert torch.equal(value[1], at_ten[name])
         assert not torch.equal(value[0], before[name][0])
@@ -131,4 +131,4 @@ def test_wrong_arguments(change, message):
     *_, params, loss = problem()
     options = {"loss": loss, "lr": 0.1, **change}
     with pytest.raises(ValueError, match=message):
-        descend(params, options.pop("loss"), 1, **options)
+        Descent(params, **options).run(1)

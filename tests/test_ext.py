@@ -77,7 +77,7 @@ def state() -> dict:
 
 
 SETTINGS = {
-    "extensions": ["myst_nb", "notebook_outputs", "widget_pages", "accessible"],
+    "extensions": ["myst_nb", "notebook_outputs", "markup"],
     "nb_execution_mode": "off",
     "numfig": True,
     "nitpicky": True,

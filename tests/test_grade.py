@@ -25,6 +25,7 @@ import pytest
 
 pytest.importorskip("resource", reason="grading needs Linux, macOS or WSL")
 import grade
+from test_assignments import code_of, wrong_answer
 
 COURSE = Path(__file__).resolve().parents[1] / "book" / "assignments"
 NAME = "01_ridge_by_hand"
@@ -32,7 +33,8 @@ SOURCE = nbformat.read(COURSE / "source" / NAME / f"{NAME}.ipynb", 4)
 RELEASED = nbformat.read(COURSE / f"{NAME}.ipynb", 4)
 MARK = f"299.{uuid.uuid4().int % 10**12}"  # seconds that the children of a submission sleep: to find them by
 MUTANTS = runpy.run_path(str(COURSE / "mutants" / f"{NAME}.py"))["MUTANTS"]
-WRONG, FAILED = next((code, failed) for cell, code, failed in MUTANTS.values() if cell == "q4")
+CHANGE, FAILED = next((change, failed) for cell, change, failed in MUTANTS.values() if cell == "q4")
+WRONG = wrong_answer(code_of(SOURCE)["q4"], CHANGE)
 MARKS = [cell.metadata.nbgrader for cell in SOURCE.cells]
 LEFT = 17 - sum(mark.points for mark in MARKS if mark.grade_id in FAILED)  # with this wrong answer
 WALLED = subprocess.run("bwrap --unshare-all --ro-bind / / true", shell=True).returncode == 0

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from l2lab.engine.convnets import ImageClassifier, gate_parts
-from l2lab.prune import PARTS, alive, cost, part_strength, prune, random_parts, strongest
+from l2lab.prune import PARTS, alive, choose_parts, cost, part_strength, prune
 
 SIZES = {"conv1": 3, "conv2": 4, "conv3": 5, "pooled": 20, "fc1": 6}
 
@@ -43,7 +43,7 @@ def test_strength_is_the_norm_of_what_the_next_layer_reads(model):
     assert float(strength["fc1"][8]) == pytest.approx(float((model.fc2.weight[:, 8] ** 2).sum() ** 0.5))
 
 
-@pytest.mark.parametrize("choose", [strongest, lambda m, sizes: random_parts(m, sizes, seed=5)])
+@pytest.mark.parametrize("choose", [choose_parts, lambda m, sizes: choose_parts(m, sizes, seed=5)])
 def test_the_child_computes_what_the_silenced_parent_computes(model, x, choose):
     keep = choose(model, SIZES)
     assert {part: int(mask.sum()) for part, mask in keep.items()} == SIZES
@@ -69,8 +69,8 @@ def test_a_channel_of_conv4_goes_with_its_last_feature(model, x):
 
 
 def test_pruning_twice_is_pruning_once(model, x):
-    first = prune(model, random_parts(model, {"pooled": 25, "fc1": 8}, seed=1))
-    keep = random_parts(first, {"pooled": 11, "conv2": 3}, seed=2)
+    first = prune(model, choose_parts(model, {"pooled": 25, "fc1": 8}, seed=1))
+    keep = choose_parts(first, {"pooled": 11, "conv2": 3}, seed=2)
     second = prune(first, keep)
     silence(first, keep)
     assert torch.allclose(second(x), first(x), rtol=0, atol=1e-12)

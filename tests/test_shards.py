@@ -17,7 +17,7 @@ from l2lab.engine import MLP, shards, sweep, sweep_shards
 
 NETWORK = MLP((6, 7, 3))
 LAMS, SEEDS, LRS = (0.0, 0.02, 0.1, 0.3, 1.0), (0, 5, 7), (0.05, 0.01)
-OPTIONS = {"seeds": SEEDS, "lrs": LRS, "steps": 11, "batch_size": 5, "record_every": 4, "schedule": "cosine"}
+OPTIONS = {"seeds": SEEDS, "lrs": LRS, "steps": 11, "batch_size": 5, "schedule": "cosine"}
 OPTIONS |= {"dtype": torch.float64, "device": "cpu", "progress": False}
 
 
@@ -33,17 +33,16 @@ DATA = make_data()
 
 
 def assert_same(parts, whole, tol=1e-12):
-    for name in ("lams", "seeds", "lrs", "history_steps"):
+    for name in ("lams", "seeds", "lrs"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
     for name in ("network", "loss", "steps", "interrupted", "device"):
         assert getattr(parts, name) == getattr(whole, name), name
     assert list(parts.params) == list(whole.params)
     for name, value in whole.params.items():
         torch.testing.assert_close(parts.params[name], value, rtol=0, atol=tol)
-    for ours, theirs in ((parts.metrics, whole.metrics), (parts.history, whole.history)):
-        assert list(ours) == list(theirs)
-        for key, value in theirs.items():
-            np.testing.assert_allclose(ours[key], value, rtol=0, atol=tol, err_msg=key)
+    assert list(parts.metrics) == list(whole.metrics)
+    for key, value in whole.metrics.items():
+        np.testing.assert_allclose(parts.metrics[key], value, rtol=0, atol=tol, err_msg=key)
 
 
 # ---- the numbers -------------------------------------------------------------------------------------------
@@ -59,7 +58,7 @@ def test_any_number_of_shards_gives_the_undivided_sweep(n, n_parts, tmp_path):
 
 # ---- other processes ---------------------------------------------------------------------------------------
 
-LONG = OPTIONS | {"steps": 500, "record_every": None}
+LONG = OPTIONS | {"steps": 500}
 
 
 def test_dask_with_a_killed_worker(tmp_path):

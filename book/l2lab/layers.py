@@ -23,31 +23,17 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 from . import checks
 
 __all__ = [
-    "BackwardResult",
-    "L2RegularizationLayer",
-    "gate",
-    "gate_strength",
-    "l2_penalty",
-    "param_groups",
+    "BackwardResult", "L2RegularizationLayer", "gate", "gate_strength", "l2_penalty", "param_groups",
     "penalized_parameters",
-]
+]  # fmt: skip
 
 # Layers whose parameters are not penalized: scales and shifts behind a normalization, and the slope of a
 # PReLU, which is a part of the activation. They are vectors like a gate, so the shape of a parameter cannot
 # tell them apart; the layer that owns it can.
 LEFT_OUT = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-    nn.PReLU,
-)
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
+    nn.InstanceNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU,
+)  # fmt: skip
 # What an owner of parameters may say of them: ``rule(module, name)``.
 Choice = Callable[[nn.Module, str], bool]
 
@@ -71,7 +57,9 @@ class _Rule(NamedTuple):
         """Say whether the parameter of this name that a module owns is penalized."""
         if callable(self.penalize):
             return bool(self.penalize(module, name))
-        return self.penalize == "all" or not (isinstance(module, LEFT_OUT) or _is_bias(name))
+        # biases by torch's names: bias, bias_ih_l0, in_proj_bias, …
+        is_bias = name == "bias" or name.startswith("bias_") or name.endswith("_bias")
+        return self.penalize == "all" or not (isinstance(module, LEFT_OUT) or is_bias)
 
 
 class _Entry(NamedTuple):
@@ -85,11 +73,6 @@ class _Entry(NamedTuple):
     def is_penalized(self) -> bool:
         # Frozen parameters are constants, and so would be their penalty.
         return bool(self.lam) and self.tensor.requires_grad
-
-
-def _is_bias(name: str) -> bool:
-    """Say whether a parameter is a bias by torch's names: bias, bias_ih_l0, in_proj_bias, …."""
-    return name == "bias" or name.startswith("bias_") or name.endswith("_bias")
 
 
 def _visit(module: nn.Module, prefix: str, rule: _Rule | None) -> Iterator[_Entry]:

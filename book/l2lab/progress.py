@@ -61,10 +61,8 @@ def progress_bar(total: int | None, wanted: bool, desc: str, unit: str) -> Itera
     if watcher is None:
         yield lambda n, shown="": None
         return
-    if watcher == "notebook":
-        from tqdm.auto import tqdm
-    else:
-        from tqdm import tqdm
+    from tqdm.auto import tqdm  # of a terminal or of a notebook
+
     with tqdm(total=total, desc=desc, unit=unit, delay=BAR_AFTER_SECONDS, leave=False) as bar:
 
         def advance(n: int, shown: str = "") -> None:

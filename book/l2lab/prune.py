@@ -18,10 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import checks
 from .engine.convnets import ImageClassifier
 
-__all__ = ["PARTS", "Cost", "alive", "cost", "part_strength", "prune", "random_parts", "strongest"]
+__all__ = ["PARTS", "Cost", "alive", "choose_parts", "cost", "part_strength", "prune"]
 
 # Kind of part -> the layer that reads it.
 PARTS = {"conv1": "conv2", "conv2": "conv3", "conv3": "conv4", "pooled": "fc1", "fc1": "fc2"}
+# A part is alive if its strength is above this share of the strongest part of its kind.
+ALIVE = 1e-3
 
 
 def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
@@ -43,15 +45,13 @@ def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
     }
 
 
-def alive(model: ImageClassifier, threshold: float = 1e-3) -> dict[str, Tensor]:
-    """Tell which parts are read.
+def alive(model: ImageClassifier) -> dict[str, Tensor]:
+    """Tell which parts are read: those above a thousandth of the strongest part of their kind.
 
     Parameters
     ----------
     model : ImageClassifier
         With gates or without.
-    threshold : float, default 1e-3
-        A part is alive if its strength is above this share of the strongest part of its kind.
 
     Returns
     -------
@@ -60,14 +60,16 @@ def alive(model: ImageClassifier, threshold: float = 1e-3) -> dict[str, Tensor]:
     """
     kept = {}
     for part, s in part_strength(model).items():
-        kept[part] = s >= max(threshold * float(s.max()), 1e-30)
+        kept[part] = s >= max(ALIVE * float(s.max()), 1e-30)
         if not kept[part].any():
             kept[part][0] = True
     return kept
 
 
-def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Choose the parts with the largest strength: magnitude pruning.
+def choose_parts(
+    model: ImageClassifier, sizes: Mapping[str, int], seed: int | None = None
+) -> dict[str, Tensor]:
+    """Choose parts to keep: those with the largest strength, which is magnitude pruning, or some by lot.
 
     Parameters
     ----------
@@ -75,46 +77,22 @@ def strongest(model: ImageClassifier, sizes: Mapping[str, int]) -> dict[str, Ten
         Any.
     sizes : mapping of str to int
         How many parts of each kind to keep, at least 1.
+    seed : int, optional
+        Draw lots with this seed. Default: the strongest.
 
     Returns
     -------
     dict of str to Tensor of bool
         True for the parts to keep.
     """
-    strength = part_strength(model)
-    return {
-        part: _chosen(strength[part].argsort(descending=True)[:n], strength[part])
-        for part, n in sizes.items()
-    }
-
-
-def random_parts(model: ImageClassifier, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
-    """Choose parts by lot.
-
-    Parameters
-    ----------
-    model, sizes : ImageClassifier, mapping of str to int
-        As for :func:`strongest`.
-    seed : int, default 0
-        Of the draw.
-
-    Returns
-    -------
-    dict of str to Tensor of bool
-        True for the parts to keep.
-    """
-    strength = part_strength(model)
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        part: _chosen(torch.randperm(len(strength[part]), generator=generator)[:n], strength[part])
-        for part, n in sizes.items()
-    }
-
-
-def _chosen(indices: Tensor, like: Tensor) -> Tensor:
-    mask = torch.zeros(len(like), dtype=torch.bool, device=like.device)
-    mask[indices.to(like.device)] = True
-    return mask
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    kept, strength = {}, part_strength(model)
+    for part, n in sizes.items():
+        s = strength[part]
+        order = s.argsort(descending=True) if seed is None else torch.randperm(len(s), generator=generator)
+        kept[part] = torch.zeros_like(s, dtype=torch.bool)
+        kept[part][order[:n].to(s.device)] = True
+    return kept
 
 
 @torch.no_grad()

@@ -23,15 +23,8 @@ from threadpoolctl import threadpool_limits
 from . import checks
 
 __all__ = [
-    "Runtime",
-    "choose",
-    "pick_device",
-    "processor_name",
-    "profile",
-    "seed_everything",
-    "setup",
-    "versions",
-]
+    "Runtime", "choose", "pick_device", "processor_name", "profile", "seed_everything", "setup", "versions",
+]  # fmt: skip
 
 # What a report of an error should name, in this order.
 NAMED = ("l2lab", "torch", "numpy", "matplotlib", "ipywidgets", "anywidget")

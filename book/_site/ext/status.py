@@ -7,9 +7,8 @@ what, from the record that ``make execute`` keeps; ``{stored-studies}`` the meas
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -22,25 +21,32 @@ STATUS_PAGE = "book/status"
 FOOTER = f'<p>Version {__version__}. <a href="{{}}">How this book was made and checked</a>.</p>'
 
 
-class Table(SphinxDirective, ABC):
-    """A table in Markdown that is made of the records beside the page, parsed where the directive stands."""
+def torch_of(record: dict[str, Any]) -> str:
+    """The version of torch without the mark of its CUDA build."""
+    return record.get("torch", "–").partition("+")[0]
 
-    title: ClassVar[str]
-    head: ClassVar[tuple[str, ...]]
 
-    @abstractmethod
-    def rows(self, results: Path) -> list[list[Any]]:
-        """The cells, from the folder of results."""
+class ExecutionStatus(SphinxDirective):
+    """The notebooks and the run that made their outputs, in the order of their names."""
 
-    def read(self, path: Path) -> Any:
-        """Read a record, on which the page then depends."""
-        self.env.note_dependency(str(path))
-        return json.loads(path.read_text("utf-8"))
+    title = "The run that made the stored outputs of each notebook"
+    head = ("notebook", "executed", "seconds", "profile", "device", "torch")
+
+    def rows(self, records: dict[str, Any]) -> list[list[Any]]:
+        """One row for each notebook."""
+        kept = ("date", "seconds", "profile", "device")
+        return [
+            [f"{{doc}}`{Path(name).stem}`", *(run.get(key, "–") for key in kept), torch_of(run)]
+            for name, run in sorted(records["execution.json"].items())
+        ]
 
     def run(self) -> list[nodes.Node]:
-        """Parse the table."""
-        rows = self.rows(Path(self.env.doc2path(self.env.docname)).parent / "results")
-        table = [self.head, ["---"] * len(self.head), *rows]
+        """Write the table of the records beside the page in Markdown, and parse it where the directive is."""
+        records = {}
+        for path in sorted((Path(self.env.doc2path(self.env.docname)).parent / "results").glob("*.json")):
+            self.env.note_dependency(str(path))
+            records[path.name] = json.loads(path.read_text("utf-8"))
+        table = [self.head, ["---"] * len(self.head), *self.rows(records)]
         lines = [f"| {' | '.join(map(str, cells))} |" for cells in table]
         text = [f"```{{table}} {self.title}", "", *lines, "```"]
         node = nodes.Element()
@@ -48,45 +54,18 @@ class Table(SphinxDirective, ABC):
         return node.children
 
 
-def torch_of(record: dict[str, Any]) -> str:
-    """The version of torch without the mark of its CUDA build."""
-    return record.get("torch", "–").partition("+")[0]
-
-
-class ExecutionStatus(Table):
-    """The notebooks and the run that made their outputs, in the order of their names."""
-
-    title = "The run that made the stored outputs of each notebook"
-    head = ("notebook", "executed", "seconds", "profile", "device", "torch")
-
-    def rows(self, results: Path) -> list[list[Any]]:
-        """One row for each notebook."""
-        kept = ("date", "seconds", "profile", "device")
-        return [
-            [f"{{doc}}`{Path(name).stem}`", *(run.get(key, "–") for key in kept), torch_of(run)]
-            for name, run in sorted(self.read(results / "execution.json").items())
-        ]
-
-
-class StoredStudies(Table):
+class StoredStudies(ExecutionStatus):
     """The measurements that notebooks read instead of repeating them."""
 
     title = "Stored studies"
     head = ("study", "seeds", "measured", "machine", "torch")
 
-    def rows(self, results: Path) -> list[list[Any]]:
+    def rows(self, records: dict[str, Any]) -> list[list[Any]]:
         """One row for each file of results."""
-        studies = {path.name: self.read(path) for path in sorted(results.glob("*.json"))}
+        studies = {f"{study['what']} (`{name}`)": study for name, study in records.items() if "what" in study}
         return [
-            [
-                f"{study['what']} (`{name}`)",
-                len(study["seeds"]) if "seeds" in study else "–",
-                study["date"],
-                study["machine"],
-                torch_of(study),
-            ]
-            for name, study in studies.items()
-            if "what" in study
+            [what, len(s["seeds"]) if "seeds" in s else "–", s["date"], s["machine"], torch_of(s)]
+            for what, s in studies.items()
         ]
 
 

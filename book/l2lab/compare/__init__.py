@@ -18,27 +18,7 @@ from .result import MEASURES, QUESTIONS, ComparisonResult, Paired, Question, Tab
 from .tasks import TASKS, Budget, LearningData, Task
 
 __all__ = [
-    "MEASURES",
-    "METHODS",
-    "QUESTIONS",
-    "TASKS",
-    "Budget",
-    "ComparisonResult",
-    "Fit",
-    "LassoNetMethod",
-    "LearningData",
-    "Method",
-    "NetworkMethod",
-    "Paired",
-    "Question",
-    "Recipe",
-    "Table",
-    "Task",
-    "TestRows",
-    "TopInputs",
-    "compare",
-    "measure",
-    "paired_difference",
-    "provenance",
-    "train",
-]
+    "MEASURES", "METHODS", "QUESTIONS", "TASKS", "Budget", "ComparisonResult", "Fit", "LassoNetMethod",
+    "LearningData", "Method", "NetworkMethod", "Paired", "Question", "Recipe", "Table", "Task", "TestRows",
+    "TopInputs", "compare", "measure", "paired_difference", "provenance", "train",
+]  # fmt: skip

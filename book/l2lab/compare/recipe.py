@@ -2,7 +2,7 @@
 
 A network has one hidden layer or none, and there are K = S·T copies of it: T strengths on each of S seeds.
 The copies of one seed start from the same weights and see the same minibatches of the same problem. What
-distinguishes the methods is a :class:`Recipe`; what they share is :func:`l2lab.engine.descend`.
+distinguishes the methods is a :class:`Recipe`; what they share is :class:`l2lab.engine.Descent`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine import MLP, descend, minibatches, schedule
+from ..engine import MLP, Descent, minibatches, schedule
 from .tasks import Budget, LearningData
 
 MOMENTUM = 0.9
@@ -95,8 +95,10 @@ class Recipe:
     a constant gradient moves a weight per step (for SGD the learning rate divided by 1 − momentum), and works
     in place.
 
-    Parameters are tensors (K, ...) by the names of :class:`l2lab.engine.MLP`; a batch is x, (S, B, p) for
-    every seed or (K, B, p) for every copy, and y, (K, B).
+    Its methods get `params`, all that is trained: tensors (K, ...) by the names of
+    :class:`l2lab.engine.MLP`, by which autograd differentiates what they return; `x`, the inputs of a batch,
+    (S, B, p) for every seed or (K, B, p) for every copy, to be left as they are; and `y`, targets, (K, B).
+    Once training is over `training` is False, and nothing may be random.
 
     Attributes
     ----------
@@ -165,33 +167,11 @@ class Recipe:
         return MLP((one.n_features, *hidden, one.n_outputs)).init(starts, self.lam.dtype)
 
     def decay(self, params: Leaves) -> Leaves:
-        """Say which parameters are penalized by (λ/2)‖w‖².
-
-        Parameters
-        ----------
-        params : dict of str to Tensor
-            All.
-
-        Returns
-        -------
-        dict of str to Tensor, shape (K,)
-            λ by name; decoupled decay with AdamW.
-        """
+        """Give λ, (K,), of the parameters that are penalized by (λ/2)‖w‖²; with AdamW, decoupled decay."""
         return {}
 
     def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
-        """Make the effective weight of the first layer: what the inputs are multiplied by.
-
-        Parameters
-        ----------
-        params, training : dict of str to Tensor, bool
-            All, and False once training is over: nothing may be random then.
-
-        Returns
-        -------
-        Tensor, shape (K, units, p)
-            Differentiable.
-        """
+        """Make the effective weight of the first layer, (K, units, p): what the inputs are multiplied by."""
         return params["0.weight"]
 
     def hidden(self, units: Tensor) -> Tensor:
@@ -210,34 +190,12 @@ class Recipe:
         return units
 
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
-        """Compute the outputs in a training step.
-
-        Parameters
-        ----------
-        params, x : dict of str to Tensor, Tensor
-            All, and the inputs.
-
-        Returns
-        -------
-        Tensor, shape (K, B, o)
-            Logits or predictions, differentiable.
-        """
+        """Compute the outputs in a training step, logits or predictions, (K, B, o)."""
         units = _first_units(self.first_layer(params, training=True), params["0.bias"], x)
         return _outputs(params, units if self.linear else self.hidden(units.relu()))
 
     def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
-        """Compute the mean loss on a batch, with what is penalized other than by (λ/2)‖w‖².
-
-        Parameters
-        ----------
-        params, x, y : dict of str to Tensor, Tensor, Tensor
-            All, the inputs (to be left as they are) and the targets.
-
-        Returns
-        -------
-        Tensor, shape (K,)
-            Differentiable.
-        """
+        """Compute the mean loss on a batch, (K,), with what is penalized other than by (λ/2)‖w‖²."""
         outputs = self.forward(params, x)
         if self.data[0].task == "regression":
             return 0.5 * (outputs[..., 0] - y).square().mean(1)
@@ -281,7 +239,7 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
 
     rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
     rule["after"] = after if recipe.after_step else None
-    descend(params, loss, budget.steps, lr=recipe.lr, lam=recipe.decay(params), **rule)
+    Descent(params, loss, lr=recipe.lr, lam=recipe.decay(params), **rule).run(budget.steps)
     T = len(recipe.strengths)
     plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
     plain |= {"0.weight": recipe.first_layer(params).detach()}

@@ -170,6 +170,9 @@ QUESTIONS = (
 class ComparisonResult:
     """What :func:`compare` has measured: one record per task, method and seed.
 
+    Its methods get the keys of a `task`, of a `method`, of the `reference` that is subtracted from it, and of
+    a `measure` of :data:`MEASURES`.
+
     Parameters
     ----------
     records : list of dict
@@ -218,20 +221,9 @@ class ComparisonResult:
         return sorted(rows, key=lambda r: r["seed"])
 
     def values(self, task: str, method: str, measure: str = "metric") -> np.ndarray:
-        """Return a measure over the seeds.
+        """Return a measure, ``"strength"`` or ``"at_edge"`` for each seed in order, shape (S,).
 
-        Parameters
-        ----------
-        task, method : str
-            Their keys.
-        measure : str, default "metric"
-            Key of :data:`MEASURES`, ``"strength"`` or ``"at_edge"``.
-
-        Returns
-        -------
-        ndarray of float, shape (S,)
-            In the order of the seeds; NaN where the measure has no meaning. Empty if the method does not
-            apply to the task.
+        NaN where the measure has no meaning; empty if the method does not apply to the task.
 
         Raises
         ------
@@ -243,34 +235,12 @@ class ComparisonResult:
         return np.array([np.nan if r[measure] is None else r[measure] for r in self._of(task, method)], float)
 
     def stability(self, task: str, method: str) -> Stability:
-        """Measure how much the selected sets agree over the seeds, see :func:`l2lab.measures.stability`.
-
-        Parameters
-        ----------
-        task, method : str
-            Their keys.
-
-        Returns
-        -------
-        Stability
-            Nogueira's measure and the Jaccard index.
-        """
+        """Measure how much the selected sets agree over the seeds, see :func:`l2lab.measures.stability`."""
         inputs = np.arange(self.n_features[task])
         return stability([np.isin(inputs, record["selected"]) for record in self._of(task, method)])
 
     def difference(self, task: str, method: str, reference: str = "none", measure: str = "metric") -> Paired:
-        """Compare a method with another one, seed by seed, see :func:`paired_difference`.
-
-        Parameters
-        ----------
-        task, method, reference, measure : str
-            Keys of the task, of the two methods, and of :data:`MEASURES`.
-
-        Returns
-        -------
-        Paired
-            Method minus reference.
-        """
+        """Compare a method with another one, method minus reference, see :func:`paired_difference`."""
         return paired_difference(*(self.values(task, key, measure) for key in (method, reference)))
 
     def table(self, task: str, reference: str | None = "none", columns: Iterable[str] | None = None) -> Table:
@@ -323,11 +293,6 @@ class ComparisonResult:
 
     def verdict(self, method: str) -> dict[str, tuple[list[str], list[str]]]:
         """Answer the three questions for one method.
-
-        Parameters
-        ----------
-        method : str
-            Its key.
 
         Returns
         -------

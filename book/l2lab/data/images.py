@@ -6,6 +6,7 @@ Pictures stay PIL pictures, each of its own size, until :func:`letterbox` (all m
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -192,20 +193,15 @@ def open_picture(path: str | Path | BinaryIO) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 file.load()
-                return _upright(file)
+                # notes of the camera that nobody can read, wrong in as many ways as there are, turn nothing
+                with contextlib.suppress(Exception):
+                    return ImageOps.exif_transpose(file)
+                return file.copy()
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no such file") from None
     # Damaged files make the decoders of Pillow raise nearly anything.
     except Exception as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from error
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turn a picture as its camera meant it; notes of the camera that nobody can read turn nothing."""
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # as many kinds as there are ways to write wrong notes
-        return picture.copy()
 
 
 def flatten(picture: Image.Image, channels: int = 1) -> Image.Image:
@@ -395,12 +391,7 @@ def _split_of(rows: Sequence[tuple[Image.Image, int, str, str]]) -> PictureSplit
 
 
 def hold_out_groups(
-    labels: np.ndarray,
-    groups: np.ndarray,
-    fraction: float,
-    *,
-    tries: int = 1000,
-    n_groups: int | None = None,
+    labels: np.ndarray, groups: np.ndarray, fraction: float, *, tries: int = 1000, n_groups: int | None = None
 ) -> np.ndarray:
     """Choose whole groups that hold about the same share of every class.
 

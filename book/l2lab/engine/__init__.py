@@ -1,6 +1,6 @@
-"""Where everything is trained: many copies at once (`descend`, `sweep`), or one module (`fit`)."""
+"""Where everything is trained: many copies at once (`Descent`, `sweep`), or one module (`fit`)."""
 
-from .descend import Descent, descend, on_weights, ramp, schedule
+from .descend import Descent, on_weights, ramp, schedule
 from .fit import FitResult, fit
 from .networks import CNN, MLP
 from .result import Best, SweepResult
@@ -9,18 +9,6 @@ from .splits import minibatches
 from .sweep import sweep
 
 __all__ = [
-    "CNN",
-    "MLP",
-    "Best",
-    "Descent",
-    "FitResult",
-    "SweepResult",
-    "descend",
-    "fit",
-    "minibatches",
-    "on_weights",
-    "ramp",
-    "schedule",
-    "sweep",
-    "sweep_shards",
-]
+    "CNN", "MLP", "Best", "Descent", "FitResult", "SweepResult", "fit", "minibatches", "on_weights",
+    "ramp", "schedule", "sweep", "sweep_shards",
+]  # fmt: skip

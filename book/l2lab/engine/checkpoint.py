@@ -14,9 +14,7 @@ import joblib
 import numpy as np
 import torch
 
-from .. import runtime
-
-__all__ = ["Checkpoint", "kept_generators", "own_generators", "uncompiled"]
+__all__ = ["Checkpoint", "kept_generators", "uncompiled"]
 
 
 def _generator_states(device: torch.device) -> dict[str, Any]:
@@ -53,14 +51,6 @@ def kept_generators(device: torch.device) -> Iterator[None]:
         yield
     finally:
         _set_generator_states(before, device)
-
-
-@contextmanager
-def own_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of the CPU and of a device, and put them back afterwards."""
-    with kept_generators(device):
-        runtime.seed_everything(seed)
-        yield
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,11 @@ WARM_UP, COOL_DOWN = 0.05, 0.25
 class ImageClassifier(nn.Module):
     """Four convolutions, adaptive pooling and two linear layers: the network of the article, repaired.
 
+    Its methods get images `x`, (B, in_channels, H, W), of any size. For different sizes in one batch there is
+    a `mask`, (B, 1, H, W): 1 on the image, which lies in the upper left corner, and 0 on the padding, where x
+    is 0 as well. It is applied anew after every convolution, because bias and neighbouring pixels leak into
+    the padding.
+
     Parameters
     ----------
     in_channels : int, default 1
@@ -72,21 +77,7 @@ class ImageClassifier(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def maps(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Run the convolutions.
-
-        Parameters
-        ----------
-        x : Tensor, shape (B, in_channels, H, W)
-            Images; with a mask, in the upper left corner, and zero where there is no image.
-        mask : Tensor, shape (B, 1, H, W), optional
-            1 on the image and 0 on the padding. It is applied anew after every convolution, because bias and
-            neighbouring pixels leak into the padding.
-
-        Returns
-        -------
-        tuple of (Tensor, Tensor or None)
-            Maps (B, channels[3], ⌈H/8⌉, ⌈W/8⌉), and the mask at their resolution.
-        """
+        """Run the convolutions: maps (B, channels[3], ⌈H/8⌉, ⌈W/8⌉), and the mask at their resolution."""
         for k, layer in enumerate((self.conv1, self.conv2, self.conv3, self.conv4)):
             x = F.relu(layer(x))
             if mask is not None:
@@ -98,18 +89,7 @@ class ImageClassifier(nn.Module):
         return x, mask
 
     def pooled(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compute what the linear layers see: averages over the fields of the grid, channel by channel.
-
-        Parameters
-        ----------
-        x, mask : Tensor
-            See :meth:`maps`.
-
-        Returns
-        -------
-        Tensor, shape (B, number of features)
-            In the order of channels.
-        """
+        """Average over the fields of the grid, channel by channel: what ``fc1`` sees, (B, features)."""
         maps, mask = self.maps(x, mask)
         if mask is None:
             pooled = F.adaptive_avg_pool2d(maps, self.grid)
@@ -125,18 +105,7 @@ class ImageClassifier(nn.Module):
         return pooled if self.features is None else pooled[:, self.features]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        x, mask : Tensor
-            Images of any size; for different sizes in one batch, see :meth:`maps`.
-
-        Returns
-        -------
-        Tensor, shape (B, n_classes)
-            Logits.
-        """
+        """Compute the logits, (B, n_classes)."""
         return self.fc2(F.relu(self.fc1(self.pooled(x, mask))))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import checks
 from ..budget import lrs_of
 
-__all__ = ["OPTIMIZERS", "Descent", "descend", "on_weights", "ramp", "schedule"]
+__all__ = ["OPTIMIZERS", "Descent", "on_weights", "ramp", "schedule"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 # Of Adam and AdamW, as in torch.optim.
@@ -95,7 +95,7 @@ def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        For the argument `lam` of :func:`descend`.
+        For the argument `lam` of :class:`Descent`.
     """
     return {name: lam for name in params if name.endswith("weight")}
 
@@ -244,26 +244,3 @@ def _per_copy(name: str, value: float | Tensor, like: Tensor) -> Tensor:
         raise ValueError(f"{name} must be one number or {len(like)}, got shape {tuple(value.shape)}")
     # a view: who changes the numbers that were given changes what the next step uses
     return value.view(-1, *[1] * (like.ndim - 1))
-
-
-def descend(params: Leaves, loss: Loss | None, steps: int, **options: Any) -> Leaves:
-    """Train K copies of a network in place.
-
-    Parameters
-    ----------
-    params : dict of str to Tensor, shape (K, ...)
-        Initial parameters.
-    loss : callable or None
-        ``loss(params, t)`` gives the loss of every copy in step t, a tensor (K,).
-    steps : int
-        Number of updates.
-    **options : Any
-        Those of :class:`Descent`, at least ``lr``.
-
-    Returns
-    -------
-    dict of str to Tensor
-        `params`, trained.
-    """
-    Descent(params, loss, **options).run(steps)
-    return params

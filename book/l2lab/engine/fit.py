@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .. import checks, runtime
 from ..layers import L2RegularizationLayer, l2_penalty, param_groups, penalized_parameters
 from ..progress import interruptible, progress_bar
-from .checkpoint import Checkpoint, kept_generators, own_generators, uncompiled
+from .checkpoint import Checkpoint, kept_generators, uncompiled
 
 __all__ = ["FitResult", "fit"]
 
@@ -183,7 +183,8 @@ def fit(
         raise ValueError("LBFGS needs a closure, which this loop does not have; call its step yourself")
     where = runtime.pick_device(device)
     model.to(where)
-    with own_generators(seed, where):
+    with kept_generators(where):
+        runtime.seed_everything(seed)
         loop = _Loop(
             model=model,
             train=_batches("train", train, model, where, batch_size, seed),

@@ -32,10 +32,23 @@ class _Network(ABC):
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module, with torch's default initialization."""
 
+    @abstractmethod
+    def forward(self, params: Parameters, x: Tensor) -> Tensor:
+        """Compute the outputs (K, B, n_outputs) of all copies, see :meth:`init`, on a batch of B inputs."""
+
     @property
     def n_inputs(self) -> int:
         """Numbers in one input."""
         return prod(self.input_shape)
+
+    @property
+    def flops_per_sample(self) -> int:
+        """Floating point operations in products, per copy and sample, forward and backward."""
+        from torch.utils.flop_counter import FlopCounterMode  # half a second
+
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            self.module()(torch.empty(1, *self.input_shape)).sum().backward()
+        return counter.get_total_flops()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -44,10 +57,7 @@ class _Network(ABC):
             return {name: tuple(p.shape) for name, p in self.module().named_parameters()}
 
     def init(
-        self,
-        seeds: Iterable[int],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        self, seeds: Iterable[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> dict[str, Tensor]:
         """Draw initial parameters, one copy per seed.
 
@@ -112,16 +122,6 @@ class MLP(_Network):
         """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
         return 2 * sum(self.sizes[1:])
 
-    @property
-    def flops_per_sample(self) -> int:
-        """Floating point operations in matrix products, per copy and sample, forward and backward.
-
-        A product with m·n weights costs 2mn forward, 2mn for the gradient of the weights and 2mn for that of
-        its input, which the first layer does not need.
-        """
-        weights = [m * n for m, n in pairwise(self.sizes)]
-        return 6 * sum(weights) - 2 * weights[0]
-
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module: ``Linear``, ``ReLU``, …, ``Linear``; takes (B, n_inputs)."""
         layers: list[nn.Module] = []
@@ -130,19 +130,9 @@ class MLP(_Network):
         return nn.Sequential(*layers[:-1])
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs of all copies on a shared batch.
+        """Compute the outputs (K, B, n_outputs) of all copies on a shared batch `x`, (B, n_inputs).
 
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            From :meth:`init`.
-        x : Tensor, shape (B, n_inputs)
-            Inputs, the same for all copies.
-
-        Returns
-        -------
-        Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params`.
+        They are differentiable with respect to `params`, a dict of tensors (K, ...) as from :meth:`init`.
         """
         *hidden, last = _layers(params)
         h = x.T  # features first: (inputs, B), later (K, units, B)
@@ -203,7 +193,10 @@ class MLPGradient:
         layers, grads = _layers(params), _layers(into)
         for i in reversed(range(len(layers))):
             grad_weight, grad_bias = grads[i]
-            _add_sum(grad_bias, delta, keep)
+            if keep:
+                grad_bias.mul_(keep).add_(delta.sum(-1))
+            else:
+                torch.sum(delta, -1, out=grad_bias)
             if i == 0:
                 flat = grad_weight.flatten(0, 1)
                 torch.addmm(flat, delta.flatten(0, 1), self.x, beta=keep, out=flat)
@@ -211,20 +204,8 @@ class MLPGradient:
                 below, out = self.hidden[i - 1], self.hidden_delta[i - 1]
                 torch.baddbmm(grad_weight, delta, below.transpose(1, 2), beta=keep, out=grad_weight)
                 torch.bmm(layers[i][0].transpose(1, 2), delta, out=out)
-                delta = _relu_backward(out, below, out=out)
-
-
-def _add_sum(grad_bias: Tensor, delta: Tensor, keep: float) -> None:
-    """``grad_bias = keep * grad_bias + sum of delta over the batch``."""
-    if keep:
-        grad_bias.mul_(keep).add_(delta.sum(-1))
-    else:
-        torch.sum(delta, -1, out=grad_bias)
-
-
-def _relu_backward(delta: Tensor, activation: Tensor, out: Tensor) -> Tensor:
-    """Set `delta` to zero where the ReLU was closed."""
-    return torch.ops.aten.threshold_backward.grad_input(delta, activation, 0, grad_input=out)
+                # 0 where the ReLU was closed
+                delta = torch.ops.aten.threshold_backward.grad_input(out, below, 0, grad_input=out)
 
 
 @dataclass(frozen=True)
@@ -280,12 +261,6 @@ class CNN(_Network):
         # autograd keeps maps, ReLU and pooled maps of every block
         return sum(3 * o * size**2 for _, o, size in self.blocks)
 
-    @property
-    def flops_per_sample(self) -> int:
-        """Floating point operations in products, per copy and sample; see :class:`MLP`."""
-        products = [9 * i * o * size**2 for i, o, size in self.blocks] + [self.n_features * self.n_outputs]
-        return 6 * sum(products) - 2 * products[0]
-
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module; it takes images (B, in_channels, image_size, image_size)."""
         layers: list[tuple[str, nn.Module]] = []
@@ -299,22 +274,11 @@ class CNN(_Network):
         return nn.Sequential(OrderedDict(layers))
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs of all copies on a shared batch.
+        """Compute the outputs (K, B, n_outputs) of all copies on shared images `x`, see :meth:`module`.
 
-        The copies sit side by side in the channels: the first convolution sees the shared image once and has
+        They are differentiable with respect to `params`, a dict of tensors (K, ...) as from :meth:`init`. The
+        copies sit side by side in the channels: the first convolution sees the shared image once and has
         K·channels outputs, the later ones are grouped convolutions with K groups.
-
-        Parameters
-        ----------
-        params : dict of str to Tensor, shape (K, ...)
-            From :meth:`init`.
-        x : Tensor, shape (B, in_channels, image_size, image_size)
-            Images, the same for all copies.
-
-        Returns
-        -------
-        Tensor, shape (K, B, n_outputs)
-            Differentiable with respect to `params`.
         """
         *blocks, (weight, bias) = _layers(params)
         n_models = len(weight)

@@ -1,4 +1,4 @@
-"""What a sweep gives back: metrics, histories and parameters along λ, seed and learning rate."""
+"""What a sweep gives back: metrics and parameters along λ, seed and learning rate."""
 
 from __future__ import annotations
 
@@ -39,10 +39,6 @@ class SweepResult:
         After the last step: ``"train_loss"``, ``"train_accuracy"`` and the same for every other split.
         Losses are without the penalty; accuracies are there for the cross-entropy only. NaN marks models
         that diverged.
-    history : dict of str to ndarray, shape (T, L, S, R)
-        The same metrics after ``history_steps`` steps.
-    history_steps : ndarray of int, shape (T,)
-        Always begins with 0 and ends with ``steps``.
     params : dict of str to Tensor, shape (L, S, R, ...)
         Final parameters on the CPU.
     loss : {"cross_entropy", "squared"}
@@ -62,8 +58,6 @@ class SweepResult:
     seeds: np.ndarray
     lrs: np.ndarray
     metrics: dict[str, np.ndarray]
-    history: dict[str, np.ndarray]
-    history_steps: np.ndarray
     params: dict[str, Tensor] = field(repr=False)
     loss: str
     steps: int

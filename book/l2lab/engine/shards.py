@@ -6,7 +6,6 @@ of ``batch_seed``. So the grid can be cut into rectangles, and these be trained 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -110,29 +109,20 @@ def _cut(grid: Grid, shards: int) -> list[list[dict[str, np.ndarray]]]:
 def _merge(network: MLP | CNN, grid: Grid, parts: list[Arrays], n_rows: int, seconds: float) -> SweepResult:
     """Put the rectangles together again."""
     rows = np.array_split(np.arange(len(parts)), n_rows)
-
-    def joined(name: str, axis: int) -> np.ndarray:
-        return np.concatenate([np.concatenate([parts[k][name] for k in row], axis + 1) for row in rows], axis)
-
-    names = [name.partition("/")[::2] for name in parts[0]]
-    history = {name: joined(f"history/{name}", 1) for kind, name in names if kind == "history"}
-    about = json.loads(str(parts[0]["about"]))
+    about = {name: parts[0].pop(name).item() for name in ("loss", "steps", "device")}
+    joined = {
+        name: np.concatenate([np.concatenate([parts[k][name] for k in row], 1) for row in rows])
+        for name in parts[0]
+    }
+    params = {name: torch.from_numpy(joined.pop(name)) for name in network.shapes}
     return SweepResult(
         network=network,
-        lams=grid.lams,
-        seeds=grid.seeds,
-        lrs=grid.lrs,
-        metrics={name: values[-1].copy() for name, values in history.items()},
-        history=history,
-        history_steps=parts[0]["history_steps"],
-        params={
-            name: torch.from_numpy(joined(f"params/{name}", 0)) for kind, name in names if kind == "params"
-        },
-        loss=about["loss"],
-        steps=about["steps"],
+        **grid._asdict(),
+        metrics=joined,
+        params=params,
         interrupted=False,
         seconds=seconds,
-        device=torch.device(about["device"]),
+        **about | {"device": torch.device(about["device"])},
     )
 
 
@@ -146,13 +136,9 @@ def _work(arguments: dict[str, Any], path: Path | None, caller: int) -> Arrays:
         result = sweep(**arguments)
     if result.interrupted:
         raise KeyboardInterrupt
+    arrays = result.metrics | {name: values.numpy() for name, values in result.params.items()}
     about = {"loss": result.loss, "steps": result.steps, "device": str(result.device)}
-    arrays = {
-        "about": np.array(json.dumps(about)),
-        "history_steps": result.history_steps,
-        **{f"history/{name}": values for name, values in result.history.items()},
-        **{f"params/{name}": values.numpy() for name, values in result.params.items()},
-    }
+    arrays |= {name: np.array(value) for name, value in about.items()}
     if path is not None:
         _store(path, arrays)
     return arrays
@@ -165,7 +151,7 @@ def _paths(folder: Any, arguments: dict[str, Any], pieces: list[dict[str, np.nda
     Path(folder).mkdir(parents=True, exist_ok=True)
     named = arguments | {"network": repr(arguments["network"]), "dtype": str(arguments.get("dtype"))}
     common = [__version__, torch.__version__, named]
-    return [Path(folder) / f"shard-{joblib.hash([common, piece])[:24]}.npz" for piece in pieces]
+    return [Path(folder) / f"part-{joblib.hash([common, piece])[:24]}.npz" for piece in pieces]
 
 
 def _store(path: Path, arrays: Arrays) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +14,7 @@ from torch import Tensor
 from .. import checks
 from .networks import CNN, MLP
 
-__all__ = ["Split", "check_data", "minibatches", "outputs_in_parts"]
-
-# Numbers that an evaluation on a CPU works on at a time; bounds its memory, and is small enough for a cache.
-EVALUATION_NUMBERS = 2**19
+__all__ = ["Split", "check_data", "minibatches"]
 
 
 def minibatches(n: int, batch_size: int, steps: int, seed: int = 0) -> list[Tensor]:
@@ -111,11 +108,3 @@ def _split(key: str, X: Any, y: Any, network: MLP | CNN, dtype: torch.dtype, dev
     if not (torch.isfinite(X).all() and torch.isfinite(targets).all()):
         raise ValueError(f"split {key!r} holds NaN or infinite values; drop or impute these rows first")
     return Split(X, labels, targets.T.contiguous())
-
-
-def outputs_in_parts(network: MLP | CNN, params: dict[str, Tensor], X: Tensor) -> Iterator[Tensor]:
-    """Yield outputs (K, rows, n_outputs) for consecutive rows, so few that memory stays bounded."""
-    n_models = len(next(iter(params.values())))
-    numbers = EVALUATION_NUMBERS if X.device.type == "cpu" else 128 * EVALUATION_NUMBERS
-    for part in X.split(max(16, int(numbers / (n_models * network.activations_per_sample)))):
-        yield network.forward(params, part)

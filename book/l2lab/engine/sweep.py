@@ -23,13 +23,15 @@ from .descend import Descent, on_weights
 from .descend import schedule as make_schedule
 from .networks import CNN, MLP, MLPGradient
 from .result import SweepResult
-from .splits import Split, check_data, minibatches, outputs_in_parts
+from .splits import Split, check_data, minibatches
 
 __all__ = ["Grid", "descents", "sweep", "warn_of_divergence"]
 
 # Bytes that the copies trained together should need on a CPU. They should stay in a core's own cache:
 # measured with `make bench`, see `_models_at_once`.
 CACHE_BYTES = 5 * 2**19
+# Numbers that an evaluation on a CPU works on at a time; bounds its memory, and is small enough for a cache.
+EVALUATION_NUMBERS = 2**19
 # Between two looks at Ctrl-C and two updates of the progress bar.
 SEGMENT_SECONDS = 0.25
 
@@ -46,7 +48,6 @@ def sweep(
     steps: int = 400,
     batch_size: int | None = None,
     schedule: str = "constant",
-    record_every: int | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     batch_seed: int = 0,
@@ -79,8 +80,6 @@ def sweep(
         Rows per minibatch, see :func:`minibatches`; default all rows.
     schedule : {"constant", "cosine"}
         Factor on the learning rate: 1, or (1 + cos(π·t/steps))/2 for t = 0 … steps − 1.
-    record_every : int, optional
-        Measure all metrics after every so many steps; default only before the first and after the last step.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     dtype : torch.dtype, default torch.float32
@@ -93,7 +92,7 @@ def sweep(
     Returns
     -------
     SweepResult
-        Metrics, histories and parameters. Ctrl-C ends training early and returns what there is.
+        Metrics and parameters. Ctrl-C ends training early and returns what there is.
 
     Raises
     ------
@@ -129,28 +128,18 @@ def sweep(
         if batch_size is not None:
             batches = [rows.to(where) for rows in minibatches(n_train, batch_size, steps, batch_seed)]
         groups = descents(network, grid, splits["train"], batches, rule)
-
-        def measure() -> dict[str, np.ndarray]:
-            with torch.inference_mode():
-                parts = [_measure(network, splits, group.params) for group in groups]
-            return {key: np.concatenate([p[key] for p in parts]).reshape(grid.shape) for key in parts[0]}
-
-        record_at = sorted({steps, *range(0, steps, record_every or steps)})
         with progress_bar(steps, progress, "λ sweep", "step") as advance:
-            measured = _train(groups, record_at, measure, interrupted, advance)
+            done = _train(groups, steps, interrupted, advance)
+        with torch.inference_mode():
+            parts = [_measure(network, splits, group.params) for group in groups]
     params = {
         name: torch.cat([group.params[name].detach().cpu() for group in groups]).reshape(*grid.shape, *shape)
         for name, shape in network.shapes.items()
     }
-    *_, (done, last) = measured.items()
     result = SweepResult(
         network=network,
-        lams=grid.lams,
-        seeds=grid.seeds,
-        lrs=grid.lrs,
-        metrics=last,
-        history={name: np.stack([row[name] for row in measured.values()]) for name in last},
-        history_steps=np.array(list(measured)),
+        **grid._asdict(),
+        metrics={key: np.concatenate([p[key] for p in parts]).reshape(grid.shape) for key in parts[0]},
         params=params,
         loss=loss,
         steps=done,
@@ -197,11 +186,7 @@ class Grid(NamedTuple):
 
 
 def descents(
-    network: MLP | CNN,
-    grid: Grid,
-    train: Split,
-    batches: list[Tensor] | None,
-    rule: dict[str, Any],
+    network: MLP | CNN, grid: Grid, train: Split, batches: list[Tensor] | None, rule: dict[str, Any]
 ) -> list[Descent]:
     """Prepare the training of all models, in the order of the grid, in groups that are trained together.
 
@@ -275,30 +260,23 @@ def _descent(
 
 
 def _train(
-    groups: list[Descent],
-    record_at: list[int],
-    measure: Callable[[], dict[str, np.ndarray]],
-    interrupted: Callable[[], bool],
-    advance: Callable[[int], Any],
-) -> dict[int, dict[str, np.ndarray]]:
-    """Train, and measure at the given steps; return what was measured by the number of steps done.
+    groups: list[Descent], steps: int, interrupted: Callable[[], bool], advance: Callable[[int], Any]
+) -> int:
+    """Train, and return the number of steps done.
 
     The groups take turns, so that all have done the same number of steps whenever training stops.
     """
-    done, segment, measured = 0, 1, {0: measure()}
-    for target in record_at[1:]:
-        while done < target and not interrupted():
-            stop = min(done + segment, target)
-            started = time.perf_counter()
-            for group in groups:
-                group.run(stop)
-            per_step = (time.perf_counter() - started) / (stop - done)
-            segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
-            advance(stop - done)
-            done = stop
-        if done not in measured:
-            measured[done] = measure()
-    return measured
+    done, segment = 0, 1
+    while done < steps and not interrupted():
+        stop = min(done + segment, steps)
+        started = time.perf_counter()
+        for group in groups:
+            group.run(stop)
+        per_step = (time.perf_counter() - started) / (stop - done)
+        segment = max(1, min(2 * segment, int(SEGMENT_SECONDS / max(per_step, 1e-9))))
+        advance(stop - done)
+        done = stop
+    return done
 
 
 def _measure(
@@ -307,9 +285,12 @@ def _measure(
     """Compute the metrics (K,) of all splits."""
     n_models = len(next(iter(params.values())))
     metrics: dict[str, np.ndarray] = {}
+    on_cpu = splits["train"].X.device.type == "cpu"
+    numbers = EVALUATION_NUMBERS if on_cpu else 128 * EVALUATION_NUMBERS
     for key, split in splits.items():
         loss, correct, row = np.zeros(n_models), np.zeros(n_models), 0
-        for outputs in outputs_in_parts(network, params, split.X):
+        for part in split.X.split(max(16, int(numbers / (n_models * network.activations_per_sample)))):
+            outputs = network.forward(params, part)
             rows = slice(row, row := row + outputs.shape[1])
             if split.labels is None:
                 each = 0.5 * (outputs - split.targets.T[rows]).square().sum(2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import matplotlib as mpl
@@ -416,13 +416,7 @@ def _plain_log(ax: Axes, values: np.ndarray) -> None:
     ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
-_Drawing = Callable[[Axes, Panel, _Scene], None]
-_FRAMED: dict[str, _Drawing] = {
-    "hist": _hist,
-    "bars": _bars,
-    "fit": _fit,
-    "field": _field,
-    "pixels": _pixels,
-    "geometry": _geometry,
-}
-_ALONG: dict[str, _Drawing] = {"curves": _curves, "paths": _paths, "heatmap": _heatmap, "budget": _budget}
+_FRAMED = {
+    "hist": _hist, "bars": _bars, "fit": _fit, "field": _field, "pixels": _pixels, "geometry": _geometry,
+}  # fmt: skip
+_ALONG = {"curves": _curves, "paths": _paths, "heatmap": _heatmap, "budget": _budget}

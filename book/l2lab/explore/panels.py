@@ -17,19 +17,9 @@ from numpy.typing import ArrayLike
 from ..budget import decay_budget
 
 __all__ = [
-    "PALETTE",
-    "Panel",
-    "bars_panel",
-    "budget_panel",
-    "curves_panel",
-    "field_panel",
-    "fit_panel",
-    "geometry_panel",
-    "heatmap_panel",
-    "hist_panel",
-    "paths_panel",
-    "pixels_panel",
-]
+    "PALETTE", "Panel", "bars_panel", "budget_panel", "curves_panel", "field_panel", "fit_panel",
+    "geometry_panel", "heatmap_panel", "hist_panel", "paths_panel", "pixels_panel",
+]  # fmt: skip
 
 #: Colours by name, in the order in which series take them. Okabe-Ito hues, dark enough for labels: each one
 #: reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
@@ -353,12 +343,7 @@ def field_panel(
 
 
 def pixels_panel(
-    values: ArrayLike,
-    marks: ArrayLike,
-    *,
-    title: str,
-    unit: str = "norm",
-    mark: str = "constant",
+    values: ArrayLike, marks: ArrayLike, *, title: str, unit: str = "norm", mark: str = "constant"
 ) -> Panel:
     """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
 

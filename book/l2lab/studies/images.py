@@ -23,7 +23,7 @@ from ..engine import fit
 from ..engine.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
 from ..layers import param_groups, penalized_parameters
 from ..measures import calibration, effective_rank, weight_histogram
-from ..prune import alive, part_strength, prune, random_parts, strongest
+from ..prune import alive, choose_parts, part_strength, prune
 from .picture_sizes import run_sizes
 from .record import RESULTS, provenance, write
 
@@ -275,8 +275,8 @@ def _run_rivals(
     candidates = {
         "unpruned": parent,
         "gates": child,
-        "magnitude": prune(parent, strongest(parent, sizes)),
-        "random": prune(parent, random_parts(parent, sizes, seed)),
+        "magnitude": prune(parent, choose_parts(parent, sizes)),
+        "random": prune(parent, choose_parts(parent, sizes, seed)),
     }
     rows = []
     for name, model in candidates.items():

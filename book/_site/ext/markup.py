@@ -1,13 +1,17 @@
-"""Pages with widgets: a picture beside each widget, and the widget state where it does not delay the page.
+"""Mend the markup that Sphinx, its theme and extensions make: widgets, and what fails an accessibility check.
 
 myst-nb renders one MIME type of an output bundle, for a widget a bare ``<script>``: without JavaScript a
 reader would see nothing.  So the picture of the bundle is put in front, in ``<div class="widget-fallback">``,
 which the loader (``widgets-offline.js``) hides once the widget stands; and the state, often more than 100 kB,
 moves from ``<head>`` to the end of the body, so that the text is painted before it is parsed.
+
+For the keyboard ``reach.js`` gives the focus back where the theme loses it, and lets the Tab key reach what
+scrolls; the landmark of the logo and the name of the search are in ``templates/``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -19,6 +23,12 @@ logger = logging.getLogger(__name__)
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
+# ARIA has withdrawn the role of entries of the bibliography, which stand in a list without items.
+OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+# It hides what the button of folded code says ("Show code cell source").
+FOLD_LABEL = ' aria-label="Toggle hidden content"'
+# The corner of a table that has headings on two sides.
+EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 
 
 class KeepPicture(SphinxPostTransform):
@@ -42,8 +52,11 @@ class KeepPicture(SphinxPostTransform):
             by_type[VIEW].insert(0, box)
 
 
-def move_state(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Take the widget state out of the head's scripts and append it to the body."""
+def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give bibliography entries a role, empty headings none, folds their words; move the state of widgets."""
+    if doctree is not None:
+        body = context["body"].replace(OLD_ROLE, ROLE).replace(FOLD_LABEL, "")
+        context["body"] = EMPTY_HEADING.sub("<td></td>", body)
     scripts = context.get("script_files", [])
     for script in [s for s in scripts if getattr(s, "attributes", {}).get("type") == STATE]:
         context["body"] += f'<script type="{STATE}">{script.attributes["body"]}</script>\n'
@@ -52,6 +65,7 @@ def move_state(app: Sphinx, page: str, template: str, context: dict[str, Any], d
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
+    app.add_js_file("reach.js")
     app.add_post_transform(KeepPicture)
-    app.connect("html-page-context", move_state, priority=900)  # after myst-nb has added its scripts
-    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("html-page-context", mend, priority=900)  # after myst-nb has added its scripts
+    return {"version": "3", "parallel_read_safe": True, "parallel_write_safe": True}
