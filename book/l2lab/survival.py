@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 __all__ = [
-    "HALVINGS", "LONGEST", "PILOT_LAMS", "SETTLED", "enough_alive", "lam_range", "smallest_good", "sparse_part",
-    "survival_scores",
+    "HALVINGS", "LONGEST", "PILOT_LAMS", "SETTLED", "enough_alive", "lam_range", "smallest_good",
+    "sparse_part", "survival_scores",
 ]  # fmt: skip
 
 # Survival counts where at most this share of the features is alive, or so many. While most of them live, it
