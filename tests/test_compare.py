@@ -36,6 +36,7 @@ from l2lab.compare import (
 from l2lab.compare.recipe import row_losses
 from l2lab.compare.result import MEASURES, Table
 from l2lab.engine import minibatches, schedule
+from l2lab.select import L2GateSelector
 
 EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
 LAMS = [0.01, 0.05, 0.2, 0.6]
@@ -396,6 +397,16 @@ def test_compare_refuses():
             compare(*arguments)
     with pytest.raises(ValueError, match="hidden"):
         Budget(hidden=-1)
+
+
+def test_rivals_rank_with_the_settings_of_the_selector():
+    ours, budget = L2GateSelector().get_params(), methods.RANK_BUDGET
+    theirs = {
+        "n_lams": budget.n_trials,
+        **{k: getattr(budget, k) for k in ("steps", "batch_size", "hidden", "lr")},
+    }
+    theirs |= {"n_folds": methods.RANK_FOLDS, "threshold": methods.RANK_ALIVE, "rounds": methods.RANK_ROUNDS}
+    assert theirs == {name: ours[name] for name in theirs}
 
 
 # ---------------------------------------------------------------- numbers

@@ -144,7 +144,7 @@ class TestBuffer:
         assert (spec["names"], spec["group"], spec["colors"]) == (["true", "noise"], [1, 0, 1], [1, 6])
 
 
-ONE, TWO = np.full((1, 2, 2), 0.5), [[1, 2]]
+ONE = np.full((1, 2, 2), 0.5)
 REFUSED = [
     ("one entry more", lambda: hist_panel([0, 1, 2], [[1], [2]])),
     ("whole numbers", lambda: hist_panel([0, 1], [[0.5]])),

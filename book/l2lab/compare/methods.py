@@ -309,7 +309,7 @@ class ElasticNet(L1Proximal):
 
 
 class _FirstLayerOnly(Recipe):
-    """Gives the layer after the first one its small decay."""
+    """The penalty acts on the first layer only; the second one gets its small decay."""
 
     def decay(self, params: Leaves) -> Leaves:
         return {} if self.linear else {"2.weight": torch.full_like(self.lam, BASE_DECAY)}

@@ -18,7 +18,7 @@ __all__ = ["FOLDER", "RESULTS", "Record", "code_hash", "hash_of", "provenance", 
 # What the book shows, and where a run puts its results unless it is told to replace that.
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 FOLDER = Path("_build/studies")
-# No study measures with these.
+# No study that keeps a record measures with these.
 UNUSED = {"bench", "dark", "explore", "plots", "progress", "prune", "studies"}
 STAMP = ("code", "data", "settings")
 

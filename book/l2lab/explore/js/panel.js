@@ -7,8 +7,11 @@
 //   frame   svg, stage (the element around it), width, height, legend(items), drawAgain(), and
 //           kept, an object that outlives new numbers
 // It is called for every new width and draws what stays; the function that it returns draws the
-// rest at grid position i and says it in words. To add a kind: `kind_panel` in panels.py, its
-// drawing for print in fallback.py, js/kind.js, and its name in KINDS of explorer.py.
+// rest at grid position i and says it in words. To add a kind, look for a similar one (pixels) in
+// these places: `kind_panel` in panels.py and its __all__; its drawing for print in fallback.py, in
+// the tables of heights and frames at its top too; js/kind.js, and its name in KINDS of
+// explorer.py; below, SHARE_OF_WIDTH and KEYS, if it needs them; explorer.css; `every_panel` in
+// tests/test_explore.py, and tests/explorer_page.py.
 
 const SHARE_OF_WIDTH = { geometry: 0.9, field: 0.72, budget: 0.5 };
 const KEYS = {
