@@ -31,11 +31,12 @@ from l2lab.compare import (
     judge,
     methods,
     paired_difference,
+    recipe,
     train,
 )
 from l2lab.compare.recipe import row_losses
 from l2lab.compare.result import MEASURES, Table
-from l2lab.engine import minibatches, schedule
+from l2lab.engine import MLP, gated, minibatches, schedule
 from l2lab.select import L2GateSelector
 
 EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
@@ -407,6 +408,40 @@ def test_rivals_rank_with_the_settings_of_the_selector():
     }
     theirs |= {"n_folds": methods.RANK_FOLDS, "threshold": methods.RANK_ALIVE, "rounds": methods.RANK_ROUNDS}
     assert theirs == {name: ours[name] for name in theirs}
+    assert (methods.RANK_RAMP, recipe.EARLY, recipe.EARLY_LOOKS) == (
+        gated.RAMP,
+        gated.EARLY,
+        gated.EARLY_LOOKS,
+    )
+
+
+def test_a_ramp_lets_the_strength_grow_and_looks_early():
+    linear = data.sparse_regression(60, 8, 2, seed=0)
+    learning, budget = LearningData(linear), Budget(n_trials=3, steps=40, batch_size=20, hidden=0)
+    method, lams = METHODS["l2_sgd"], np.array([0.0, 0.1, 1.0])
+    plain, ramped = (method._fit_at(lams, [learning], budget, [0], ramp)[0] for ramp in (0.0, 0.5))
+    assert plain.early is None
+    # without a penalty nothing changes; with one, what is early is larger than without a ramp at the end
+    np.testing.assert_array_equal(ramped.first_layer[0], plain.first_layer[0])
+    assert ramped.early.shape == (3, 8)
+    assert not np.array_equal(ramped.first_layer[2], plain.first_layer[2])
+    # by hand: gradient descent with momentum whose λ grows over 20 steps
+    x, y = torch.tensor(learning.X_train).float(), torch.tensor(learning.y_train).float()
+    module = MLP((8, 1)).module()
+    start = MLP((8, 1)).init([0])
+    module.load_state_dict({name: value[0] for name, value in start.items()})
+    optimizer = torch.optim.SGD(module.parameters(), lr=budget.lr, momentum=0.9)
+    rate, seen = schedule("cosine", 40, warm_up=20), []
+    for t, rows in enumerate(minibatches(len(x), 20, 40, 0)):
+        optimizer.param_groups[0]["lr"] = budget.lr * rate(t)
+        optimizer.zero_grad()
+        loss = 0.5 * (module(x[rows])[:, 0] - y[rows]).square().mean()
+        (loss + 0.5 * min(1, t / 20) * module[0].weight.square().sum()).backward()
+        optimizer.step()
+        if t < 10:
+            seen.append(module[0].weight.detach().norm(dim=0).clone())
+    np.testing.assert_allclose(ramped.first_layer[2], module[0].weight.detach().numpy(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ramped.early[2], torch.stack(seen).mean(0).numpy(), rtol=1e-3)
 
 
 # ---------------------------------------------------------------- numbers

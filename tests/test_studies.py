@@ -161,25 +161,30 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "SEEDS", {"quick": [100]})
     monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=20))
     monkeypatch.setattr(selection, "_selector", lambda *_: Blind())
+
+    def broken(*_):
+        raise ValueError("it diverged")
+
     chosen = {"ANOVA": selection.RANKINGS["ANOVA"], "right": lambda *_: tiny.support.astype(float)}
+    chosen |= {"broken": broken, "chance": selection.RANKINGS["chance"]}
     monkeypatch.setattr(selection, "RANKINGS", chosen)
     monkeypatch.setattr(selection, "LADDER", {2: ((4,), (60,))})
     monkeypatch.setattr(selection, "ON_LADDER", ("ANOVA",))
     monkeypatch.setattr(selection, "_run_wide", lambda threads: [{"threads": threads, "found": 10}])
     studies_main(["selection", "--folder", str(tmp_path)])
     found = json.loads((tmp_path / "selection-quick.json").read_text("utf-8"))
-    assert [(row["method"], row["seed"], row["k"]) for row in found["rows"]] == [
-        ("ANOVA", 100, 2),
-        ("right", 100, 2),
-        (selection.DEFAULT, 100, 2),
-    ]
-    _, right, blind = found["rows"]
-    assert right["f1_at_truth"] == 1
-    assert right["n_own"] in selection.SIZES
+    names = [*chosen, selection.DEFAULT]
+    assert [(row["method"], row["seed"], row["k"]) for row in found["rows"]] == [(n, 100, 2) for n in names]
+    _, right, failed, chance, blind = found["rows"]
+    assert (right["f1_at_truth"], right["f1_not_told"], right["failed"]) == (1, 1, None)
+    assert 1 <= right["n_own"] <= 6
+    # what fails scores like a ranking by lot, and says so
+    assert failed["failed"] == "ValueError: it diverged"
+    assert [failed[k] for k in verdict.MEASURES] == [chance[k] for k in verdict.MEASURES]
     assert (blind["n_own"], blind["f1_own"], blind["f1_at_truth"]) == (0, 0, 1)
     # where nothing was selected, the most frequent class is what is predicted
     share = np.bincount(tiny.y_test)[np.bincount(tiny.y_train).argmax()] / len(tiny.y_test)
-    assert blind["score_own"] == pytest.approx(share, abs=1e-4)
+    assert blind["score_own"] == blind["forest_own"] == pytest.approx(share)
     assert [row["threads"] for row in found["wide"]] == [1, 2]
     assert [(row["k"], row["p"], row["n"], row["method"]) for row in found["ladder"]] == [(2, 4, 60, "ANOVA")]
 
@@ -191,11 +196,11 @@ def test_the_seeds_of_the_study_were_kept_for_it():
     assert len(tables.SEEDS["full"]) >= 20
 
 
-def test_the_verdict_by_hand():
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal((20, 2))
-    rows = []
+def verdict_rows():
+    """STG is worse on "linear", ANOVA better on "linear, correlated" and hardly different on "wide"."""
+    noise = np.random.default_rng(0).standard_normal((20, 2))
     gains_of = {"linear": (1.0, 0.0), "linear, correlated": (0.05, -1.0), "wide": (0.0, 0.0)}
+    rows = []
     for problem, gains in gains_of.items():
         for seed, (one, two) in enumerate(noise if problem != "wide" else 0 * noise):
             for method, score in (
@@ -207,6 +212,11 @@ def test_the_verdict_by_hand():
             ):
                 measures = dict.fromkeys(verdict.MEASURES, score)
                 rows.append({"problem": problem, "seed": seed, "method": method, **measures})
+    return rows, noise
+
+
+def test_means_and_duels_by_hand():
+    rows, noise = verdict_rows()
     kinds = verdict.by_kind(rows, "f1_at_truth")
     assert list(kinds.index) == ["linear", "wide", "mean"]
     stg = 0.5 - np.mean([1.0, 0.05]) + 0.2 * noise[:, 0].mean()
@@ -214,7 +224,7 @@ def test_the_verdict_by_hand():
     assert kinds["STG"]["mean"] == pytest.approx((stg + 0.5) / 2)  # a kind counts once
     assert kinds.columns[0] == "ANOVA"
     tests = verdict.duels(rows)
-    assert len(tests) == 4 * 2 * 3
+    assert len(tests) == len(verdict.MEASURES) * 2 * 3
     first = tests[tests["measure"] == "f1_at_truth"].set_index(["rival", "problem"])
     assert first["verdict"].to_dict() == {
         ("STG", "linear"): "better",
@@ -229,13 +239,31 @@ def test_the_verdict_by_hand():
     independent = stats.permutation_test(
         (gap,), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
     )
-    assert first["p"]["STG", "linear, correlated"] == pytest.approx(independent.pvalue, abs=0.02)
-    own = tests[(tests["measure"] == "f1_own") & (tests["rival"] == "STG")].set_index("problem")
-    assert own["difference"]["linear"] == pytest.approx(first["difference"]["STG", "linear"] - 0.1)
+    pair = first.loc[("STG", "linear, correlated")]
+    assert pair["p"] == pytest.approx(independent.pvalue, abs=0.02)
+    student = stats.ttest_1samp(gap, 0).confidence_interval()
+    assert (pair["low"], pair["high"]) == pytest.approx(tuple(student))
     # Holm by its definition, on the p of all tests
     p = np.sort(tests["p"])
     holm = [min(1, max((len(p) - j) * p[j] for j in range(k + 1))) for k in range(len(p))]
     np.testing.assert_allclose(np.sort(tests["holm"]), holm)
+
+
+def test_the_verdict_over_all_kinds():
+    rows, noise = verdict_rows()
+    rows += [{**row, "problem": "diabetes + random"} for row in rows if row["problem"] == "linear"]
+    found = verdict.overall(rows).set_index(["measure", "rival"])
+    # two linear problems are one kind, wide is another one, and a table that is only split anew counts not
+    gap = ((1.0 - 0.2 * noise[:, 0]) / 2 + (0.05 - 0.2 * noise[:, 0]) / 2) / 2
+    assert found["difference"]["f1_own", "STG"] == pytest.approx(gap.mean())
+    assert found["verdict"]["f1_own", "STG"] == "better"
+    assert found["verdict"]["f1_own", "ANOVA"] == "worse"
+    even = [row | {"score_own": 0.5 + 1e-3 * (row["seed"] % 2)} for row in rows]
+    assert (verdict.overall(even).set_index("measure")["verdict"]["score_own"] == "as good").all()
+    wild = [row | {"score_own": (row["method"] == "STG") * (-1) ** row["seed"]} for row in rows]
+    assert verdict.overall(wild).set_index(["measure", "rival"])["verdict"]["score_own", "STG"] == "undecided"
+    with pytest.raises(ValueError, match=r"not complete: \['STG'\] lack rows"):
+        verdict.overall([row for row in rows if (row["method"], row["seed"]) != ("STG", 3)])
 
 
 # ---- the tables --------------------------------------------------------------------------------------------

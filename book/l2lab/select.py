@@ -29,6 +29,7 @@ from .survival import (
     LONGEST,
     PILOT_LAMS,
     SETTLED,
+    candidate_sizes,
     enough_alive,
     lam_range,
     smallest_good,
@@ -110,14 +111,6 @@ def _path(
             np.add.at(losses, group // len(seeds), each)
     end, early = torch.cat(parts, dim=1).view(2, len(lams), len(seeds), -1).double().numpy()
     return _Path(end, early, losses)
-
-
-def _sizes(most: int) -> list[int]:
-    """Return 1, 2, … and then steps of a fifth, up to `most`."""
-    sizes = [1]
-    while sizes[-1] < most:
-        sizes.append(min(most, max(sizes[-1] + 1, int(1.2 * sizes[-1]))))
-    return sizes
 
 
 def _refit_losses(
@@ -607,7 +600,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         noisy one wants more features. The mean has seen them, and so wants more as well where columns are
         many. What both ask for counts: the smaller number.
         """
-        sizes = _sizes(max(1, min(scores.shape[1], REFIT_MOST, data.n // 2)))
+        sizes = candidate_sizes(max(1, min(scores.shape[1], REFIT_MOST, data.n // 2)))
         order = np.argsort(-scores, axis=1, kind="stable")
         losses = _refit_losses(data, recipe, order, sizes, seeds, held_out)
         null = _null_losses(data, held_out)

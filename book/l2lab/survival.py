@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 __all__ = [
-    "HALVINGS", "LONGEST", "PILOT_LAMS", "SETTLED", "enough_alive", "lam_range", "smallest_good",
-    "sparse_part", "survival_scores",
+    "HALVINGS", "LONGEST", "PILOT_LAMS", "SETTLED", "candidate_sizes", "enough_alive", "lam_range",
+    "smallest_good", "sparse_part", "survival_scores",
 ]  # fmt: skip
 
 # Survival counts where at most this share of the features is alive, or so many. While most of them live, it
@@ -66,6 +66,25 @@ def lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
         at = np.interp(-math.log(enough), -np.log(np.maximum(counts[pair], 1)), np.log(PILOT_LAMS[pair]))
         low = float(np.exp(at))
     return (low, high) if low < high else (high / 30, high)
+
+
+def candidate_sizes(most: int) -> list[int]:
+    """Return the numbers of features that are tried: 1, 2, … and then steps of a fifth.
+
+    Parameters
+    ----------
+    most : int
+        The last one.
+
+    Returns
+    -------
+    list of int
+        Increasing.
+    """
+    sizes = [1]
+    while sizes[-1] < most:
+        sizes.append(min(most, max(sizes[-1] + 1, int(1.2 * sizes[-1]))))
+    return sizes
 
 
 def sparse_part(alive: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ L1_SHARE = 0.5
 # How a method ranks inputs: like the selector, see l2lab.select.
 RANK_FOLDS, RANK_ALIVE = 5, 0.01
 RANK_BUDGET = Budget(n_trials=12, batch_size=100)
-RANK_ROUNDS = 5
+RANK_ROUNDS, RANK_RAMP = 5, 0.5
 # A network whose largest input is weaker than this has lost all of them.
 RANK_LEAST = 1e-3
 
@@ -169,10 +169,16 @@ class NetworkMethod(Method):
         return self._fit_at(self.grid(budget, data[0]), data, budget, seeds)
 
     def _fit_at(
-        self, strengths: np.ndarray, data: list[LearningData], budget: Budget, seeds: list[int]
+        self,
+        strengths: np.ndarray,
+        data: list[LearningData],
+        budget: Budget,
+        seeds: list[int],
+        ramp: float = 0.0,
     ) -> list[Fit]:
         tried = torch.as_tensor(strengths, dtype=budget.dtype)
         recipe = self.recipe().prepare(tried, data, budget, seeds)
+        recipe.ramp = ramp
         # Trial 0 of a seed starts from the same weights with every method.
         apart = 10_000 if self.restarts else 0
         starts = [seed + apart * trial for seed in seeds for trial in range(len(tried))]
@@ -207,18 +213,21 @@ class NetworkMethod(Method):
         for rows, out in folds:
             null[out] = row_losses(_constant(y[rows], len(out), data[0]), y[out], task)
         steps = RANK_BUDGET.steps
+        # no fold of one seed starts like a fold of another one
+        starts = [int(state) for state in np.random.SeedSequence(seed).generate_state(RANK_FOLDS)]
         while True:
             budget, pilot = replace(RANK_BUDGET, steps=steps), replace(RANK_BUDGET, steps=steps // 2)
             strength = self._strengths(PILOT_LAMS, [_training_rows(X, y, y)], pilot, [seed])[0][:, 0]
             lams = np.geomspace(*lam_range(strength > RANK_ALIVE, len(X)), RANK_BUDGET.n_trials)
-            strength, fits = self._strengths(lams, data, budget, [seed + fold for fold in range(RANK_FOLDS)])
+            strength, fits = self._strengths(lams, data, budget, starts)
             losses = np.zeros((len(lams), len(X)))
             for (_, out), fit in zip(folds, fits, strict=True):
                 losses[:, out] = row_losses(fit.outputs(X[out], list(range(len(lams)))), y[out], task)
             sparse = sparse_part(strength > RANK_ALIVE)
             found = smallest_good(losses[sparse], null, np.full(len(X), 1 / len(X)), len(X))[1]
             if found or steps >= LONGEST * RANK_BUDGET.steps:
-                return found, survival_scores(strength, strength[:1], RANK_ALIVE).mean(0)
+                early = np.stack([fit.early for fit in fits], axis=1).astype(np.float64)
+                return found, survival_scores(strength, early, RANK_ALIVE).mean(0)
             steps *= 2
 
     def _strengths(
@@ -226,8 +235,9 @@ class NetworkMethod(Method):
     ) -> tuple[np.ndarray, list[Fit]]:
         """Norms of the inputs as shares of the largest, (L, S, p), 0 where all have died; and the models."""
         for _ in range(HALVINGS + 1):
-            fits = self._fit_at(lams, data, budget, seeds)
-            norms = np.linalg.norm(np.stack([fit.first_layer for fit in fits], axis=1), axis=2)
+            fits = self._fit_at(lams, data, budget, seeds, RANK_RAMP)
+            layers = np.stack([fit.first_layer for fit in fits], axis=1).astype(np.float64)
+            norms = np.linalg.norm(layers, axis=2)
             if np.isfinite(norms).all():
                 return norms / norms.max(axis=2, keepdims=True).clip(RANK_LEAST), fits
             budget = replace(budget, lr=budget.lr / 2)

@@ -8,7 +8,7 @@ distinguishes the methods is a :class:`Recipe`; what they share is :class:`l2lab
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from .tasks import Budget, LearningData
 
 MOMENTUM = 0.9
 WARM_UP = 20
+# During this share of a run with a ramp, norms are averaged over so many looks; as in the selector.
+EARLY, EARLY_LOOKS = 0.25, 10
 
 Leaves = dict[str, Tensor]
 
@@ -41,6 +43,8 @@ class Fit:
         `X`, shape (units,). None if there are no hidden units.
     notes : dict, optional
         What the result file should remember.
+    early : ndarray, shape (T, p), optional
+        With a ramp of λ: mean norm of each input's weights in the first quarter of the run.
     """
 
     strengths: np.ndarray
@@ -48,6 +52,7 @@ class Fit:
     outputs: Callable[[np.ndarray, list[int]], np.ndarray]
     unit_effects: Callable[[np.ndarray, int], np.ndarray] | None = None
     notes: dict[str, object] = field(default_factory=dict)
+    early: np.ndarray | None = None
 
 
 def row_losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
@@ -104,6 +109,8 @@ class Recipe:
     ----------
     optimizer, lr_factor : {"sgd", "adamw"}, float
         The update rule, and a factor on the learning rate of the budget.
+    ramp : float, default 0
+        During this share of the run the strength grows from 0.
     lam, lr : Tensor, shape (K,)
         Strength of every copy, and its learning rate before the schedule.
     linear : bool
@@ -112,6 +119,7 @@ class Recipe:
 
     optimizer = "sgd"
     lr_factor = 1.0
+    ramp = 0.0
     after_step: Callable[[list[Tensor], float], None] | None = None
 
     def prepare(
@@ -230,24 +238,35 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
     rate = schedule("cosine", budget.steps, warm_up=WARM_UP)
     reach = float(recipe.lr[0]) / (1 - MOMENTUM if recipe.optimizer == "sgd" else 1)
 
+    full, looks, early = recipe.lam.clone(), max(1, round(EARLY * budget.steps / EARLY_LOOKS)), []
+
     def loss(leaves: Leaves, t: int) -> Tensor:
+        if recipe.ramp:
+            recipe.lam.copy_(full * min(1.0, t / (recipe.ramp * budget.steps)))
         rows = torch.stack([batches[t] for batches in each])
         return recipe.loss(leaves, X[which, rows], recipe._per_copy(y[which, rows]))
 
     def after(leaves: Leaves, t: int) -> None:
-        recipe.after_step(weights, reach * rate(t))
+        if recipe.after_step:
+            recipe.after_step(weights, reach * rate(t))
+        if recipe.ramp and t < EARLY * budget.steps and t % looks == looks - 1:
+            early.append(recipe.first_layer(params).detach().norm(dim=1))
 
     rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
-    rule["after"] = after if recipe.after_step else None
+    rule["after"] = after if recipe.after_step or recipe.ramp else None
     Descent(params, loss, lr=recipe.lr, lam=recipe.decay(params), **rule).run(budget.steps)
+    recipe.lam.copy_(full)
     T = len(recipe.strengths)
     plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
     plain |= {"0.weight": recipe.first_layer(params).detach()}
     strengths = recipe.strengths.numpy().astype(float)
-    return [
-        _fit({name: value[s * T : (s + 1) * T] for name, value in plain.items()}, strengths)
-        for s in range(len(data))
-    ]
+    seen = torch.stack(early).mean(0) if early else None
+    fits = []
+    for s in range(len(data)):
+        own = slice(s * T, (s + 1) * T)
+        fit = _fit({name: value[own] for name, value in plain.items()}, strengths)
+        fits.append(fit if seen is None else replace(fit, early=seen[own].numpy()))
+    return fits
 
 
 def _fit(params: Leaves, strengths: np.ndarray) -> Fit:

@@ -11,10 +11,8 @@ from sklearn import datasets
 
 from ..data import Problem
 
-__all__ = ["KINDS", "PROBLEMS", "parity", "split_table"]
+__all__ = ["KINDS", "PROBLEMS", "RESPLIT", "parity", "split_table"]
 
-EXTRAS = ("random", "corrupted", "second_order")
-TABLES = ("breast_cancer", "diabetes")
 N_TEST = 2000
 # Share of labels that are wrong.
 FLIPPED = 0.05
@@ -56,12 +54,18 @@ def split_table(
     return Problem(name, "regression", splits, names, support=support)
 
 
-def _problem(name: str, X: np.ndarray, y: np.ndarray, n_true: int, n: int, seed: int) -> Problem:
+def _rng(seed: int, *name: str) -> np.random.Generator:
+    """A stream for each problem: equal seeds must not mean equal numbers in two problems."""
+    return np.random.default_rng([seed, *",".join(name).encode()])
+
+
+def _problem(
+    name: str, X: np.ndarray, y: np.ndarray, n_true: int, n: int, rng: np.random.Generator
+) -> Problem:
     """Shuffle rows and columns, of which the first are true, and split after n rows.
 
     Methods that give equal scores put columns in order; in a random one they gain nothing by that.
     """
-    rng = np.random.default_rng([seed, 1])
     rows, columns = rng.permutation(len(X)), rng.permutation(X.shape[1])
     return split_table(name, X[:, columns], y, columns < n_true, rows[:n], rows[n:])
 
@@ -76,22 +80,21 @@ def _linear(seed: int, rho: float = 0.0) -> Problem:
 
     With ρ > 0 the true features are every tenth, and their neighbours tell nearly the same.
     """
-    rng = np.random.default_rng(seed)
-    n, p = _rows(200), 100
+    rng, n, p = _rng(seed, "linear", str(rho)), _rows(200), 100
     X = rng.standard_normal((n + N_TEST, p))
     for j in range(1, p):
         X[:, j] = rho * X[:, j - 1] + math.sqrt(1 - rho**2) * X[:, j]
     signal = X[:, ::10] @ rng.choice([-1.0, 1.0], 10)
     y = signal + signal.std() / math.sqrt(2) * rng.standard_normal(len(X))
     first = np.argsort(np.arange(p) % 10 > 0, kind="stable")
-    return _problem("linear", X[:, first], y, 10, n, seed)
+    return _problem("linear", X[:, first], y, 10, n, rng)
 
 
 def _friedman(seed: int) -> Problem:
     """Friedman's first function: 5 of 100 features, with an interaction and a parabola."""
-    n = _rows(500)
-    X, y = datasets.make_friedman1(n + N_TEST, 100, noise=1.0, random_state=seed)
-    return _problem("friedman", X, y, 5, n, seed)
+    rng, n = _rng(seed, "friedman"), _rows(500)
+    X, y = datasets.make_friedman1(n + N_TEST, 100, noise=1.0, random_state=int(rng.integers(2**31)))
+    return _problem("friedman", X, y, 5, n, rng)
 
 
 def parity(seed: int, n_train: int, p: int, k: int) -> Problem:
@@ -107,80 +110,97 @@ def parity(seed: int, n_train: int, p: int, k: int) -> Problem:
     Problem
         5 % of the labels are wrong.
     """
-    rng = np.random.default_rng(seed)
-    n = _rows(n_train)
+    rng, n = _rng(seed, "parity", str(n_train), str(p), str(k)), _rows(n_train)
     X = rng.standard_normal((n + N_TEST, p))
     y = (X[:, :k].prod(1) > 0) ^ (rng.random(len(X)) < FLIPPED)
-    return _problem("parity", X, y, k, n, seed)
+    return _problem("parity", X, y, k, n, rng)
 
 
-def _clusters(seed: int) -> Problem:
-    """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON."""
-    n = _rows(1000)
-    about = {"n_informative": 5, "n_redundant": 0, "n_clusters_per_class": 8, "class_sep": 1.5}
-    X, y = datasets.make_classification(
-        n + N_TEST, 100, flip_y=0.01, shuffle=False, random_state=seed, **about
-    )
-    return _problem("clusters", X, y, 5, n, seed)
+def _clusters(seed: int, n_mixed: int = 0) -> Problem:
+    """Clusters on the corners of a cube in 5 of 100 dimensions, as in MADELON; mixtures count as true."""
+    rng, n = _rng(seed, "clusters", str(n_mixed)), _rows(1000)
+    about = {"n_informative": 5, "n_redundant": n_mixed, "n_clusters_per_class": 8, "class_sep": 1.5}
+    about |= {"flip_y": 0.01, "shuffle": False, "random_state": int(rng.integers(2**31))}
+    X, y = datasets.make_classification(n + N_TEST, 100, **about)
+    return _problem("clusters", X, y, 5 + n_mixed, n, rng)
 
 
 def _even(seed: int) -> Problem:
     """x₁² + 1.5·|x₂| + cos 2x₃ + x₄ + noise: of 50 features 4 matter, and 3 of them have no linear effect."""
-    rng = np.random.default_rng(seed)
-    n = _rows(600)
+    rng, n = _rng(seed, "even"), _rows(600)
     X = rng.standard_normal((n + N_TEST, 50))
     y = X[:, 0] ** 2 + 1.5 * np.abs(X[:, 1]) + np.cos(2 * X[:, 2]) + X[:, 3]
-    return _problem("even effects", X, y + 0.5 * rng.standard_normal(len(X)), 4, n, seed)
+    return _problem("even effects", X, y + 0.5 * rng.standard_normal(len(X)), 4, n, rng)
+
+
+def _index(seed: int) -> Problem:
+    """Of 60 features 3 matter, and only their sum does: sin 1.5(x₁ + x₂ + x₃) + noise."""
+    rng, n = _rng(seed, "index"), _rows(600)
+    X = rng.standard_normal((n + N_TEST, 60))
+    y = np.sin(1.5 * X[:, :3].sum(1)) + 0.3 * rng.standard_normal(len(X))
+    return _problem("single index", X, y, 3, n, rng)
+
+
+def _heavy(seed: int) -> Problem:
+    """Heavy tails (Student's t, 2 degrees): tanh x₁ − tanh x₂ + tanh x₃ + noise, 3 of 60 features."""
+    rng, n = _rng(seed, "heavy"), _rows(400)
+    X = rng.standard_t(2, (n + N_TEST, 60))
+    y = np.tanh(X[:, :3]) @ [1.0, -1.0, 1.0] + 0.5 * rng.standard_normal(len(X))
+    return _problem("heavy tails", X, y, 3, n, rng)
 
 
 def _discrete(seed: int) -> Problem:
     """30 columns of 0 and 1: the sum of three and whether two others differ decide together."""
-    rng = np.random.default_rng(seed)
-    n = _rows(400)
+    rng, n = _rng(seed, "discrete"), _rows(400)
     B = rng.integers(0, 2, (n + N_TEST, 30))
     y = (B[:, :3].sum(1) + 2 * (B[:, 3] != B[:, 4]) > 2) ^ (rng.random(len(B)) < FLIPPED)
-    return _problem("discrete", B.astype(np.float64), y, 5, n, seed)
+    return _problem("discrete", B.astype(np.float64), y, 5, n, rng)
 
 
 def _copies(seed: int) -> Problem:
     """Linear in 5 of 40 features, each of which has a copy with correlation 0.9, which is not true."""
-    rng = np.random.default_rng(seed)
-    n = _rows(400)
+    rng, n = _rng(seed, "copies"), _rows(400)
     X = rng.standard_normal((n + N_TEST, 40))
     X[:, 5:10] = 0.9 * X[:, :5] + math.sqrt(1 - 0.9**2) * X[:, 5:10]
     y = X[:, :5] @ rng.choice([-1.0, 1.0], 5) + rng.standard_normal(len(X))
-    return _problem("copies", X, y, 5, n, seed)
+    return _problem("copies", X, y, 5, n, rng)
 
 
 def _wide(seed: int) -> Problem:
     """Two classes, 100 rows, and 1000 features of which 5 matter, linearly."""
-    rng = np.random.default_rng(seed)
-    n = _rows(100)
+    rng, n = _rng(seed, "wide"), _rows(100)
     X = rng.standard_normal((n + N_TEST, 1000))
     y = X[:, :5] @ rng.choice([-1.0, 1.0], 5) + 0.5 * rng.standard_normal(len(X)) > 0
-    return _problem("wide", X, y, 5, n, seed)
+    return _problem("wide", X, y, 5, n, rng)
 
 
 def _with_extras(table: str, kind: str, seed: int) -> Problem:
-    """Double the features of a table: by normal noise, by copies that are half noise, or by products of two.
+    """Double the features of a table, by noise, half-noisy copies, products or shuffled copies.
 
-    80 % of the rows are for learning. The features of the table count as true, all of them.
+    80 % of the rows, at most 1000, are for learning. The features of the table count as true, all of them.
 
     V. Cherepanova et al., "A performance-driven benchmark for feature selection in tabular deep learning",
     NeurIPS 2023, Datasets and Benchmarks.
     """
     X, y = getattr(datasets, f"load_{table}")(return_X_y=True)
+    X = X[:, X.std(0) > 0]
     X = (X - X.mean(0)) / X.std(0)
-    rng = np.random.default_rng(seed)
+    rng = _rng(seed, table, kind)
     n, p = X.shape
     first, second = rng.permutation(p), rng.permutation(p)
     if kind == "random":
         extra = rng.standard_normal((n, p))
     elif kind == "corrupted":
         extra = 0.5 * X[:, first] + 0.5 * rng.standard_normal((n, p))
-    else:
+    elif kind == "second order":
         extra = X[:, first] * X[:, second]
-    return _problem(f"{table} + {kind}", np.hstack([X, extra]), y, p, int(0.8 * n), seed)
+    else:
+        extra = rng.permuted(X, axis=0)
+    return _problem(f"{table} + {kind}", np.hstack([X, extra]), y, p, min(1000, int(0.8 * n)), rng)
+
+
+def _tables(kind: str, *names: str) -> dict[str, Callable[[int], Problem]]:
+    return {f"{name.replace('_', ' ')} + {kind}": partial(_with_extras, name, kind) for name in names}
 
 
 # kind -> problem -> drawn by a seed. A kind counts once in a summary, whatever the number of its problems.
@@ -191,19 +211,20 @@ KINDS: dict[str, dict[str, Callable[[int], Problem]]] = {
         "XOR, 200 features": partial(parity, n_train=400, p=200, k=2),
         "3-way parity": partial(parity, n_train=1500, p=30, k=3),
     },
-    "clusters": {"clusters": _clusters},
+    "clusters": {"clusters": _clusters, "clusters with mixtures": partial(_clusters, n_mixed=15)},
     "even effects": {"even effects": _even},
+    "single index": {"single index": _index},
+    "heavy tails": {"heavy tails": _heavy},
     "discrete": {"discrete": _discrete},
     "noisy copies": {"noisy copies": _copies},
     "wide": {"wide": _wide},
-    **{
-        f"table + {kind.replace('_', ' ')}": {
-            f"{name.replace('_', ' ')} + {kind.replace('_', ' ')}": partial(_with_extras, name, kind)
-            for name in TABLES
-        }
-        for kind in EXTRAS
-    },
+    "table + random": _tables("random", "breast_cancer", "diabetes"),
+    "table + corrupted": _tables("corrupted", "breast_cancer", "diabetes"),
+    "table + second order": _tables("second order", "breast_cancer", "diabetes"),
+    "table + shuffled": _tables("shuffled", "digits"),
 }
 PROBLEMS: dict[str, Callable[[int], Problem]] = {
     name: draw for problems in KINDS.values() for name, draw in problems.items()
 }
+# Their rows are the same for every seed but for the split: the spread says nothing of other tables.
+RESPLIT = tuple(kind for kind in KINDS if kind.startswith("table"))

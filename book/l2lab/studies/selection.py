@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
 from .. import runtime
@@ -31,27 +33,32 @@ from ..compare import METHODS, Budget, LassoNetMethod, NetworkMethod, Task, TopI
 from ..data import Problem
 from ..measures import support_scores
 from ..select import L2GateSelector
+from ..survival import candidate_sizes
 from .contests import PROBLEMS, parity
 from .record import FOLDER, RESULTS, Record, code_hash
 
 __all__ = ["RANKINGS", "RESULTS", "main", "rank_and_score", "rankings", "score_best"]
 
 # profile -> seeds of the problems: a look on seeds that the methods were developed on, or the study itself
-SEEDS = {"quick": range(2), "full": range(1000, 1020)}
+SEEDS = {"quick": range(2), "full": range(2000, 2020)}
 # profile -> what is left out, because it takes most of the time
 SLOW = {"quick": ("LassoNet",), "full": ()}
 # Of the table whose time and memory are measured.
 WIDE_SEED = 100
-# Of the network that judges.
-JUDGE = Budget(n_trials=5, steps=500, lr=0.03)
-# Numbers of features of which validation rows choose one.
-SIZES = (1, 2, 3, 5, 8, 13, 21, 34)
+# Of the networks that judge.
+JUDGE = Budget(n_trials=5, lr=0.05)
+# Largest number of features that validation rows choose.
+MOST = 64
+# Columns with so few values are categories for mutual information.
+FEW_VALUES = 10
+PACKAGES = ("torch", "numpy", "scikit-learn", "lassonet")
+MODULES = {"scikit-learn": "sklearn"}
 DEFAULT = "L2 gates, default"
 # Order k of a parity -> features and training rows of its ladder: how many rows are needed among how many
 # features? LassoNet takes too long for it, and methods that look at single features have no chance.
 LADDER = {2: ((20, 50, 100, 200), (100, 200, 400, 800)), 3: ((10, 20, 40), (500, 1000, 2000))}
 ON_LADDER = ("L2 gates", "STG", "group lasso (prox)", "random forest")
-LADDER_SEEDS = {"quick": range(1), "full": range(1000, 1005)}
+LADDER_SEEDS = {"quick": range(1), "full": range(2000, 2005)}
 
 Ranking = Callable[[np.ndarray, np.ndarray, int, int | None], np.ndarray]
 
@@ -69,7 +76,8 @@ def _gates(X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None) -> np.nd
 
 def _mutual_information(X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None) -> np.ndarray:
     information = mutual_info_regression if y.dtype.kind == "f" else mutual_info_classif
-    return information(X, y, random_state=seed)
+    discrete = np.array([len(np.unique(column)) <= FEW_VALUES for column in X.T])
+    return information(X, y, discrete_features=discrete, random_state=seed)
 
 
 def _chance(X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None) -> np.ndarray:
@@ -97,25 +105,32 @@ def rankings() -> dict[str, Ranking]:
     return {name: rank for name, rank in RANKINGS.items() if name != "LassoNet"}
 
 
-def score_best(problem: Problem, best: np.ndarray, seed: int) -> float:
-    """Test a network with L2 on some of the features; validation rows choose its λ.
+def score_best(problem: Problem, best: np.ndarray, seed: int) -> tuple[float, float]:
+    """Test a network with L2, whose λ the validation rows choose, and a forest on some of the features.
 
     Parameters
     ----------
     problem, best, seed : Problem, ndarray of int, int
-        Rows; the features; the seed of weights and minibatches.
+        Rows; the features, perhaps none; the seed of whatever is random.
 
     Returns
     -------
-    float
-        Accuracy or R² on the test rows.
+    tuple of (float, float)
+        Accuracy or R² on the test rows, of the network and of the forest.
     """
+    (X, y), (X_test, y_test) = problem.splits["train"], problem.splits["test"]
+    if not len(best):  # a constant
+        score = float(np.mean(y_test == np.bincount(y).argmax())) if problem.n_classes else 0.0
+        return score, score
     best = np.sort(best)
     splits = {key: (X[:, best], y) for key, (X, y) in problem.splits.items()}
     names = tuple(problem.feature_names[j] for j in best)
     narrow = replace(problem, splits=splits, feature_names=names, support=None)
     task = Task(problem.name, problem.name, lambda _: narrow)
-    return measure(task, METHODS["l2_sgd"], [seed], JUDGE)[0]["metric"]
+    network = measure(task, METHODS["l2_sgd"], [seed], JUDGE)[0]["metric"]
+    forest = RandomForestClassifier if problem.n_classes else RandomForestRegressor
+    fitted = forest(200, random_state=seed, n_jobs=1).fit(X[:, best], y)
+    return network, float(fitted.score(X_test[:, best], y_test))
 
 
 def rank_and_score(
@@ -138,17 +153,31 @@ def rank_and_score(
     tuple of (ndarray of int, float, list of float)
         The features, best first; the CPU time of ranking them; for each k accuracy or R² on the test rows.
     """
+    columns = problem.n_features
+    order, seconds, _ = _order(problem, rank or (lambda *_: -np.arange(columns)), seed, max(ks))
+    return order, seconds, [score_best(problem, order[:k], seed)[0] for k in ks]
+
+
+def _order(
+    problem: Problem, rank: Ranking, seed: int, wanted: int | None
+) -> tuple[np.ndarray, float, str | None]:
+    """The features, best first, the seconds, and what went wrong: a ranking that fails is one by lot."""
     X, y = problem.splits["train"]
-    started = time.process_time()
-    scores = -np.arange(X.shape[1]) if rank is None else rank(X, y, seed, max(ks))
-    seconds = time.process_time() - started
-    order = np.argsort(-scores, kind="stable")
-    return order, seconds, [score_best(problem, order[:k], seed) for k in ks]
+    started, failed = time.process_time(), None
+    try:
+        scores = np.asarray(rank(X, y, seed, wanted), dtype=float)
+        if np.isnan(scores).any():
+            failed = "scores are not numbers"
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        failed = f"{type(error).__name__}: {error}"[:200]
+    if failed:
+        scores = _chance(X, y, seed, wanted)
+    return np.argsort(-scores, kind="stable"), time.process_time() - started, failed
 
 
 def _own_number(problem: Problem, order: np.ndarray, seed: int) -> int:
     """The number of best features at which a network does best on the validation rows."""
-    sizes = np.array([k for k in SIZES if k <= len(order)])
+    sizes = candidate_sizes(min(MOST, len(order)))
     ranks = np.argsort(order)
 
     class Ranked(TopInputs):
@@ -156,60 +185,53 @@ def _own_number(problem: Problem, order: np.ndarray, seed: int) -> int:
         def score(X: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
             return -ranks
 
-    method = NetworkMethod(
-        "own", "own number", "number of inputs kept", Ranked, lambda *_: sizes.astype(float)
-    )
+    method = NetworkMethod("own", "own", "inputs kept", Ranked, lambda *_: np.array(sizes, dtype=float))
     budget = replace(JUDGE, n_trials=len(sizes))
     task = Task(problem.name, problem.name, lambda _: replace(problem, support=None))
     return round(measure(task, method, [seed], budget)[0]["strength"])
 
 
 def _rows(problem: Problem, rank: Ranking, seed: int) -> list[dict[str, Any]]:
-    k = int(problem.support.sum())
-    order, seconds, (at_k,) = rank_and_score(problem, rank, (k,), seed)
-    return [_row(problem, order, at_k, order[: _own_number(problem, order, seed)], seconds, seed)]
+    """Rank twice: told how many features are true, which not every method can use, and not told."""
+    order, seconds, failed = _order(problem, rank, seed, int(problem.support.sum()))
+    blind, _, failed_too = _order(problem, rank, seed, None)
+    own = blind[: _own_number(problem, blind, seed)]
+    return [_row(problem, order, blind, own, seconds, seed) | {"failed": failed or failed_too}]
 
 
 def _default_rows(problem: Problem, seed: int) -> list[dict[str, Any]]:
-    """The selector as it is, which ranks and chooses the number on training and validation rows together."""
+    """The selector as it is: it ranks and chooses the number on training and validation rows together."""
     X, y = (np.concatenate([problem.splits[part][i] for part in ("train", "valid")]) for i in (0, 1))
     started = time.process_time()
     selector = _selector(X, y, seed, None)
     seconds = time.process_time() - started
-    order, k = np.argsort(-selector.scores_, kind="stable"), int(problem.support.sum())
-    at_k = score_best(problem, order[:k], seed)
-    return [_row(problem, order, at_k, selector.get_support(indices=True), seconds, seed)]
+    order = np.argsort(-selector.scores_, kind="stable")
+    row = _row(problem, order, order, selector.get_support(indices=True), seconds, seed)
+    return [row | {"failed": None}]
 
 
 def _row(
-    problem: Problem, order: np.ndarray, at_k: float, own: np.ndarray, seconds: float, seed: int
+    problem: Problem, order: np.ndarray, blind: np.ndarray, own: np.ndarray, seconds: float, seed: int
 ) -> dict[str, Any]:
     """What is measured; `own` are the features that were chosen, perhaps none."""
-    truth, columns = problem.support, np.arange(len(order))
-    k = int(truth.sum())
-    # Nothing but a constant predicts with an accuracy of the largest class, or an R² of 0.
-    y = problem.y_test
-    constant = np.mean(y == np.bincount(problem.y_train).argmax()) if problem.n_classes else 0.0
-    score = score_best(problem, own, seed) if len(own) else float(constant)
-    values = {
-        "f1_at_truth": support_scores(np.isin(columns, order[:k]), truth).f1,
-        "score_at_k": at_k,
-        "f1_own": support_scores(np.isin(columns, own), truth).f1 if len(own) else 0.0,
-        "score_own": score,
-    }
-    row = {name: round(value, 4) for name, value in values.items()}
-    return {"k": k, "n_own": len(own), **row, "seconds": round(seconds, 3)}
+    k, columns = int(problem.support.sum()), np.arange(problem.n_features)
+
+    def f1(chosen: np.ndarray) -> float:
+        return support_scores(np.isin(columns, chosen), problem.support).f1 if len(chosen) else 0.0
+
+    row = {"k": k, "n_own": len(own), "f1_at_truth": f1(order[:k]), "f1_not_told": f1(blind[:k])}
+    row |= {"f1_own": f1(own), "seconds": round(seconds, 3)}
+    row["score_at_k"], row["forest_at_k"] = score_best(problem, order[:k], seed)
+    row["score_own"], row["forest_own"] = score_best(problem, own, seed)
+    return row
 
 
 def _ladder_rows(k: int, p: int, n: int, rank: Ranking, seed: int) -> list[dict[str, Any]]:
     problem = parity(seed, n, p, k)
-    X, y = problem.splits["train"]
-    started = time.process_time()
-    best = np.argsort(-rank(X, y, seed, k), kind="stable")[:k]
-    seconds = time.process_time() - started
-    found = np.isin(np.arange(p), best)
+    order, seconds, failed = _order(problem, rank, seed, k)
+    found = np.isin(np.arange(p), order[:k])
     f1 = support_scores(found, problem.support).f1
-    return [{"f1_at_truth": round(f1, 4), "seconds": round(seconds, 3)}]
+    return [{"f1_at_truth": f1, "seconds": round(seconds, 3), "failed": failed}]
 
 
 def _peak_mb() -> float | None:
@@ -259,7 +281,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     ----------
     profile : {"quick", "full"}
         All problems with two seeds that the methods were developed on, without LassoNet (ten minutes on one
-        core); or the study itself, 20 seeds that were never used before (six hours on one core, in as many
+        core); or the study itself, 20 seeds that were never used before (many hours on one core, in as many
         pieces as you like).
     folder : str or Path
         Where to.
@@ -278,6 +300,8 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     runtime.setup()
     competitors = {name: rank for name, rank in rankings().items() if name not in SLOW[profile]}
     record = Record(Path(folder) / f"selection-{profile}.json", code_hash("contests", "selection"))
+    # A run that goes on with other versions measures anew.
+    versions = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}
     rows, ladder, wide = [], [], []
     for seed in seeds:
         for problem, draw in PROBLEMS.items():
@@ -285,12 +309,14 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
             runs = {name: partial(_rows, drawn, rank, seed) for name, rank in competitors.items()}
             for method, run in (runs | {DEFAULT: partial(_default_rows, drawn, seed)}).items():
                 settings = {"problem": problem, "seed": seed, "method": method}
-                rows += [{**settings, **row} for row in record.rows(settings, drawn.content_hash, run)]
+                found = record.rows({**settings, "versions": versions}, drawn.content_hash, run)
+                rows += [{**settings, **row} for row in found]
     for k, (ps, ns) in LADDER.items():
         for seed, p, n, method in product(LADDER_SEEDS[profile], ps, ns, ON_LADDER):
             settings = {"k": k, "p": p, "n": n, "seed": seed, "method": method}
             run = partial(_ladder_rows, k, p, n, competitors[method], seed)
-            ladder += [{**settings, **row} for row in record.rows(settings, "drawn by the code", run)]
+            found = record.rows({**settings, "versions": versions}, "drawn by the code", run)
+            ladder += [{**settings, **row} for row in found]
     for threads in (1, 2):
         wide += record.rows({"threads": threads}, "drawn by the code", partial(_run_wide, threads))
     content = {
