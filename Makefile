@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 JUPYTER_BOOK := $(RUN) -c "from jupyter_book.cli.main import main; main()"
 # What make lock leaves to the machine.
 FREE := torch|torchvision|triton|sympy|mpmath|networkx|fsspec|filelock|setuptools|numpy|typing-extensions
-SITE_TESTS := $(addprefix tests/test_,site.py frame.py glossary.py accessibility.py offline.py)
+SITE_TESTS := $(addprefix tests/test_,site.py frame.py glossary.py offline.py)
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600
 # Kernels of other processors, which round in their own way: of torch (ATen, oneDNN, MKL) and of NumPy (OpenBLAS).
 # On Arm the names of x86 mean nothing, and one run with the kernels that every Arm processor has remains.

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
-from test_site import CHAPTERS, DOCUMENTS, LIVE, SLIDERS, VIEW, Watch, visit
+from site_pages import CHAPTERS, DOCUMENTS, LIVE, SLIDERS, VIEW, Watch, visit
 
 INTRO, CHAPTER = CHAPTERS[:2]
 DEEP = next(name for name in DOCUMENTS if name.count("/") == 2)
