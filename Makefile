@@ -49,8 +49,7 @@ execute: env ## run all notebooks top to bottom and store outputs and widget sta
 
 test: lint ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) book/_site/chromium.py
-	@$(RUN) book/_site/build.py
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --no-loadscope-reorder $(NBVAL) book tests $(PYTEST)  # the long ones first
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --no-loadscope-reorder $(NBVAL) book tests $(PYTEST)
 
 test-portable: env-test ## run all notebooks with the kernels of other processors (NB=book/x.ipynb: one; KERNELS=sse4: one setting)
 	@failed=; $(foreach k,$(KERNELS),echo "test-portable, $k: $(or $(KERNELS_$k),$(error no kernels are named $k))"; \
