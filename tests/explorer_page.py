@@ -189,8 +189,10 @@ def url(
     # two views of one model, whose second explorer stays as it is
     write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
     broken = json.loads(json.dumps(state))
-    source = "export default { render() { throw new Error('broken on purpose') } }"
-    broken["state"][explorers[0].model_id]["state"]["_esm"] = source
+    throws = "throw new Error('broken on purpose')"
+    sources = f"export default {{ render() {{ {throws} }} }}", throws
+    for explorer, source in zip(explorers[:2], sources, strict=True):
+        broken["state"][explorer.model_id]["state"]["_esm"] = source
     foreign = IntSlider()
     broken["state"] |= dependency_state([foreign], drop_defaults=False)
     view = json.dumps({"model_id": foreign.model_id})

@@ -9,7 +9,6 @@ import base64
 import gzip
 import io
 import itertools
-import json
 import re
 
 import nbformat
@@ -26,7 +25,6 @@ from site_pages import (
     DESKTOP,
     DOCUMENTS,
     FADED_IN,
-    LIVE,
     PAGES,
     PHONE,
     SLIDERS,
@@ -565,32 +563,3 @@ def test_a_failing_script_leaves_text_and_pictures(page, site_url, blocked):
     for picture in pictures.all():
         picture.scroll_into_view_if_needed()
         assert picture.is_visible()
-
-
-def test_a_widget_that_raises_keeps_its_picture_and_the_others_live(page, site_url):
-    def broken(route):
-        """The page, in which the first widget has code of its own, which raises."""
-        body = route.fetch().text()
-        view, records = (
-            re.search(
-                rf'<script type="application/vnd.jupyter.widget-{kind}\+json">(.*?)</script>', body, re.S
-            )
-            for kind in ("view", "state")
-        )
-        state = json.loads(records[1])
-        state["state"][json.loads(view[1])["model_id"]]["state"]["_esm"] = "throw new Error('planted');"
-        planted = json.dumps(state).replace("</", "<\\/")
-        route.fulfill(
-            body=body[: records.start(1)] + planted + body[records.end(1) :], content_type="text/html"
-        )
-
-    page.route(f"**/{CHAPTER}.html", broken)
-    with page.expect_console_message(lambda message: "planted" in message.text):
-        page.goto(f"{site_url}/{CHAPTER}.html", wait_until="load")
-    others = page.locator(VIEW).count() - 1
-    page.wait_for_function(
-        "n => document.querySelectorAll('.widget-fallback.is-live').length >= n", arg=others
-    )
-    shown = [picture.is_visible() for picture in page.locator(".widget-fallback").all()]
-    assert shown == [True, *[False] * others]
-    assert page.locator(LIVE).count() == others
