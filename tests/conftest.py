@@ -44,16 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # Tests wait for what shall happen; on a busy machine that takes long (milliseconds).
 PATIENCE = 300_000
 # Nothing but this machine can be reached: a request to another host fails at once instead of hanging.
-BROWSER_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
-]
+BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+BROWSER_ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
+BROWSER_ARGUMENTS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -28,19 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACE = "λ und Maß 1"
 KERNEL = [sys.executable, "-m", "ipykernel_launcher"]
 # What tells a program where a person keeps things and has a screen, or leads to another copy of the book.
-PERSONAL = (
-    "HOME",
-    "XDG_",
-    "MPL",
-    "IPYTHON",
-    "JUPYTER",
-    "DISPLAY",
-    "WAYLAND",
-    "PYTHON",
-    "L2LAB_",
-    "LANG",
-    "LC_",
-)
+PERSONAL = ("HOME", "XDG_", "MPL", "IPYTHON", "JUPYTER", "DISPLAY", "WAYLAND")
+PERSONAL += ("PYTHON", "L2LAB_", "LANG", "LC_")
 
 # The parts of a chapter: data from the package, a sweep, a training with a checkpoint, a figure, an explorer.
 NOTEBOOK = (
@@ -98,9 +87,7 @@ def deny_writing() -> tuple[str, ...]:
     try:
         subprocess.run([*prefix, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip(
-            "root may write everywhere, and setpriv (util-linux), which denies it, does not work here"
-        )
+        pytest.skip("root may write everywhere, and setpriv (util-linux), which denies it, does not work")
     return prefix
 
 
@@ -108,9 +95,7 @@ def deny_writing() -> tuple[str, ...]:
 def checkout(tmp_path_factory):
     """A copy of what a reader of the chapters has, which nobody may write to."""
     top = tmp_path_factory.mktemp("robust") / PLACE
-    left_out = shutil.ignore_patterns(
-        "__pycache__", "_site", "assignments", ".ipynb_checkpoints"
-    )
+    left_out = shutil.ignore_patterns("__pycache__", "_site", "assignments", ".ipynb_checkpoints")
     shutil.copytree(ROOT / "book", top / "book", ignore=left_out)
     everything = [top, *top.rglob("*")]
     for path in everything:
