@@ -19,7 +19,6 @@ from types import CodeType
 
 import nbformat
 import pytest
-from bs4 import BeautifulSoup
 from PIL import Image
 
 import execute
@@ -129,18 +128,6 @@ def test_every_widget_has_its_state_and_a_picture(path):
     assert set(execute.reachable(state, shown)) == set(state), "the sidecar is not that of this notebook"
     for record in state.values():  # the page adds the JavaScript; what is stored with it would grow old
         assert not {"_esm", "_css"} & set(record["state"])
-
-
-def test_a_renderer_without_widgets_shows_the_pictures():
-    """As GitHub does it: nbconvert, no widget state, no script."""
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter(exclude_input=True).from_filename(str(CHAPTERS[0]))
-    page = BeautifulSoup(html, "html.parser")
-    pictures = sum("image/png" in output.data for _, output in rich_outputs(CHAPTERS[0]))
-    assert len(page.find_all("img", src=re.compile("^data:image/png"))) == pictures
-    assert not page.find("script", type=VIEW), "a widget would take the place of its picture"
-    assert not page.find(string=re.compile("LambdaExplorer\\(|<Figure"))
 
 
 @each_notebook

@@ -55,12 +55,6 @@ def test_text_pictures_and_mathematics_show(page, base, watch, name):
     assert watch.problems == []
 
 
-def test_the_start_page_leads_to_the_introduction(page, base):
-    page.goto(f"{base}/index.html")
-    page.wait_for_url(f"{base}/{INTRO}.html")
-    assert page.locator(".bd-article h1").is_visible()
-
-
 def test_every_slider_of_a_chapter_lives(page, base, watch):
     visit(page, f"{base}/{CHAPTER}.html")
     assert page.eval_on_selector_all("img:not(.pst-js-only)", BROKEN) == []
