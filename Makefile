@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 JUPYTER_BOOK := $(RUN) -c "from jupyter_book.cli.main import main; main()"
 # What make lock leaves to the machine.
 FREE := torch|torchvision|triton|sympy|mpmath|networkx|fsspec|filelock|setuptools|numpy|typing-extensions
-SITE_TESTS := $(addprefix tests/test_,site.py frame.py glossary.py accessibility.py offline.py)
+SITE_TESTS := $(addprefix tests/test_,site.py frame.py glossary.py offline.py)
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=600
 # Kernels of other processors, which round in their own way: of torch (ATen, oneDNN, MKL) and of NumPy (OpenBLAS).
 # On Arm the names of x86 mean nothing, and one run with the kernels that every Arm processor has remains.
@@ -49,8 +49,7 @@ execute: env ## run all notebooks top to bottom and store outputs and widget sta
 
 test: lint ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) book/_site/chromium.py
-	@$(RUN) book/_site/build.py
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --no-loadscope-reorder $(NBVAL) book tests $(PYTEST)  # the long ones first
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --no-loadscope-reorder $(NBVAL) book tests $(PYTEST)
 
 test-portable: env-test ## run all notebooks with the kernels of other processors (NB=book/x.ipynb: one; KERNELS=sse4: one setting)
 	@failed=; $(foreach k,$(KERNELS),echo "test-portable, $k: $(or $(KERNELS_$k),$(error no kernels are named $k))"; \

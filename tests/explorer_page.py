@@ -86,64 +86,44 @@ DATA = make_data()
 
 
 def make_explorers() -> list[LambdaExplorer]:
-    d = DATA
-    a = LambdaExplorer(
-        LAMS,
-        [
-            fit_panel(d.x, d.fits, d.points, np.sin(3 * d.x), ylim=(-1.5, 1.5)),
-            curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss"),
+    d, notes = DATA, [f"Note {k}." for k in range(L + 1)]
+    truth, coefs = np.sin(3 * d.x), np.r_[d.coefs[:1], d.coefs]
+    losses = curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss")
+    accuracy = {"test": np.linspace(0.5, 0.97, L + 1)}
+    panels = {
+        "a": [
+            fit_panel(d.x, d.fits, d.points, truth, ylim=(-1.5, 1.5)),
+            losses,
             hist_panel(d.edges, d.counts, d.zeros),
-            field_panel(d.field, (-2, 2, -1, 1), notes=[f"Note {k}." for k in range(L)]),
+            field_panel(d.field, (-2, 2, -1, 1), notes=notes[:L]),
         ],
-        name="a",
-        label="λ (weight decay)",
-        alt="Fit, losses, weights and boundary as the penalty grows",
-    )
-    b = LambdaExplorer(
-        np.r_[0, LAMS],
-        [
-            paths_panel(
-                np.r_[d.coefs[:1], d.coefs], groups=d.groups, notes=[f"Note {k}." for k in range(L + 1)]
-            ),
-            bars_panel(np.r_[d.coefs[:1], d.coefs], labels=list("abcdefghijkl"), ylim=(-3, 3)),
-            curves_panel(
-                {"test": np.linspace(0.5, 0.97, L + 1)}, percent=True, ylabel="accuracy", title="Accuracy"
-            ),
+        "b": [
+            paths_panel(coefs, groups=d.groups, notes=notes),
+            bars_panel(coefs, labels=list("abcdefghijkl"), ylim=(-3, 3)),
+            curves_panel(accuracy, percent=True, ylabel="accuracy", title="Accuracy"),
         ],
-        name="b",
-        alt="Coefficient paths and bars on a grid that begins with zero",
-    )
-    c = LambdaExplorer(
-        GEOMETRY_LAMS,
-        [
-            geometry_panel(HESSIAN, W_STAR, norms=["l2"]),
-            geometry_panel(HESSIAN, W_STAR, norms=["l1"]),
-            geometry_panel(HESSIAN, W_STAR, norms=["linf"]),
-            geometry_panel(HESSIAN, W_STAR, norms=["l2", "l1", "linf"]),
+        "c": [
+            geometry_panel(HESSIAN, W_STAR, norms=norms)
+            for norms in (["l2"], ["l1"], ["linf"], ["l2", "l1", "linf"])
         ],
-        name="c",
-        alt="Loss contours with the ball, the diamond and the box",
-    )
-    e = LambdaExplorer(
-        LAMS,
-        [curves_panel({"train": d.train}), pixels_panel(d.pixels, d.marks, title="Pixels")],
-        name="e",
-        alt="Losses that a live kernel can train again",
-        controls={"noise": [0.0, 0.5], "width": [8, 16]},
-        compute=lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
-    )
-    f = LambdaExplorer(
-        HEAT_LAMS,
-        [
+        "e": [curves_panel({"train": d.train}), pixels_panel(d.pixels, d.marks, title="Pixels")],
+        "f": [
             heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy", zlim=(0.5, 0.92)),
             budget_panel(),
             heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)", zlim=(0, 0.5)),
         ],
-        name="f",
-        label="λ (weight decay)",
-        alt="Accuracy over the penalty and the learning rate, and a decay budget",
-    )
-    return [a, b, c, e, f]
+    }
+    live = {
+        "controls": {"noise": [0.0, 0.5], "width": [8, 16]},
+        "compute": lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
+    }
+    grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS}
+    options = {"a": {"label": "λ (weight decay)"}, "e": live, "f": {"label": "λ (weight decay)"}}
+    alt = "What explorer {} shows as the penalty grows, for a test"
+    return [
+        LambdaExplorer(grids.get(k, LAMS), p, name=k, alt=alt.format(k), **options.get(k, {}))
+        for k, p in panels.items()
+    ]
 
 
 def state_of(*widgets: object) -> dict:
@@ -189,8 +169,10 @@ def url(
     # two views of one model, whose second explorer stays as it is
     write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
     broken = json.loads(json.dumps(state))
-    source = "export default { render() { throw new Error('broken on purpose') } }"
-    broken["state"][explorers[0].model_id]["state"]["_esm"] = source
+    throws = "throw new Error('broken on purpose')"
+    sources = f"export default {{ render() {{ {throws} }} }}", throws
+    for explorer, source in zip(explorers[:2], sources, strict=True):
+        broken["state"][explorer.model_id]["state"]["_esm"] = source
     foreign = IntSlider()
     broken["state"] |= dependency_state([foreign], drop_defaults=False)
     view = json.dumps({"model_id": foreign.model_id})

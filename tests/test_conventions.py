@@ -74,28 +74,18 @@ def half_sum(f, y):
     return 0.5 * F.mse_loss(f, y, reduction="sum")
 
 
-def descend(
-    X,
-    y,
-    loss,
-    penalty=None,
-    *,
-    optimizer=torch.optim.SGD,
-    lr=0.25,
-    steps=500,
-    batch=None,
-    bias=False,
-    **options,
-):
+def descend(X, y, loss, penalty=None, *, optimizer=torch.optim.SGD, bias=False, **options):
     """Train a linear model in float64, decaying the weights only; returns the weights."""
+    run = {"lr": 0.25, "steps": 500, "batch": None}
+    lr, steps, batch = (options.pop(name, value) for name, value in run.items())
     X, y = torch.tensor(X), torch.tensor(y, dtype=torch.float64)
     w = torch.zeros(X.shape[1], dtype=torch.float64, requires_grad=True)
     b = torch.zeros((), dtype=torch.float64, requires_grad=bias)
     groups = [{"params": [w], **options}, {"params": [b], "weight_decay": 0.0}]
     optim = optimizer(groups if bias else groups[:1], lr=lr)
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optim, steps) if optimizer != torch.optim.SGD else None
-    )
+    cosine = None
+    if optimizer != torch.optim.SGD:
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optim, steps)
     for _ in range(steps):
         for rows in torch.arange(len(X)).split(batch or len(X)):
             optim.zero_grad()
@@ -104,8 +94,8 @@ def descend(
                 value = value + penalty(w)
             value.backward()
             optim.step()
-        if schedule:
-            schedule.step()
+        if cosine:
+            cosine.step()
     return w.detach().numpy()
 
 
@@ -146,13 +136,8 @@ def with_sgd(kind, **options):
 
 
 def with_mlp(alpha, X, y, batch):
-    steps = {
-        "learning_rate_init": 0.5,
-        "momentum": 0.0,
-        "max_iter": 600,
-        "tol": 0.0,
-        "n_iter_no_change": 9999,
-    }
+    steps = {"learning_rate_init": 0.5, "momentum": 0.0, "max_iter": 600}
+    steps |= {"tol": 0.0, "n_iter_no_change": 9999}
     options = {"solver": "sgd", "batch_size": batch, "shuffle": False, "random_state": 0}
     model = MLPClassifier((), alpha=alpha, **options, **steps)
     with warnings.catch_warnings():
@@ -304,13 +289,8 @@ def test_adamw_is_not_converted_to_a_penalty(pair):
 
 names = st.sampled_from(L2)
 strengths = st.floats(1e-9, 1e9)
-contexts = st.fixed_dictionaries(
-    {
-        "n": st.integers(1, 10**9),
-        "batch_size": st.integers(1, 10**5),
-        "noise_var": st.floats(1e-6, 1e6),
-    }
-)
+context = {"n": st.integers(1, 10**9), "batch_size": st.integers(1, 10**5), "noise_var": st.floats(1e-6, 1e6)}
+contexts = st.fixed_dictionaries(context)
 
 
 @settings(deadline=None, max_examples=60)
@@ -387,28 +367,14 @@ def test_the_markdown_table_has_four_cells_per_convention_and_its_formulas_parse
 
 @pytest.mark.parametrize("name", L2)
 def test_the_printed_formula_is_the_factor(name):
-    # Evaluates the LaTeX of the column "λ of this book" with numbers.
-    row = CONVENTIONS[name]
-    context = {"n": 7, "batch_size": 3, "noise_var": 0.3}
-    value = 0.45
-    text = row.formula
-    for latex, python in (
-        (r"\cdot", "*"),
-        (r"2\lambda'", "2*v"),
-        (r"n\tau^2", "n*v"),
-        (r"nC", "n*v"),
-        (r"\sigma^2", "s"),
-        (r"\mathrm{wd}", "v"),
-        (r"\mathrm{alpha}", "v"),
-        (r"\mathrm{l2}", "v"),
-        (r"\lambda'", "v"),
-        (r"\lambda", "v"),
-    ):
+    """Evaluates the LaTeX of the column "λ of this book" with numbers."""
+    text, value = CONVENTIONS[name].formula, 0.45
+    products = {r"\cdot": "*", r"2\lambda'": "2*v", r"n\tau^2": "n*v", "nC": "n*v", r"\sigma^2": "s"}
+    names = (r"\mathrm{wd}", r"\mathrm{alpha}", r"\mathrm{l2}", r"\lambda'", r"\lambda")
+    for latex, python in (products | dict.fromkeys(names, "v")).items():
         text = text.replace(latex, python)
-    numbers = {"v": value, "n": 7, "B": 3, "s": 0.3}
-    assert convert(value, name, "l2lab", **context) == pytest.approx(
-        eval(text, {"__builtins__": {}}, numbers)
-    )
+    found = eval(text, {"__builtins__": {}}, {"v": value, "n": 7, "B": 3, "s": 0.3})
+    assert convert(value, name, "l2lab", n=7, batch_size=3, noise_var=0.3) == pytest.approx(found)
 
 
 def test_the_table_says_what_to_write_for_the_same_lambda():
@@ -419,9 +385,8 @@ def test_the_table_says_what_to_write_for_the_same_lambda():
     assert {numbers[name] for name in ("adamw", "adamw_paper")} == {"none"}
     assert "1/(nC)$ | inf |" in markdown_table(lam=0.0)
     # The batch is that of scikit-learn: min(200, n).
-    assert "| 200 |" in next(
-        line for line in markdown_table(5000, 1.0).splitlines() if "MLPClassifier" in line
-    )
+    (line,) = (line for line in markdown_table(5000, 1.0).splitlines() if "MLPClassifier" in line)
+    assert "| 200 |" in line
 
 
 def test_the_examples_of_the_docstring():

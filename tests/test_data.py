@@ -34,15 +34,11 @@ def test_problem_is_reproducible_and_has_its_types(make):
     assert problem.splits["test"][1] is problem.y_test
 
 
-# Computed once and written down: a change here means that the data changed, and with them every stored
-# result.
+# Computed once and written down: a change here means that the data changed, and all stored results with them.
+NOISY = {"n_train": 300, "label_noise": 0.2, "noise_features": 64, "noisy_valid": True}
 HASHES = [
     (data.digits, {}, "5f02e312c102e3c6"),
-    (
-        data.digits,
-        {"n_train": 300, "label_noise": 0.2, "noise_features": 64, "noisy_valid": True},
-        "d9ffd2aeffa4324b",
-    ),
+    (data.digits, NOISY, "d9ffd2aeffa4324b"),
     (data.breast_cancer, {"noise_features": 30}, "3d8a378157c625b2"),
     (data.diabetes, {"seed": 3}, "3528815adbde9dee"),
     (data.sparse_regression, {"rho": 0.7, "coefs": "uniform"}, "801dfbd9f098be65"),
@@ -55,9 +51,7 @@ HASHES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "options", "content_hash"), HASHES, ids=lambda v: getattr(v, "__name__", None)
-)
+@pytest.mark.parametrize(("make", "options", "content_hash"), HASHES)
 def test_hashes_are_the_same_on_every_machine(make, options, content_hash):
     assert make(**options).content_hash == content_hash
 
@@ -95,11 +89,7 @@ BAD = np.array([[0.0, np.nan]])
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (
-            data.Problem,
-            ("p", "regression", {"train": (np.ones((2, 3)), np.ones(2))}, ("a",)),
-            "feature names",
-        ),
+        (data.Problem, ("p", "regression", {"train": (np.ones((2, 3)), np.ones(2))}, "a"), "feature names"),
         (data.Problem, ("p", "regression", {"train": (BAD, np.ones(1))}, ("a", "b")), "NaN"),
         (data.Problem, ("p", "regression", {}, ("a",), None, np.ones(3, bool)), "support must have shape"),
         (data.digits, {"n_train": 0}, "n_train"),
@@ -167,10 +157,8 @@ def test_n_train_gives_nested_stratified_sets_and_leaves_validation_and_test():
     for key in ("valid", "test"):
         np.testing.assert_array_equal(large.splits[key][1], full.splits[key][1])
     # centring differs between sizes, differences of pixels do not
-    np.testing.assert_allclose(
-        np.diff(small.X_train, axis=0), np.diff(large.X_train, axis=0)[:99], atol=1e-12
-    )
-    np.testing.assert_allclose(np.diff(large.X_test, axis=0), np.diff(full.X_test, axis=0), atol=1e-12)
+    for one, other in ((small.X_train, large.X_train[:100]), (large.X_test, full.X_test)):
+        np.testing.assert_allclose(np.diff(one, axis=0), np.diff(other, axis=0), atol=1e-12)
     for problem, n in ((small, 100), (large, 300)):
         counts = np.bincount(problem.y_train, minlength=10)
         assert counts.sum() == n

@@ -72,27 +72,6 @@ def test_every_copy_is_trained_as_by_torch_optim(optimizer):
             torch.testing.assert_close(params[name][k], value.detach(), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_gradient_of_its_own_and_a_pause_change_nothing(optimizer):
-    *_, params, loss = problem()
-    own, options = copy.deepcopy(params), {"lr": LR, "lam": on_weights(params, LAM), "optimizer": optimizer}
-    Descent(params, loss, **options).run(STEPS)
-
-    def gradient(p, t, into, keep):
-        leaves = {n: v.clone().requires_grad_() for n, v in p.items()}
-        with torch.enable_grad():
-            grads = torch.autograd.grad(loss(leaves, t).sum(), list(leaves.values()))
-        for old, g in zip(into.values(), grads, strict=True):
-            old.copy_(keep * old + g)
-
-    descent = Descent(own, gradient=gradient, **options)
-    for stop in (1, 10, 10, STEPS):
-        descent.run(stop)
-        assert descent.done == stop
-    for name in params:
-        torch.testing.assert_close(own[name], params[name], rtol=0, atol=1e-12)
-
-
 def test_a_learning_rate_that_is_set_to_zero_stops_its_copy():
     *_, params, loss = problem()
     lr, at_ten = LR.clone(), {}

@@ -12,6 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from fontTools.ttLib import TTFont
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 from pygments.styles import get_style_by_name
 from pygments.token import Token
 from sphinx.application import Sphinx
@@ -27,8 +28,6 @@ MODEL = "0123456789abcdef0123456789abcdef"
 
 def png(shade: int) -> str:
     """A tiny picture; different shades give different files."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.new("L", (4, 4), shade).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -36,30 +35,18 @@ def png(shade: int) -> str:
 
 def figure(shade: int, **mark):
     """The two outputs that l2lab.plots.show makes."""
-    outputs = [
-        new_output(
-            "display_data",
-            {"image/png": png(shade), "text/plain": "<Figure>"},
-            metadata={"image/png": {"alt": mark.get("alt", "")}, "l2lab": mark},
-        )
-    ]
+    data, metadata = {"image/png": png(shade), "text/plain": "<Figure>"}, {"alt": mark.get("alt", "")}
+    outputs = [new_output("display_data", data, metadata={"image/png": metadata, "l2lab": mark})]
     if mark.get("caption"):
-        outputs.append(
-            new_output(
-                "display_data",
-                {"text/markdown": f"*{mark['caption']}*", "text/plain": "<Markdown>"},
-                metadata={"l2lab": {"role": "caption"}},
-            )
-        )
+        data = {"text/markdown": f"*{mark['caption']}*", "text/plain": "<Markdown>"}
+        outputs.append(new_output("display_data", data, metadata={"l2lab": {"role": "caption"}}))
     return outputs
 
 
 def widget(shade: int = 9, *, picture: bool = True, alt: str = "Three drawings of a slider"):
     """The output of an explorer."""
-    data = {
-        VIEW: {"model_id": MODEL, "version_major": 2, "version_minor": 0},
-        "text/plain": "LambdaExplorer()",
-    }
+    view = {"model_id": MODEL, "version_major": 2, "version_minor": 0}
+    data = {VIEW: view, "text/plain": "LambdaExplorer()"}
     if picture:
         data["image/png"] = png(shade)
     return new_output("display_data", data, metadata={"l2lab": {"alt": alt, "role": "explorer", "name": "w"}})
@@ -67,13 +54,9 @@ def widget(shade: int = 9, *, picture: bool = True, alt: str = "Three drawings o
 
 def state() -> dict:
     """A widget state as the sidecar has it; the text would end the script if it were not escaped."""
-    record = {
-        "model_name": "AnyModel",
-        "model_module": "anywidget",
-        "model_module_version": "~0.11.*",
-        "state": {"_esm": "export default {}; // </script><b>", "index": 3},
-    }
-    return {"version_major": 2, "version_minor": 0, "state": {MODEL: record}}
+    name = {"model_name": "AnyModel", "model_module": "anywidget", "model_module_version": "~0.11.*"}
+    content = {"_esm": "export default {}; // </script><b>", "index": 3}
+    return {"version_major": 2, "version_minor": 0, "state": {MODEL: name | {"state": content}}}
 
 
 SETTINGS = {
@@ -88,10 +71,8 @@ SETTINGS = {
 }
 
 
-METADATA = {
-    "kernelspec": {"name": "python3", "display_name": "Python 3"},
-    "language_info": {"name": "python"},
-}
+KERNEL = {"name": "python3", "display_name": "Python 3"}
+METADATA = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
 
 
 def sphinx(source: Path, built: Path, **settings) -> str:
@@ -166,52 +147,39 @@ class TestFigures:
         assert not any("a table" in f.text for f in figures)
         assert page.text.index("before") < page.text.index("First.") < page.text.index("a table")
 
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_a_pair_shows_the_picture_of_the_theme_and_fetches_no_other(
-        self, project, browser, serve, scheme
-    ):
+    def test_a_pair_shows_the_picture_of_the_theme_and_fetches_no_other(self, project, browser, serve):
         outputs = figure(1, alt="A line that rises", caption="The loss.", name="fig-a", dark=png(200))
         outputs[0].metadata["image/png"] |= {"width": 300, "height": 150}  # tiny ones are fetched at once
-        extensions = [*THEME["extensions"], "light_pages"]
-        cell = new_code_cell("show(fig)", outputs=outputs)
-        page, _ = project.build(
-            [TITLE, cell],
-            **THEME
-            | {
-                "extensions": extensions,
-                "html_static_path": [str(ROOT / "book/_site/static")],
-                "html_css_files": ["book.css"],
-            },
-        )
+        style = {"html_static_path": [str(ROOT / "book/_site/static")], "html_css_files": ["book.css"]}
+        page, _ = project.build([TITLE, new_code_cell("show(fig)", outputs=outputs)], **light(), **style)
         (found,) = page.find_all("figure")
         assert len(found.find_all(class_="caption-number")) == 1
-        light, dark = found.find_all("img")
-        assert light["alt"] == dark["alt"] == "A line that rises"
-        assert (project.built / "html" / dark["src"]).read_bytes() == base64.b64decode(png(200))
+        day, night = (image["src"] for image in found.find_all("img"))
+        assert {image["alt"] for image in found.find_all("img")} == {"A line that rises"}
+        assert (project.built / "html" / night).read_bytes() == base64.b64decode(png(200))
 
-        context = browser.new_context(color_scheme=scheme)
-        tab, asked = context.new_page(), []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(f"{serve(project.built / 'html')}/index.html", wait_until="load")
-        shown, hidden = (light, dark) if scheme == "light" else (dark, light)
-        tab.locator("figure").scroll_into_view_if_needed()
-        tab.wait_for_load_state("networkidle")
-        assert tab.locator(f"img[src='{shown['src']}']").is_visible()
-        assert not tab.locator(f"img[src='{hidden['src']}']").is_visible()
-        assert tab.locator("figcaption").is_visible()
-        assert any(url.endswith(shown["src"]) for url in asked)
-        assert not any(url.endswith(hidden["src"]) for url in asked)
-        tab.emulate_media(media="print")
-        tab.add_style_tag(content=(ROOT / "book/_site/static/print.css").read_text("utf-8"))
-        assert tab.locator(f"img[src='{light['src']}']").is_visible(), "paper is white"
-        assert not tab.locator(f"img[src='{dark['src']}']").is_visible()
-        context.close()
+        address = f"{serve(project.built / 'html')}/index.html"
+        for scheme, shown, hidden in (("light", day, night), ("dark", night, day)):
+            context = browser.new_context(color_scheme=scheme)
+            tab, asked = context.new_page(), []
+            tab.on("request", lambda request, asked=asked: asked.append(request.url))
+            tab.goto(address, wait_until="load")
+            tab.locator("figure").scroll_into_view_if_needed()
+            tab.wait_for_load_state("networkidle")
+            assert tab.locator(f"img[src='{shown}']").is_visible()
+            assert not tab.locator(f"img[src='{hidden}']").is_visible()
+            assert tab.locator("figcaption").is_visible()
+            assert any(url.endswith(shown) for url in asked)
+            assert not any(url.endswith(hidden) for url in asked)
+            tab.emulate_media(media="print")
+            tab.add_style_tag(content=(ROOT / "book/_site/static/print.css").read_text("utf-8"))
+            assert tab.locator(f"img[src='{day}']").is_visible(), "paper is white"
+            assert not tab.locator(f"img[src='{night}']").is_visible()
+            context.close()
 
     def test_a_figure_without_alt_is_a_warning(self, project):
-        cell = new_code_cell(
-            "show(fig)", outputs=figure(1, caption="Nobody says what it shows.", name="fig-a")
-        )
-        _, said = project.build([TITLE, cell], strict=False)
+        outputs = figure(1, caption="Nobody says what it shows.", name="fig-a")
+        _, said = project.build([TITLE, new_code_cell("show(fig)", outputs=outputs)], strict=False)
         assert "cell 2: a figure with a caption but without alternative text" in said
 
     def test_the_paragraph_for_readers_of_the_notebook_is_left_out(self, project):
@@ -223,10 +191,8 @@ class TestFigures:
 
 
 class TestWidgets:
-    CELLS = (new_markdown_cell("# T"),)
-
     def cells(self, **options):
-        return [*self.CELLS, new_code_cell("explorer", outputs=[widget(**options)])]
+        return [new_markdown_cell("# T"), new_code_cell("explorer", outputs=[widget(**options)])]
 
     def test_the_picture_stands_before_the_view_and_the_state_at_the_end(self, project):
         page, _ = project.build(self.cells(), sidecar=state())
@@ -247,7 +213,7 @@ class TestWidgets:
         page, _ = project.build(self.cells(), sidecar=state())
         assert page.find("script", src=lambda s: s and "loader.js" in s)
         (project.source / "results/widgets/index.json").unlink()
-        page, _ = project.build([*self.CELLS])
+        page, _ = project.build(self.cells()[:1])
         assert not page.find("script", src=lambda s: s and "loader.js" in s)
 
     def test_a_widget_without_picture_is_a_warning(self, project):
@@ -265,11 +231,8 @@ class TestWidgets:
 def test_the_bibliography_is_a_list_of_items(project):
     (project.source / "r.bib").write_text("@misc{a2020, author={Ann A}, title={T}, year={2020}}\n")
     text = "# T\n\n{cite:t}`a2020` says so.\n\n```{bibliography}\n```\n"
-    page, _ = project.build(
-        [new_markdown_cell(text)],
-        extensions=[*SETTINGS["extensions"], "sphinxcontrib.bibtex"],
-        bibtex_bibfiles=["r.bib"],
-    )
+    extensions = [*SETTINGS["extensions"], "sphinxcontrib.bibtex"]
+    page, _ = project.build([new_markdown_cell(text)], extensions=extensions, bibtex_bibfiles=["r.bib"])
     (entries,) = page.find_all(role="list")
     assert [child["role"] for child in entries.find_all(class_="citation")] == ["listitem"]
     assert not page.find(role="doc-biblioentry")
@@ -322,10 +285,8 @@ def test_pictures_have_their_size_and_only_the_first_is_fetched_at_once(project)
     assert not first.has_attr("loading")
     assert second["loading"] == "lazy"
     assert {first["alt"], second["alt"]} == {"A first picture", "A second picture"}
-    mended = light_pages.size_pictures(
-        '<img alt="a &gt; b" src="x.png" style="width: 300px; height: 150px;" />', Path("nowhere")
-    )
-    image = BeautifulSoup(mended, "html.parser").img
+    html = '<img alt="a &gt; b" src="x.png" style="width: 300px; height: 150px;" />'
+    image = BeautifulSoup(light_pages.size_pictures(html, Path("nowhere")), "html.parser").img
     assert (image["width"], image["height"], image["alt"]) == ("300", "150", "a > b")
     assert not image.has_attr("style"), "a height in a style would not shrink with the width"
 

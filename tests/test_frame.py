@@ -17,7 +17,7 @@ import l2lab
 import repository
 from common import chapters
 from conftest import ROOT
-from test_site import DOCUMENTS
+from site_pages import DOCUMENTS
 
 CHAPTER = "book/04_selection"
 HOME = repository.home()  # empty until `make address`

@@ -1,4 +1,4 @@
-"""The glossary and the notation speak of what the chapters speak of. (The build follows their links.)"""
+"""Glossary, notation and bibliography speak of what the chapters speak of. (The build follows links.)"""
 
 from __future__ import annotations
 
@@ -78,3 +78,27 @@ def test_the_rows_of_a_table_have_as_many_cells_as_its_head():
     tables = re.findall(r"(?m)(?:^\|.*\n)+", text_of(NOTATION))
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1, table.splitlines()[0]
+
+
+# ---- the bibliography --------------------------------------------------------------------------------------
+
+CITED = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`|\breferences\.\w+#(\w+)\)")
+ENTRY = re.compile(r"(?m)^@\w+\{([^,\s]+),(.*)$")
+UNCHECKED = re.compile(r"(?i)unverified|unchecked|from memory|not seen|before citing|to do|todo|\?\?")
+WORKS = dict(ENTRY.findall((BOOK / "references.bib").read_text("utf-8")))
+
+
+def test_every_entry_is_cited_and_every_citation_has_an_entry():
+    pages = [*PAGES, *BOOK.glob("assignments/*.ipynb")]
+    found = [keys or key for text in map(text_of, pages) for keys, key in CITED.findall(text)]
+    cited = {key.strip() for keys in found for key in keys.split(",")}
+    assert cited == set(WORKS)
+    assert len(WORKS) > 40
+
+
+def test_every_entry_says_who_what_where_and_when_and_none_waits_to_be_checked():
+    for key, fields in WORKS.items():
+        given = set(re.findall(r"(\w+)=\{", fields))
+        assert {"author", "title", "year"} <= given, key
+        assert given & {"journal", "booktitle", "publisher", "eprint", "url", "doi", "institution"}, key
+        assert not UNCHECKED.search(fields), key

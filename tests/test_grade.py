@@ -101,7 +101,8 @@ STUBBORN = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nt
 MOODLE = "Anna Berg_4711_assignsubmission_file_"
 ANNA = "Anna_Berg_4711_assignsubmission_file"
 
-# path -> content, status, points of the tests (None: no score)
+# path -> content, status, points of the tests (None: no score). The dreamer is graded beside those who come
+# later: neither in the run that is killed nor as the last one.
 FILES: dict[str, tuple[Any, str, int | None]] = {
     f"{MOODLE}/{NAME}.ipynb": (solved(), "graded", 17),
     f"bergberta_12345_67890_{NAME}.ipynb": (RELEASED, "graded", 0),
@@ -112,7 +113,7 @@ FILES: dict[str, tuple[Any, str, int | None]] = {
     f"o'neil7/{NAME}.ipynb": (b"\xef\xbb\xbf" + text(solved()).replace(b"\\n", b"\\r\\n"), "graded", 17),
     f"magic/{NAME}.IPYNB": (first(MAGIC), "renamed", 17),
     f"damaged/{NAME}.ipynb": (solved(damage), "cell missing: q4-visible", LEFT),
-    f"slow/{NAME}.ipynb": (first("import time\ntime.sleep(10**6)"), "timeout", 14),
+    f"dreamer/{NAME}.ipynb": (first("import time\ntime.sleep(10**6)"), "timeout", 14),
     f"exit/{NAME}.ipynb": (first("import os\nos._exit(0)"), "died", None),
     f"hostile/{NAME}.ipynb": (first(HOSTILE if WALLED else "pass"), "graded", 17),
     f"hog/{NAME}.ipynb": (first("x = bytearray(2**36)"), "graded", 14),
@@ -233,9 +234,9 @@ def test_a_second_run_grades_nothing_keeps_points_given_by_hand_and_gradescope_i
 
 
 def test_who_is_not_done_in_time_has_no_score_even_if_an_earlier_version_had_one(graded, tmp_path):
-    (tmp_path / f"slow_{NAME}.ipynb").write_bytes(text(first(STUBBORN)))
+    (tmp_path / f"dreamer_{NAME}.ipynb").write_bytes(text(first(STUBBORN)))
     (row,), _ = run(tmp_path, graded[0], "--timeout", 1)
-    assert (row["student"], row["score"]) == ("slow", "")
+    assert (row["student"], row["score"]) == ("dreamer", "")
     # Whether the alarm or Jupyter gives up the kernel first depends on the machine.
     assert row["status"] in ("timeout", "died")
-    assert not (graded[0] / "feedback" / "slow").exists(), "a page on the earlier version"
+    assert not (graded[0] / "feedback" / "dreamer").exists(), "a page on the earlier version"

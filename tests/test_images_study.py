@@ -87,16 +87,12 @@ def test_histograms_hold_all_weights(written):
 
 
 def test_lam_is_chosen_by_the_mean_over_seeds():
-    rows = [
-        {"lam": lam, "valid_loss": v}
-        for lam, pair in ((0, (3, 1)), (0.1, (1, 2)), (0.2, (9, 9)))
-        for v in pair
-    ]
+    losses = {0: (3, 1), 0.1: (1, 2), 0.2: (9, 9)}
+    rows = [{"lam": lam, "valid_loss": v} for lam, pair in losses.items() for v in pair]
     assert images.choose_lam(rows) == 0.1
     assert images.choose_lam(rows, tolerance=8) == 0.2
-    better = [
-        {"lam": lam, "valid_accuracy": a} for lam, a in ((0, 0.6), (0.1, 0.62), (0.2, 0.615), (0.3, 0.5))
-    ]
+    accuracies = {0: 0.6, 0.1: 0.62, 0.2: 0.615, 0.3: 0.5}
+    better = [{"lam": lam, "valid_accuracy": a} for lam, a in accuracies.items()]
     assert images.choose_lam(better, "valid_accuracy") == 0.1
     assert images.choose_lam(better, "valid_accuracy", tolerance=0.01) == 0.2
 
@@ -154,16 +150,10 @@ def test_the_chapter_runs_on_voc(tmp_path):
         assert code.count(old) >= 1, old
         code = code.replace(old, new)
     script = tmp_path / "chapter.py"
-    script.write_text(
-        "from IPython.display import display\nimport matplotlib\nmatplotlib.use('agg')\n" + code, "utf-8"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", script.name],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "book"), "CI": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    begin = "from IPython.display import display\nimport matplotlib\nmatplotlib.use('agg')\n"
+    script.write_text(begin + code, "utf-8")
+    env = os.environ | {"PYTHONPATH": str(ROOT / "book"), "CI": "1"}
+    command = [sys.executable, "-W", "ignore", script.name]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "PictureSet(voc2007: 20 classes" in done.stdout

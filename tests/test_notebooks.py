@@ -19,7 +19,6 @@ from types import CodeType
 
 import nbformat
 import pytest
-from bs4 import BeautifulSoup
 from PIL import Image
 
 import execute
@@ -76,9 +75,7 @@ def test_it_was_executed_in_order_and_is_in_the_form_that_execute_writes(path):
 @each_notebook
 def test_nothing_of_this_run_or_machine_is_stored(path):
     notebook = read(path)
-    assert "widgets" not in notebook.metadata, (
-        "with widget state inside, GitHub shows nothing: run make execute"
-    )
+    assert "widgets" not in notebook.metadata, "with them inside, GitHub shows nothing: run make execute"
     assert not [k for k, cell in enumerate(notebook.cells, 1) if "execution" in cell.metadata]
     for place in (path, sidecar_of(path)):
         if place.exists():
@@ -133,18 +130,6 @@ def test_every_widget_has_its_state_and_a_picture(path):
         assert not {"_esm", "_css"} & set(record["state"])
 
 
-def test_a_renderer_without_widgets_shows_the_pictures():
-    """As GitHub does it: nbconvert, no widget state, no script."""
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter(exclude_input=True).from_filename(str(CHAPTERS[0]))
-    page = BeautifulSoup(html, "html.parser")
-    pictures = sum("image/png" in output.data for _, output in rich_outputs(CHAPTERS[0]))
-    assert len(page.find_all("img", src=re.compile("^data:image/png"))) == pictures
-    assert not page.find("script", type=VIEW), "a widget would take the place of its picture"
-    assert not page.find(string=re.compile("LambdaExplorer\\(|<Figure"))
-
-
 @each_notebook
 def test_the_first_code_cell_is_that_of_all_notebooks_and_not_shown(path):
     _, first = code_cells(path)[0]
@@ -181,20 +166,12 @@ for on_colab, finder, address in cases:
 def test_the_first_code_cell_prepares_colab_and_does_nothing_elsewhere(tmp_path):
     _, first = code_cells(NOTEBOOKS[0])[0]
     script = [sys.executable, "-c", FIRST_CELL_SCRIPT, first.source]
-    done = subprocess.run(
-        script,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=120,
-        env=os.environ | {"L2LAB_DEVICE": "cpu", "PYTHONPATH": str(ROOT / "book")},
-    )
+    env = os.environ | {"L2LAB_DEVICE": "cpu", "PYTHONPATH": str(ROOT / "book")}
+    done = subprocess.run(script, capture_output=True, text=True, cwd=tmp_path, timeout=120, env=env)
     assert done.returncode == 0, done.stderr
     elsewhere, unpublished, colab, again = map(json.loads, done.stdout.splitlines())
     assert elsewhere == ["", "", []]
-    assert unpublished == ["", "l2lab is missing: this copy is not published yet.", []], (
-        "nothing is installed"
-    )
+    assert unpublished == ["", "l2lab is missing: this copy is not published yet.", []], "it installs nothing"
     line, raised, (install, widgets) = colab
     assert not raised
     assert install.startswith("install -q")
@@ -208,10 +185,8 @@ def test_the_first_code_cell_prepares_colab_and_does_nothing_elsewhere(tmp_path)
 
 @each_notebook
 def test_chapters_use_the_package_and_not_its_inside(path):
-    for number, cell in code_cells(path):
-        assert not re.search(
-            r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _", cell.source
-        ), number
+    inside = re.compile(r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _")
+    assert not [number for number, cell in code_cells(path) if inside.search(cell.source)]
 
 
 def functions_in(code: CodeType) -> list[CodeType]:
@@ -268,19 +243,15 @@ def test_the_frame_is_complete_and_in_order(path):
 @each_chapter
 def test_at_least_four_numbered_exercises_each_with_a_folded_solution(path):
     cells = read(path).cells
-    found = re.findall(
-        r'(?m)^<a id="ex-[\w-]+"></a>\n\n\*\*Exercise (\d+\.\d+) \([\w, ]+\) — [^*\n]+[.?!]\*\*$',
-        markdown(path),
-    )
+    head = r'(?m)^<a id="ex-[\w-]+"></a>\n\n\*\*Exercise (\d+\.\d+) \([\w, ]+\) — [^*\n]+[.?!]\*\*$'
+    found = re.findall(head, markdown(path))
     assert len(found) >= 4
     earlier = [p for p in CHAPTERS if p.name[:2] == path.name[:2] and p < path]  # pages of the same chapter
     first = 1 + sum(markdown(p).count("**Exercise") for p in earlier)
     assert found == [f"{int(path.name[:2])}.{k}" for k in range(first, first + len(found))]
     assert markdown(path).count("**Exercise") == len(found)
     solved, title = [], re.compile(r"# @title Solution to Exercise ([\d.]+): code\n")
-    answer = re.compile(
-        r"<details>\n<summary>Solution to Exercise ([\d.]+)(: answer)?</summary>\n\n.*\n\n</details>", re.S
-    )
+    answer = r"(?s)<details>\n<summary>Solution to Exercise ([\d.]+)(: answer)?</summary>\n\n.*\n\n</details>"
     for before, cell in itertools.pairwise(cells):
         if cell.cell_type == "code":
             started = title.match(cell.source)
@@ -289,10 +260,13 @@ def test_at_least_four_numbered_exercises_each_with_a_folded_solution(path):
             assert folded == expected, cell.source[:60]
             assert ("hide-cell" in cell.metadata.get("tags", [])) == bool(started), cell.source[:60]
         elif "<summary>Solution" in cell.source:
-            (number, after_code) = answer.fullmatch(cell.source).groups()
+            (number, after_code) = re.fullmatch(answer, cell.source).groups()
             assert bool(title.match(before.source)) == bool(after_code), number
             solved.append(number)
     assert solved == found
+
+
+ANSWER = r'(?s)<details class="quiz-(right|wrong)">\s*<summary>(.+?)</summary>(.*?)</details>'
 
 
 @each_chapter
@@ -302,11 +276,7 @@ def test_at_least_five_questions_with_one_right_and_explained_answers(path):
     questions = re.split(r"(?m)^\*\*\d+\. ", quiz)[1:]
     assert len(questions) >= 5
     for number, question in enumerate(questions, start=1):
-        answers = re.findall(
-            r'<details class="quiz-(right|wrong)">\s*<summary>(.+?)</summary>(.*?)</details>',
-            question,
-            re.DOTALL,
-        )
+        answers = re.findall(ANSWER, question)
         kinds = [kind for kind, _, _ in answers]
         assert kinds.count("right") == 1, f"question {number}"
         assert kinds.count("wrong") >= 1, f"question {number}"
@@ -314,9 +284,7 @@ def test_at_least_five_questions_with_one_right_and_explained_answers(path):
         assert letters == [f"{letter}." for letter in "ABCDEFG"[: len(letters)]], f"question {number}"
         for _, summary, explanation in answers:
             assert len(explanation.split()) >= 6, f"question {number}, {summary}: not explained"
-            assert explanation.startswith("\n\n"), (
-                f"question {number}: Markdown needs an empty line after the summary"
-            )
+            assert explanation.startswith("\n\n"), f"question {number}: Markdown needs an empty line"
         assert question.count("<details") == question.count("</details>") == len(answers)
 
     assert len(set(re.findall(r'quiz-right">\s*<summary>\s*(\w)', quiz))) > 1, "always the same letter"

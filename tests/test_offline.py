@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
-from test_site import CHAPTERS, DOCUMENTS, LIVE, SLIDERS, VIEW, Watch, visit
+from site_pages import CHAPTERS, DOCUMENTS, LIVE, SLIDERS, VIEW, Watch, visit
 
 INTRO, CHAPTER = CHAPTERS[:2]
 DEEP = next(name for name in DOCUMENTS if name.count("/") == 2)
@@ -53,12 +53,6 @@ def test_text_pictures_and_mathematics_show(page, base, watch, name):
         "() => document.fonts.load('900 16px \"Font Awesome 6 Free\"').then(found => found.length)"
     )
     assert watch.problems == []
-
-
-def test_the_start_page_leads_to_the_introduction(page, base):
-    page.goto(f"{base}/index.html")
-    page.wait_for_url(f"{base}/{INTRO}.html")
-    assert page.locator(".bd-article h1").is_visible()
 
 
 def test_every_slider_of_a_chapter_lives(page, base, watch):

@@ -28,19 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACE = "λ und Maß 1"
 KERNEL = [sys.executable, "-m", "ipykernel_launcher"]
 # What tells a program where a person keeps things and has a screen, or leads to another copy of the book.
-PERSONAL = (
-    "HOME",
-    "XDG_",
-    "MPL",
-    "IPYTHON",
-    "JUPYTER",
-    "DISPLAY",
-    "WAYLAND",
-    "PYTHON",
-    "L2LAB_",
-    "LANG",
-    "LC_",
-)
+PERSONAL = ("HOME", "XDG_", "MPL", "IPYTHON", "JUPYTER", "DISPLAY", "WAYLAND")
+PERSONAL += ("PYTHON", "L2LAB_", "LANG", "LC_")
 
 # The parts of a chapter: data from the package, a sweep, a training with a checkpoint, a figure, an explorer.
 NOTEBOOK = (
@@ -98,9 +87,7 @@ def deny_writing() -> tuple[str, ...]:
     try:
         subprocess.run([*prefix, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip(
-            "root may write everywhere, and setpriv (util-linux), which denies it, does not work here"
-        )
+        pytest.skip("root may write everywhere, and setpriv (util-linux), which denies it, does not work")
     return prefix
 
 

@@ -22,15 +22,12 @@ def clean(monkeypatch):
     for name in ("L2LAB_DEVICE", "L2LAB_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = (
-        torch.get_num_threads(),
-        torch.get_deterministic_debug_mode(),
-        torch.backends.cudnn.benchmark,
-    )
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    mode = torch.get_deterministic_debug_mode()
     yield
-    torch.set_num_threads(before[0])
-    torch.set_deterministic_debug_mode(before[1])
-    torch.backends.cudnn.benchmark = before[2]
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
+    torch.backends.cudnn.benchmark = benchmark
     torch.set_flush_denormal(False)
 
 

@@ -145,20 +145,6 @@ def test_groups_fit_into_the_cache():
     assert together(MLP((784, 256, 10)), 128) == 1
 
 
-def test_full_batch_training_reaches_ridge():
-    """The λ convention: ½·mean squared error + (λ/2)‖w‖², so w = (XᵀX + nλI)⁻¹Xᵀy on centred data."""
-    rng = np.random.default_rng(0)
-    n, p = 40, 5
-    X = rng.standard_normal((n, p))
-    X -= X.mean(0)
-    y = X @ rng.standard_normal(p) + 3 + rng.standard_normal(n)
-    result = sweep(MLP((p, 1)), {"train": (X, y)}, [0.0, 0.1, 1.0], lrs=0.2, steps=600, **DOUBLE)
-    for l, lam in enumerate(result.lams):
-        ridge = np.linalg.solve(X.T @ X + n * lam * np.eye(p), X.T @ (y - y.mean()))
-        np.testing.assert_allclose(result.weights()[l, 0, 0], ridge, atol=1e-9)
-        assert result.params["0.bias"][l, 0, 0].item() == pytest.approx(y.mean(), abs=1e-9)  # not penalized
-
-
 def test_minibatches_are_shuffled_epochs():
     batches = minibatches(10, 4, 7, seed=1)
     assert [len(b) for b in batches] == [4, 4, 2, 4, 4, 2, 4]
