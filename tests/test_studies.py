@@ -159,6 +159,8 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
             return np.array([], dtype=int)
 
     monkeypatch.setattr(selection, "SEEDS", {"quick": [100]})
+    monkeypatch.setattr(selection, "QUICK", ["xor"])
+    monkeypatch.setattr(selection, "LADDER_SEEDS", {"quick": [100]})
     monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=20))
     monkeypatch.setattr(selection, "_selector", lambda *_: Blind())
 
@@ -211,13 +213,13 @@ def verdict_rows():
                 (verdict.CHANCE, 0.1),
             ):
                 measures = dict.fromkeys(verdict.MEASURES, score)
-                rows.append({"problem": problem, "seed": seed, "method": method, **measures})
+                rows.append({"problem": problem, "seed": seed, "method": method, "failed": None, **measures})
     return rows, noise
 
 
 def test_means_and_duels_by_hand():
     rows, noise = verdict_rows()
-    kinds = verdict.by_kind(rows, "f1_at_truth")
+    kinds = verdict.by_kind(rows, "f1_own")
     assert list(kinds.index) == ["linear", "wide", "mean"]
     stg = 0.5 - np.mean([1.0, 0.05]) + 0.2 * noise[:, 0].mean()
     assert kinds["STG"]["linear"] == pytest.approx(stg)
@@ -225,7 +227,7 @@ def test_means_and_duels_by_hand():
     assert kinds.columns[0] == "ANOVA"
     tests = verdict.duels(rows)
     assert len(tests) == len(verdict.MEASURES) * 2 * 3
-    first = tests[tests["measure"] == "f1_at_truth"].set_index(["rival", "problem"])
+    first = tests[tests["measure"] == "f1_own"].set_index(["rival", "problem"])
     assert first["verdict"].to_dict() == {
         ("STG", "linear"): "better",
         ("STG", "linear, correlated"): "=",
@@ -262,6 +264,21 @@ def test_the_verdict_over_all_kinds():
     assert (verdict.overall(even).set_index("measure")["verdict"]["score_own"] == "as good").all()
     wild = [row | {"score_own": (row["method"] == "STG") * (-1) ** row["seed"]} for row in rows]
     assert verdict.overall(wild).set_index(["measure", "rival"])["verdict"]["score_own", "STG"] == "undecided"
+    # on average as good, but one kind hides a loss of more than four margins
+    for size, expected in ((0.03, "as good"), (0.06, "undecided")):
+        by = {"linear": size, "linear, correlated": size, "wide": -size, "diabetes + random": 0.0}
+        uneven = [
+            r | {"score_own": (by[r["problem"]] + 1e-3 * (-1) ** r["seed"]) * (r["method"] == "STG")}
+            for r in rows
+        ]
+        found = verdict.overall(uneven).set_index(["measure", "rival"]).loc[("score_own", "STG")]
+        assert (found["worst_kind"], found["verdict"]) == ("linear", expected)
+        assert found["difference"] == pytest.approx(0, abs=1e-12)
+    failing = [r | {"failed": "diverged"} if (r["method"], r["seed"]) == ("STG", 1) else r for r in rows]
+    assert set(verdict.overall(failing).groupby("rival")["failed"].max().items()) == {
+        ("STG", 4),
+        ("ANOVA", 0),
+    }
     with pytest.raises(ValueError, match=r"not complete: \['STG'\] lack rows"):
         verdict.overall([row for row in rows if (row["method"], row["seed"]) != ("STG", 3)])
 

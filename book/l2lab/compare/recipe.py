@@ -7,6 +7,7 @@ distinguishes the methods is a :class:`Recipe`; what they share is :class:`l2lab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -44,7 +45,8 @@ class Fit:
     notes : dict, optional
         What the result file should remember.
     early : ndarray, shape (T, p), optional
-        With a ramp of λ: mean norm of each input's weights in the first quarter of the run.
+        With a ramp of λ: norm of each input's weights as a share of the largest, mean over the first quarter
+        of the run.
     """
 
     strengths: np.ndarray
@@ -110,7 +112,8 @@ class Recipe:
     optimizer, lr_factor : {"sgd", "adamw"}, float
         The update rule, and a factor on the learning rate of the budget.
     ramp : float, default 0
-        During this share of the run the strength grows from 0.
+        During this share of the run the strength grows from 0. Such a run starts like the selector's, with
+        the variance of He's initialization and biases of 0.
     lam, lr : Tensor, shape (K,)
         Strength of every copy, and its learning rate before the schedule.
     linear : bool
@@ -234,6 +237,9 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
     each = [minibatches(X.shape[1], size, budget.steps, seed) for seed in batch_seeds]
     which = torch.arange(len(data))[:, None]
     params = recipe.parameters(starts)
+    if recipe.ramp:
+        for name, value in params.items():  # torch draws weights with a sixth of He's variance
+            value *= math.sqrt(6) if name.endswith("weight") else 0 if name.endswith("bias") else 1
     weights = [params[name] for name in ("0.weight", "2.weight") if name in params]
     rate = schedule("cosine", budget.steps, warm_up=WARM_UP)
     reach = float(recipe.lr[0]) / (1 - MOMENTUM if recipe.optimizer == "sgd" else 1)
@@ -250,7 +256,8 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
         if recipe.after_step:
             recipe.after_step(weights, reach * rate(t))
         if recipe.ramp and t < EARLY * budget.steps and t % looks == looks - 1:
-            early.append(recipe.first_layer(params).detach().norm(dim=1))
+            norms = recipe.first_layer(params).detach().norm(dim=1)
+            early.append(norms / norms.amax(1, keepdim=True).clamp_min(1e-30))
 
     rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
     rule["after"] = after if recipe.after_step or recipe.ramp else None

@@ -142,11 +142,21 @@ def _index(seed: int) -> Problem:
 
 
 def _heavy(seed: int) -> Problem:
-    """Heavy tails (Student's t, 2 degrees): tanh x₁ − tanh x₂ + tanh x₃ + noise, 3 of 60 features."""
+    """Heavy tails (Student's t, 2 degrees, cut at ±10): tanh x₁ − tanh x₂ + tanh x₃ + noise, 3 of 60."""
     rng, n = _rng(seed, "heavy"), _rows(400)
-    X = rng.standard_t(2, (n + N_TEST, 60))
+    X = rng.standard_t(2, (n + N_TEST, 60)).clip(-10, 10)
     y = np.tanh(X[:, :3]) @ [1.0, -1.0, 1.0] + 0.5 * rng.standard_normal(len(X))
     return _problem("heavy tails", X, y, 3, n, rng)
+
+
+def _dense(seed: int) -> Problem:
+    """Linear in half of 60 features, in blocks of 5 with correlation 0.8; 6 of 12 blocks are true."""
+    rng, n = _rng(seed, "dense"), _rows(400)
+    block = np.repeat(rng.standard_normal((n + N_TEST, 12)), 5, axis=1)
+    X = math.sqrt(0.8) * block + math.sqrt(0.2) * rng.standard_normal(block.shape)
+    signal = X[:, :30] @ rng.standard_normal(30)
+    y = signal + signal.std() / math.sqrt(2) * rng.standard_normal(len(X))
+    return _problem("dense", X, y, 30, n, rng)
 
 
 def _discrete(seed: int) -> Problem:
@@ -215,6 +225,7 @@ KINDS: dict[str, dict[str, Callable[[int], Problem]]] = {
     "even effects": {"even effects": _even},
     "single index": {"single index": _index},
     "heavy tails": {"heavy tails": _heavy},
+    "dense": {"dense": _dense},
     "discrete": {"discrete": _discrete},
     "noisy copies": {"noisy copies": _copies},
     "wide": {"wide": _wide},
