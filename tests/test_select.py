@@ -262,6 +262,17 @@ def test_later_rounds_find_what_the_first_leaves_out():
     assert sum(found[5]) >= sum(found[1]) + 2, found
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", [1, 3])
+def test_rounds_end_where_nothing_is_left(seed):
+    """A fold that has settled all six columns would go on without inputs, others with a noise column."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((120, 6))
+    y = X[:, 0] + 0.5 * X[:, -1] + 0.5 * rng.standard_normal(120)
+    settings = {"device": "cpu", "steps": 200, "n_lams": 8, "hidden": 8}
+    assert L2GateSelector(6, random_state=seed, **settings).fit(X, y).support_.all()
+
+
 def test_an_even_effect_is_found_and_no_noise_with_it():
     """x² has no linear effect: folds that miss it made the number of features that of all columns."""
     rng = np.random.default_rng(1)
