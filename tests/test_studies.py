@@ -279,6 +279,8 @@ def test_the_verdict_over_all_kinds():
         ("STG", 4),
         ("ANOVA", 0),
     }
+    failing = [r | {"failed": "diverged"} if r["method"] == verdict.GATES else r for r in rows]
+    assert set(verdict.overall(failing)["failed_gates"]) == {80}
     with pytest.raises(ValueError, match=r"not complete: \['STG'\] lack rows"):
         verdict.overall([row for row in rows if (row["method"], row["seed"]) != ("STG", 3)])
 

@@ -301,7 +301,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     Parameters
     ----------
     profile : {"quick", "full"}
-        Six problems with a seed that the methods were developed on, without LassoNet (minutes on one core);
+        Six problems with a seed that the methods were developed on, without LassoNet;
         or the study itself, 20 seeds that were never used before (many hours on one core, in as many
         pieces as you like).
     folder : str or Path

@@ -64,13 +64,13 @@ def overall(rows: list[dict[str, Any]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``measure, rival, difference, low, high, worst_kind, worst, failed, p, p_good, holm`` and
-        ``holm_good, verdict``: gates minus rival with its 95 % interval by Student's t; the kind with the
-        smallest mean difference, and that; how many rankings of the rival failed; p of the paired test by
-        random signs, and of Student's test that the difference is above minus the margin, as they are and by
-        Holm over all rows. The verdict is ``"better"`` or ``"worse"`` if the first is below 0.05 after
-        correction; else ``"as good"`` (not worse by the margin or more) if the second is and no kind is worse
-        by `WORST` margins; else ``"undecided"``.
+        Columns ``measure, rival, difference, low, high, p, worst_kind, worst, failed, failed_gates`` and
+        ``p_good, holm, verdict, holm_good``: gates minus rival with its 95 % interval by Student's t; the
+        kind with the smallest mean difference, and that; how many rankings of the rival and of the gates
+        failed; p of the paired test by random signs, and of Student's test that the difference is above minus
+        the margin, as they are and by Holm over all rows. The verdict is ``"better"`` or ``"worse"`` if the
+        first is below 0.05 after correction; else ``"as good"`` (not worse by the margin or more) if the
+        second is and no kind is worse by `WORST` margins; else ``"undecided"``.
     """
     found, failed = [], pd.DataFrame(rows).groupby("method")["failed"].count()
     for measure, margin in MEASURES.items():
@@ -83,6 +83,7 @@ def overall(rows: list[dict[str, Any]]) -> pd.DataFrame:
             gap, worst = by_kinds.mean(axis=1).to_numpy(), by_kinds.mean()
             row = {"measure": measure, "rival": rival} | _compared(gap)
             row |= {"worst_kind": worst.idxmin(), "worst": worst.min(), "failed": failed[rival]}
+            row["failed_gates"] = failed[GATES]
             above = stats.ttest_1samp(gap, -margin, alternative="greater").pvalue if np.ptp(gap) else 0.0
             row["p_good"] = above if gap.mean() > -margin else 1.0
             found.append(row | {"hidden": worst.min() < -WORST * margin})
