@@ -66,6 +66,8 @@ LADDER_SEEDS = {"quick": range(0), "full": range(2000, 2005)}
 # rank(X, y, seed, wanted) -> scores; a method that is not told how many features are true is asked for one
 Ranking = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 NOT_TOLD = 1
+# judge(features) -> test scores of a network and of a forest that see only these
+Judge = Callable[[np.ndarray], tuple[float, float]]
 
 
 def _selector(X: np.ndarray, y: np.ndarray, seed: int, wanted: int | None) -> L2GateSelector:
@@ -146,6 +148,19 @@ def score_best(problem: Problem, best: np.ndarray, seed: int) -> tuple[float, fl
     return max(constant, network), max(constant, float(fitted.score(X_test[:, best], y_test)))
 
 
+def _judge(problem: Problem, seed: int) -> Judge:
+    """:func:`score_best` for one problem, which measures equal sets of features, however ordered, once."""
+    known: dict[tuple[int, ...], tuple[float, float]] = {}
+
+    def judge(best: np.ndarray) -> tuple[float, float]:
+        key = tuple(sorted(map(int, best)))
+        if key not in known:
+            known[key] = score_best(problem, best, seed)
+        return known[key]
+
+    return judge
+
+
 def rank_and_score(
     problem: Problem, rank: Ranking | None, ks: tuple[int, ...], seed: int
 ) -> tuple[np.ndarray, float, list[float]]:
@@ -207,17 +222,17 @@ def _own_number(problem: Problem, order: np.ndarray, seed: int) -> int:
         return 0
 
 
-def _rows(problem: Problem, rank: Ranking, seed: int, asked: bool) -> list[dict[str, Any]]:
+def _rows(problem: Problem, rank: Ranking, seed: int, asked: bool, judge: Judge) -> list[dict[str, Any]]:
     """Rank not told how many features are true, and, if a method can use it, told."""
     blind, seconds, failed = told = _order(problem, rank, seed, NOT_TOLD)
     if asked:
         told = _order(problem, rank, seed, int(problem.support.sum()))
     own = blind[: _own_number(problem, blind, seed)]
-    row = _row(problem, told[0], blind, own, told[1], seed)
+    row = _row(problem, told[0], blind, own, told[1], judge)
     return [row | {"seconds_not_told": round(seconds, 3), "failed": failed or told[2]}]
 
 
-def _default_rows(problem: Problem, seed: int) -> list[dict[str, Any]]:
+def _default_rows(problem: Problem, seed: int, judge: Judge) -> list[dict[str, Any]]:
     """The selector as it is: it ranks and chooses the number on training and validation rows together."""
     X, y = (np.concatenate([problem.splits[part][i] for part in ("train", "valid")]) for i in (0, 1))
     started, failed = time.process_time(), None
@@ -228,11 +243,11 @@ def _default_rows(problem: Problem, seed: int) -> list[dict[str, Any]]:
         scores, own, failed = _chance(X, y, seed, NOT_TOLD), [], str(error)[:200]
     seconds = time.process_time() - started
     order = np.argsort(-scores, kind="stable")
-    return [_row(problem, order, order, own, seconds, seed) | {"seconds_not_told": None, "failed": failed}]
+    return [_row(problem, order, order, own, seconds, judge) | {"seconds_not_told": None, "failed": failed}]
 
 
 def _row(
-    problem: Problem, order: np.ndarray, blind: np.ndarray, own: np.ndarray, seconds: float, seed: int
+    problem: Problem, order: np.ndarray, blind: np.ndarray, own: np.ndarray, seconds: float, judge: Judge
 ) -> dict[str, Any]:
     """What is measured; `own` are the features that were chosen, perhaps none."""
     k, columns = int(problem.support.sum()), np.arange(problem.n_features)
@@ -242,8 +257,8 @@ def _row(
 
     row = {"k": k, "n_own": len(own), "f1_at_truth": f1(order[:k]), "f1_not_told": f1(blind[:k])}
     row |= {"f1_own": f1(own), "seconds": round(seconds, 3)}
-    row["score_at_k"], row["forest_at_k"] = score_best(problem, blind[:k], seed)
-    row["score_own"], row["forest_own"] = score_best(problem, own, seed)
+    row["score_at_k"], row["forest_at_k"] = judge(blind[:k])
+    row["score_own"], row["forest_own"] = judge(own)
     return row
 
 
@@ -329,10 +344,12 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     for seed in seeds:
         for problem in PROBLEMS if profile == "full" else QUICK:
             drawn = PROBLEMS[problem](seed)
+            judge = _judge(drawn, seed)
             runs = {
-                name: partial(_rows, drawn, rank, seed, name in ASKED) for name, rank in competitors.items()
+                name: partial(_rows, drawn, rank, seed, name in ASKED, judge)
+                for name, rank in competitors.items()
             }
-            for method, run in (runs | {DEFAULT: partial(_default_rows, drawn, seed)}).items():
+            for method, run in (runs | {DEFAULT: partial(_default_rows, drawn, seed, judge)}).items():
                 settings = {"problem": problem, "seed": seed, "method": method}
                 found = record.rows({**settings, "versions": versions}, drawn.content_hash, run)
                 rows += [{**settings, **row} for row in found]
