@@ -35,7 +35,8 @@ def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_that_is_documented_can_be_made():
     """As far as make itself can tell: the target and all that it needs exist."""
-    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / ".github" / "workflows").glob("*.yml")]
+    pages = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SUPPORT")]
+    texts = [*pages, *(ROOT / ".github" / "workflows").glob("*.yml")]
     said = "\n".join(path.read_text("utf-8") for path in texts)
     named = set(re.findall(r"(?m)(?:^|`|run: )(?:\S+=\S+ )?make ([a-z][a-z-]*)", said))
     assert {"book", "serve", "lab", "execute", "test", "dist"} <= named

@@ -96,6 +96,12 @@ def test_every_entry_is_cited_and_every_citation_has_an_entry():
     assert len(WORKS) > 40
 
 
+def test_what_the_paper_cites_is_in_the_bibliography():
+    cited = re.findall(r"@(\w+)", (BOOK.parent / "paper.md").read_text("utf-8"))
+    assert len(cited) > 5
+    assert set(cited) <= set(WORKS)
+
+
 def test_every_entry_says_who_what_where_and_when_and_none_waits_to_be_checked():
     for key, fields in WORKS.items():
         given = set(re.findall(r"(\w+)=\{", fields))
