@@ -134,7 +134,7 @@ def test_resnet_is_trained_without_the_network(few):
 SHORTER = {
     'DATA = "pictograms"': 'DATA = "voc"',
     "quick=[0.0, 0.003, 0.01, 0.03]": "quick=[0.0, 0.01]",
-    "quick=25": "quick=1",
+    "quick=20": "quick=1",
     "quick=60": "quick=1",
     'study.RESULTS / "images-quick.json"': 'Path("absent.json")',  # as on Colab
 }

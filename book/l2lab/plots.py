@@ -19,6 +19,7 @@ from cycler import cycler
 from IPython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
@@ -124,9 +125,14 @@ def pictures(fig: Figure) -> tuple[str, str]:
     tuple of str
         Two PNG files in base64, as a notebook stores them: light, dark.
     """
+    fig.set_dpi(DPI)
     light = _png(fig, "white")
+    layout = fig.get_layout_engine()
+    fig.set_layout_engine("none")  # what has its place already keeps it
     with dark_colours(fig):
-        return light, _png(fig, GROUND)
+        dark = _png(fig, GROUND)
+    fig.set_layout_engine(layout)
+    return light, dark
 
 
 def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
@@ -347,8 +353,12 @@ def _axis_break(ax: Axes, x: float) -> None:
 def _png(fig: Figure, ground: str) -> str:
     # 256 colours are plenty for a chart and make the file a third. Saving again with Pillow also drops the
     # version that Matplotlib writes into it, so the same figure gives the same bytes.
-    raw, buffer = io.BytesIO(), io.BytesIO()
-    fig.savefig(raw, format="png", dpi=DPI, facecolor=ground)
-    image = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    # A canvas draws once where savefig draws twice.
+    buffer, canvas, paper = io.BytesIO(), FigureCanvasAgg(fig), fig.get_facecolor()
+    fig.set_facecolor(ground)
+    canvas.draw()
+    fig.set_facecolor(paper)
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image = image.quantize(256, dither=Image.Dither.NONE)
     image.save(buffer, format="png", optimize=True, dpi=(DPI, DPI))
     return base64.b64encode(buffer.getvalue()).decode()
