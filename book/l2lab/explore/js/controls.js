@@ -8,7 +8,7 @@ const ICONS = {
 };
 const TITLES = { play: "Play through λ", pause: "Pause", step: "Next λ" };
 
-function sliderBar(ctx) {
+function sliderBar(ctx, player = playButton(ctx)) {
   const id = newId();
   const slider = html("input", { type: "range", id, min: 0, step: 1 });
   const readout = html("output", { htmlFor: id });
@@ -16,7 +16,6 @@ function sliderBar(ctx) {
   const said = ctx.label === ctx.sign ? "lx-hidden" : "";
   const label = html("label", { htmlFor: id, textContent: ctx.label, className: said });
   const slide = html("div", { className: "lx-slide" }, label, slider, scale);
-  const player = playButton(ctx);
   const bar = html("div", { className: "lx-bar" }, player.button, slide, readout);
   ctx.listen(slider, "input", () => ctx.choose(+slider.value));
 

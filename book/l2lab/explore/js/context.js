@@ -1,0 +1,47 @@
+// What the parts of a widget share: explorer.js and train/trainer.js add to it.
+
+function makeContext(model) {
+  const label = model.get("label");
+  const name = bare(label);
+  const root = html("div", { className: "lx", role: "group", ariaLabel: model.get("alt") });
+  const gone = new AbortController();
+  const closing = [() => gone.abort()];
+  const listen = (to, event, f) => to.addEventListener(event, f, { signal: gone.signal });
+  // JupyterLab would take the keys of a focused slider; the page would scroll
+  listen(root, "keydown", (event) => {
+    if (/^(Arrow|Page|Home|End|Enter| )/.test(event.key)) event.stopPropagation();
+  });
+  return {
+    model,
+    root,
+    label,
+    sign: /^λ.{0,9}$/.test(name) ? name : "λ",
+    name: model.get("name"),
+    isStatic: model.isStatic === true,
+    live: html("div", { className: "lx-hidden", ariaLive: "polite" }),
+    listen,
+    onModel: (key, f) => {
+      model.on("change:" + key, f);
+      closing.push(() => model.off("change:" + key, f));
+    },
+    onClose: (f) => closing.push(f),
+    close: () => closing.forEach((f) => f()),
+  };
+}
+
+// Spoken when the slider rests, not at every step.
+function speaker(ctx) {
+  let timer = 0;
+  ctx.onClose(() => clearTimeout(timer));
+  return (sentences) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      ctx.live.textContent = sentences.join(". ").replace(/\.\./g, ".");
+    }, 400);
+  };
+}
+
+// A DataView in every host; copied, so that typed arrays find their alignment.
+function bytesOf(blob) {
+  return new Uint8Array(blob.buffer || blob, blob.byteOffset || 0, blob.byteLength).slice();
+}

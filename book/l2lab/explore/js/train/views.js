@@ -1,0 +1,226 @@
+// Pictures of a run. Each is drawn anew, as its axes grow with the run, mostly as one of the
+// explorer's kinds of panels with numbers of this moment; draw() returns what is seen in words.
+
+const NUMBERS = "₀₁₂₃₄₅₆₇₈₉";
+const nameOf = (j) => "x" + [...String(j + 1)].map((c) => NUMBERS[c]).join("");
+const finite = (v) => (isFinite(v) ? v : 0);
+const alive = (v) => (Math.abs(v) > ALIVE ? finite(v) : 0);
+const shaped = (values, ...size) => Object.assign(Float64Array.from(values), { shape: size });
+const isLinear = (run) => !isNetwork(run.state.model);
+
+const VIEWS = {
+  inputs: {
+    title: "Weight of each input now",
+    fits: ({ data }) => data.p > 1 && data.p < 64,
+    draw: (run, ctx, frame) => {
+      const values = shaped(run.history.at(-1).strength.map(alive), 1, run.data.p);
+      const labels = Array.from(values, (_, j) => (run.data.truth[j] ? nameOf(j) : ""));
+      const ylabel = isLinear(run) ? "weight" : "length of its column";
+      PANELS.bars({ ylabel, labels, ylim: range({}, [0, ...values]) }, { y: values }, ctx, frame)(0);
+      frame.legend([
+        ["rect", color(1), "named: true inputs"],
+        ["ring", "currentColor", "below 1/1000"],
+      ]);
+      return tellAlive(run);
+    },
+  },
+  picture: {
+    title: "Weight of each pixel now",
+    fits: ({ data }) => data.p === 64,
+    draw: drawPicture,
+  },
+  track: {
+    title: "Weight of each input against time",
+    fits: ({ data }) => data.p > 1,
+    draw: drawTrack,
+  },
+  plane: {
+    title: "Decision in the plane of x₁ and x₂",
+    fits: ({ state }) => state.data === "xor",
+    draw: drawPlane,
+  },
+  fitted: {
+    title: "Curve",
+    fits: ({ state }) => state.data === "curve",
+    draw: ({ data, model, state }, ctx, frame) => {
+      const x = Array.from({ length: 81 }, (_, k) => k / 40 - 1);
+      const scale = isNetwork(state.model) ? 1 : Math.sqrt(3); // the first Legendre input is √3·x
+      const points = Array.from(data.y, (v, i) => [data.X[i * data.p] / scale, clamp(v, -3, 3)]);
+      model.prepare();
+      const y = x.map((u) => model.value(curveInputs(u, data.p), 0));
+      const names = ["training rows", "fit", "truth"];
+      const look = { ylim: [-3, 3], xlabel: "x", ylabel: "y", names, offset: 0, step: 1 };
+      const inside = shaped(y.map((v) => clamp(finite(v), -9, 9)), 1, 81);
+      PANELS.fit({ ...look, x, points, truth: x.map(curveAt) }, { y: inside }, ctx, frame)(0);
+      return "";
+    },
+  },
+  loss: {
+    title: "Loss",
+    fits: () => true,
+    draw: (run, ctx, frame) => {
+      const ys = LOSSES.map(([key]) => run.history.map((moment) => logOf(moment[key])));
+      const plot = timePlot(frame, ctx, range({}, ys.flat()), "log₁₀ of the mean loss");
+      LOSSES.forEach(([, k, dash], s) => {
+        const look = { stroke: color(k), "stroke-dasharray": dash };
+        through(plot, run.history, (m) => ys[s][m], "line", look);
+      });
+      frame.legend(LOSSES.map(([key, k, dash]) => ["line", color(k), key, dash]));
+      const { train, test } = run.history.at(-1);
+      return `Mean loss: train ${number(train)}, test ${number(test)}.`;
+    },
+  },
+  weights: {
+    title: "All weights",
+    fits: () => true,
+    draw: (run, ctx, frame) => {
+      const rows = [run.start, weightsOf(run)];
+      const values = rows.map((row) => Array.from(row, alive).filter(Boolean));
+      const reach = Math.max(0.1, ...values.flat().map(Math.abs)) * 1.05;
+      const counts = shaped(new Float64Array(62), 2, 31);
+      const bin = (v) => Math.floor(((v / reach + 1) / 2) * 31);
+      values.forEach((some, r) => some.forEach((v) => (counts[31 * r + bin(v)] += 1)));
+      const edges = Array.from({ length: 32 }, (_, k) => reach * ((2 * k) / 31 - 1));
+      const words = { xlabel: "weight", noun: "weights", zero: "< 1/1000", first: "start" };
+      const zeros = values.map((some, r) => rows[r].length - some.length);
+      PANELS.hist({ edges, ...words }, { counts, zeros }, ctx, frame)(1);
+      frame.legend([]);
+      return `${count(zeros[1])} of ${count(rows[1].length)} weights are below 1/1000.`;
+    },
+  },
+  spent: {
+    title: "Decay budget used",
+    fits: ({ state }) => state.opt !== "adam",
+    draw: (run, ctx, frame) => {
+      const plot = timePlot(frame, ctx, [0, 16], "budget B");
+      for (const [share, words] of [[1e3, "1/1000 is left"], [1e6, "10⁻⁶ is left"]]) {
+        const y = plot.y(Math.log(share));
+        path(plot.area, "level", `M${plot.box.left} ${px(y)}H${plot.box.right}`);
+        text(frame.svg, plot.box.left + 4, y - 5, words, "label halo", "start");
+      }
+      const spent = (k) => Math.min(run.history[k].spent, 20);
+      through(plot, run.history, spent, "line bold", { stroke: color(1) });
+      const left = number(100 * Math.exp(-run.spent), 2);
+      return `B = ${number(run.spent)}: of a weight without support about ${left} % is left.`;
+    },
+  },
+};
+const LOSSES = [["train", 1, ""], ["test", 2, DASH[1]]];
+const logOf = (v) => Math.log10(clamp(isFinite(v) ? v : TOO_LARGE, 1e-6, TOO_LARGE));
+
+PANELS.run = (spec, arrays, ctx, frame) => () => {
+  frame.svg.replaceChildren();
+  return VIEWS[spec.view].draw(ctx.shown(), ctx, frame);
+};
+
+function timePlot(frame, ctx, [low, high], label) {
+  const [box, y] = yScale(frame, low, high, label);
+  const x = xScale(frame, box, 0, Math.max(ctx.horizon(), 1), "step");
+  return { box, x, y, area: clipTo(frame, box) };
+}
+
+const through = ({ x, y, area }, history, value, name, look) =>
+  path(area, name, polyline(history.length, (k) => x(history[k].t), (k) => y(value(k))), look);
+
+function tellAlive({ history, data }) {
+  const kept = Array.from(history.at(-1).strength, (v) => Math.abs(v) > ALIVE);
+  const n = kept.filter(Boolean).length;
+  const right = kept.filter((is, j) => is && data.truth[j]).length;
+  const wanted = data.truth.filter(Boolean).length;
+  const which = wanted ? ` (true ${right} of ${wanted}, noise ${n - right})` : "";
+  return `${n} of ${kept.length} inputs alive${which}, ${kept.length - n} below 1/1000.`;
+}
+
+// True inputs as broad lines, the others as hairlines; for AdamW the box that λ leaves to a weight.
+function drawTrack(run, ctx, frame) {
+  const { history, data, model, state } = run;
+  const known = data.truth.length > 0;
+  const ends = history.flatMap(({ strength }) => [Math.min(...strength), Math.max(...strength)]);
+  const label = isLinear(run) ? "weight" : "length of its column";
+  const plot = timePlot(frame, ctx, range({}, ends.map(finite)), label);
+  const power = state.opt === "adamw" && isLinear(run) ? model.depth : 0;
+  const edge = { stroke: color(3), "stroke-dasharray": DASH[2] };
+  const wall = (sign) => (k) => sign * Math.min(history[k].lam ** -power, 1e4);
+  if (power) for (const sign of [-1, 1]) through(plot, history, wall(sign), "line", edge);
+  const draw = (j, name, k) =>
+    through(plot, history, (m) => finite(history[m].strength[j]), name, { stroke: color(k) });
+  for (let j = 0; j < data.p; j++) if (!data.truth[j]) draw(j, "line hair", 1);
+  for (let j = 0; j < data.p; j++) if (data.truth[j]) draw(j, "line", 2);
+  frame.legend([
+    known && ["line", color(2), "true inputs"],
+    ["hair", color(1), known ? "noise inputs" : "inputs"],
+    power && ["line", color(3), `AdamW's box, ±1/λ${power > 1 ? superscript(power) : ""}`, DASH[2]],
+  ]);
+  return tellAlive(run);
+}
+
+// 8×8 pixels; a dash makes a negative weight, a ring one that is dropped.
+function drawPicture(run, ctx, frame) {
+  const values = Array.from(run.history.at(-1).strength, finite);
+  const top = Math.max(...values.map(Math.abs)) || 1;
+  const side = Math.floor(Math.min(frame.width, frame.height) / 8);
+  const left = (frame.width - 8 * side) / 2;
+  let dashes = "";
+  let rings = "";
+  values.forEach((v, n) => {
+    const [x, y] = [left + (n % 8) * side, Math.floor(n / 8) * side];
+    const look = { fill: color(v < 0 ? 1 : 2), "fill-opacity": (Math.abs(v) / top).toFixed(3) };
+    svg("rect", { x, y, width: side - 1, height: side - 1, class: "pixel", ...look }, frame.svg);
+    if (!alive(v)) rings += disc(x + side / 2, y + side / 2, side / 7);
+    else if (v < 0) dashes += `M${px(x + side / 3)} ${px(y + side / 2)}h${px(side / 3)}`;
+  });
+  path(frame.svg, "cross", dashes);
+  path(frame.svg, "ring small", rings);
+  frame.legend([
+    ["rect", color(2), isLinear(run) ? "for an 8" : "length of its column"],
+    isLinear(run) && ["rect", color(1), "with a dash: for a 3"],
+    ["ring", "currentColor", "below 1/1000"],
+  ]);
+  return `Full colour: ${number(top)}. ${tellAlive(run)}`;
+}
+
+function drawPlane({ data, model }, ctx, frame) {
+  const N = 33;
+  const [box, y] = yScale(frame, -1, 1, "x₂", false);
+  const x = xScale(frame, box, -1, 1, "x₁");
+  frame.stage.querySelector("canvas")?.remove();
+  const row = new Float64Array(data.p);
+  model.prepare();
+  const grid = Float64Array.from({ length: N * N }, (_, k) => {
+    row[0] = (2 * (k % N)) / (N - 1) - 1;
+    row[1] = (2 * Math.floor(k / N)) / (N - 1) - 1;
+    return finite(Math.tanh(model.value(row, 0) / 2)); // 2p − 1
+  });
+  const margin = (r, k) => grid[r * N + k];
+  fieldCanvas(frame, box, N, N)(margin, ctx.rgb());
+  const toX = linear(0, N - 1, box.left, box.right);
+  const toY = linear(0, N - 1, box.bottom, box.top);
+  for (const label of [0, 1]) {
+    const marks = Array.from(data.y, (own, i) => {
+      const [u, v] = [x(data.X[i * data.p]), y(data.X[i * data.p + 1])];
+      if (own !== label) return "";
+      return label ? `M${px(u - 2.5)} ${px(v - 2.5)}h5v5h-5z` : disc(u, v, 2.8);
+    });
+    path(frame.svg, "dot", marks.join(""), { fill: color(label + 1) });
+  }
+  path(frame.svg, "boundary", contour(margin, N, N, toX, toY));
+  frame.legend([
+    ["circle", color(1), "class 0"],
+    ["rect", color(2), "class 1"],
+    ["line", "currentColor", "boundary"],
+  ]);
+  return "All other inputs are 0 here.";
+}
+
+// After a sweep: the losses at its end for every λ.
+PANELS.along = (spec, arrays, ctx, frame) => {
+  const lasts = ctx.swept().map((run) => run.history.at(-1));
+  const rows = LOSSES.map(([key]) => lasts.map((moment) => 10 ** logOf(moment[key])));
+  const y = shaped(rows.flatMap((row) => [row, row, row]).flat(), 2, 3, lasts.length);
+  const at = rows[1].indexOf(Math.min(...rows[1]));
+  const best = { series: 1, at, label: "least test loss" };
+  const look = { names: LOSSES.map(([key]) => key), colors: [1, 2], band: [0, 0], spread: "" };
+  const drawn = { ...look, best, logy: true, ylabel: "mean loss" };
+  const draw = PANELS.curves(drawn, { y }, ctx, frame);
+  return (i) => `${draw(i)} ${tellAlive(ctx.swept()[i])}`;
+};
