@@ -19,7 +19,7 @@ from .frame import bundle, check_words, source
 __all__ = ["Trainer"]
 
 _FILES = (
-    "base", "axes", "bars", "curves", "field", "fit", "hist", "panel", "address", "theme", "controls", "context",
+    "base", "axes", "bars", "curves", "field", "fit", "hist", "pixels", "panel", "address", "theme", "controls", "context",
     "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
 )  # fmt: skip
 
@@ -179,7 +179,7 @@ class Trainer(anywidget.AnyWidget):
         return self._picture
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return bundle(super()._repr_mimebundle_(**kwargs), self, "trainer")
+        return bundle(super()._repr_mimebundle_(**kwargs), self, "explorer")
 
     @traitlets.validate("state")
     def _state_is_complete(self, proposal: Any) -> list[dict[str, Any]]:

@@ -121,7 +121,6 @@ function makeRun(state, bytes) {
   remember();
   run.start = weightsOf(run);
   run.remember = () => run.history.at(-1).t === run.t || remember();
-  run.alive = () => Array.from(run.history.at(-1).strength, (v) => Math.abs(v) > ALIVE);
   return run;
 }
 

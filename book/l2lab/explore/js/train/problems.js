@@ -58,7 +58,7 @@ const PROBLEMS = {
     make: (rows, noise, rng) => {
       const p = XOR_INPUTS;
       const draw = (n) => {
-        const X = Float64Array.from({ length: n * p }, () => 2 * rng.uniform() - 1);
+        const X = Float64Array.from({ length: n * p }, () => 4 * rng.uniform() - 2);
         const label = (_, i) => (X[i * p] * X[i * p + 1] < 0 ? 1 : 0);
         return [X, Float64Array.from({ length: n }, label)];
       };
@@ -66,7 +66,7 @@ const PROBLEMS = {
       return split(flip(train, noise / 2, rng), draw(400), p, (j) => j < 2, true);
     },
   },
-  // pictures of a 3 or an 8, pixels from −1 to 1; Python hands them over, one byte a pixel
+  // pictures of a 3 or an 8, pixels from 0 to 2; Python hands them over, one byte a pixel
   digits: {
     noise: "share of wrong labels",
     batch: 32,
@@ -111,7 +111,7 @@ function flip([X, y], share, rng) {
 }
 
 const pixelsOf = (bytes, i, p) =>
-  Array.from(bytes.subarray(i * (p + 1) + 1, (i + 1) * (p + 1)), (v) => v / 8 - 1);
+  Array.from(bytes.subarray(i * (p + 1) + 1, (i + 1) * (p + 1)), (v) => v / 8);
 
 // Legendre polynomials with mean square 1: √(2k + 1) P_k.
 function legendre(x) {

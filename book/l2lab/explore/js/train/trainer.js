@@ -64,8 +64,9 @@ function render({ model, el }) {
   function draw() {
     frame = 0;
     if (!root.isConnected) return;
+    const told = sides.flatMap((side) => side.draw());
     status.textContent = sides.map((side) => side.told()).join("; ");
-    say([status.textContent, ...sides.flatMap((side) => side.draw())]);
+    say([status.textContent, ...told]);
   }
 
   function fit() {
@@ -105,13 +106,16 @@ function render({ model, el }) {
   fit();
   const sizes = new ResizeObserver(fit);
   sizes.observe(grid);
-  const take = (states) => sides.forEach((side) => side.take(states.get(side.name)));
+  const take = (states) => {
+    halt();
+    sides.forEach((side) => side.take(states.get(side.name)));
+  };
   const state = () => new Map(sides.map((side) => [side.name, side.settings]));
   if (ctx.isStatic) remember = linkAddress(ctx, tools, state, take);
   ctx.onModel("state", () => {
     const own = JSON.stringify(sides.map((side) => side.settings));
     if (JSON.stringify(model.get("state")) === own) return; // an echo of changed()
-    model.get("state").forEach((next, k) => sides[k]?.take(next));
+    take(new Map(sides.map((side, k) => [side.name, model.get("state")[k]])));
   });
   ctx.onClose(() => {
     halt();
@@ -124,8 +128,8 @@ function render({ model, el }) {
 function makeSide(shared, start, k, clock) {
   const { model } = shared;
   const ctx = Object.create(shared);
-  const letter = model.get("state").length > 1 ? " of " + "AB"[k] : "";
-  ctx.label = ctx.sign = "λ" + letter;
+  const letter = model.get("state").length > 1 ? "AB"[k] + ": " : "";
+  ctx.label = ctx.sign = letter ? "λ of " + "AB"[k] : "λ";
   ctx.lams = model.get("lams");
   const settings = { ...start };
   const digits = bytesOf(model.get("digits"));
@@ -150,7 +154,7 @@ function makeSide(shared, start, k, clock) {
   const form = html("div", { className: "lx-fields" });
   const alarm = html("p", { className: "lx-error", role: "alert", hidden: true });
   const grid = html("div", { className: "lx-panels" });
-  const sideLook = { className: "lx-side", role: "group", ariaLabel: "Trainer" + letter };
+  const sideLook = { className: "lx-side", role: "group", ariaLabel: letter ? "AB"[k] : "Trainer" };
   const element = html("div", sideLook, bar.bar, form, alarm, grid);
   const choices = Object.entries(model.get("choices"));
   const fields = choices.map(([key, choice]) =>
@@ -216,8 +220,12 @@ function makeSide(shared, start, k, clock) {
       play.title = busy ? "Pause" : "Train";
       play.setAttribute("aria-label", play.title);
     },
-    told: () =>
-      sweep ? `all λ: ${Math.round(100 * sweep.done)} %` : `step ${count(ctx.shown().t)}`,
+    told: () => {
+      if (sweep) return `${letter}all λ: ${Math.round(100 * sweep.done)} %`;
+      const { t, history } = ctx.shown();
+      const words = `step ${count(t)}, test loss ${number(history.at(-1).test, 2)}`;
+      return `${letter}${words}, ${countAlive(ctx.shown())} inputs alive`;
+    },
     begin: () => {
       if (swept) leave();
       sweep = null;

@@ -4,7 +4,7 @@
 const NUMBERS = "₀₁₂₃₄₅₆₇₈₉";
 const nameOf = (j) => "x" + [...String(j + 1)].map((c) => NUMBERS[c]).join("");
 const finite = (v) => (isFinite(v) ? v : 0);
-const alive = (v) => (Math.abs(v) > ALIVE ? finite(v) : 0);
+const alive = (v) => (isAlive(v) ? finite(v) : 0);
 const shaped = (values, ...size) => Object.assign(Float64Array.from(values), { shape: size });
 const isLinear = (run) => !isNetwork(run.state.model);
 
@@ -27,7 +27,13 @@ const VIEWS = {
   picture: {
     title: "Weight of each pixel now",
     fits: ({ data }) => data.p === 64,
-    draw: drawPicture,
+    draw: (run, ctx, frame) => {
+      const sizes = run.history.at(-1).strength.map((v) => Math.abs(alive(v)));
+      const marks = Array.from(sizes.keys()).filter((n) => !sizes[n]);
+      const look = { unit: "size of the weight", marks, mark: "below 1/1000" };
+      PANELS.pixels(look, { y: shaped(sizes, 1, 8, 8) }, ctx, frame);
+      return tellAlive(run);
+    },
   },
   track: {
     title: "Weight of each input against time",
@@ -37,7 +43,23 @@ const VIEWS = {
   plane: {
     title: "Decision in the plane of x₁ and x₂",
     fits: ({ state }) => state.data === "xor",
-    draw: drawPlane,
+    draw: ({ data, model }, ctx, frame) => {
+      const N = 33;
+      const row = new Float64Array(data.p); // all other inputs are 0
+      model.prepare();
+      const code = Array.from({ length: N * N }, (_, k) => {
+        row[0] = (2 * (k % N)) / (N - 1) - 1;
+        row[1] = (2 * Math.floor(k / N)) / (N - 1) - 1;
+        const t = finite(Math.tanh(model.value(row, 0) / 2)); // 2p − 1
+        return Math.round(127.5 + 127.5 * Math.sign(t) * Math.sqrt(Math.abs(t)));
+      });
+      const at = (i) => Array.from(data.X.subarray(i * data.p, i * data.p + 2));
+      const points = Array.from(data.y, (label, i) => [...at(i), label]);
+      const look = { extent: [-1, 1, -1, 1], xlabel: "x₁", ylabel: "x₂", classes: ["0", "1"] };
+      frame.stage.querySelector("canvas")?.remove();
+      PANELS.field({ ...look, points }, { code: shaped(code, 1, N, N) }, ctx, frame)(0);
+      return "All other inputs are 0 here.";
+    },
   },
   fitted: {
     title: "Curve",
@@ -81,7 +103,7 @@ const VIEWS = {
       const bin = (v) => Math.floor(((v / reach + 1) / 2) * 31);
       values.forEach((some, r) => some.forEach((v) => (counts[31 * r + bin(v)] += 1)));
       const edges = Array.from({ length: 32 }, (_, k) => reach * ((2 * k) / 31 - 1));
-      const words = { xlabel: "weight", noun: "weights", zero: "< 1/1000", first: "start" };
+      const words = { xlabel: "weight", noun: "weights", zero: "< 0.001", first: "start" };
       const zeros = values.map((some, r) => rows[r].length - some.length);
       PANELS.hist({ edges, ...words }, { counts, zeros }, ctx, frame)(1);
       frame.legend([]);
@@ -122,13 +144,16 @@ function timePlot(frame, ctx, [low, high], label) {
 const through = ({ x, y, area }, history, value, name, look) =>
   path(area, name, polyline(history.length, (k) => x(history[k].t), (k) => y(value(k))), look);
 
-function tellAlive({ history, data }) {
-  const kept = Array.from(history.at(-1).strength, (v) => Math.abs(v) > ALIVE);
-  const n = kept.filter(Boolean).length;
-  const right = kept.filter((is, j) => is && data.truth[j]).length;
-  const wanted = data.truth.filter(Boolean).length;
-  const which = wanted ? ` (true ${right} of ${wanted}, noise ${n - right})` : "";
-  return `${n} of ${kept.length} inputs alive${which}, ${kept.length - n} below 1/1000.`;
+const isAlive = (v) => Math.abs(v) > ALIVE;
+const countAlive = ({ history }) => history.at(-1).strength.filter(isAlive).length;
+
+function tellAlive(run) {
+  const { strength } = run.history.at(-1);
+  const { truth } = run.data;
+  const n = countAlive(run);
+  const right = strength.filter((v, j) => isAlive(v) && truth[j]).length;
+  const which = truth.length ? ` (true ${right} of ${truth.filter(Boolean).length})` : "";
+  return `${n} of ${strength.length} inputs alive${which}, ${strength.length - n} below 1/1000.`;
 }
 
 // True inputs as broad lines, the others as hairlines; for AdamW the box that λ leaves to a weight.
@@ -152,64 +177,6 @@ function drawTrack(run, ctx, frame) {
     power && ["line", color(3), `AdamW's box, ±1/λ${power > 1 ? superscript(power) : ""}`, DASH[2]],
   ]);
   return tellAlive(run);
-}
-
-// 8×8 pixels; a dash makes a negative weight, a ring one that is dropped.
-function drawPicture(run, ctx, frame) {
-  const values = Array.from(run.history.at(-1).strength, finite);
-  const top = Math.max(...values.map(Math.abs)) || 1;
-  const side = Math.floor(Math.min(frame.width, frame.height) / 8);
-  const left = (frame.width - 8 * side) / 2;
-  let dashes = "";
-  let rings = "";
-  values.forEach((v, n) => {
-    const [x, y] = [left + (n % 8) * side, Math.floor(n / 8) * side];
-    const look = { fill: color(v < 0 ? 1 : 2), "fill-opacity": (Math.abs(v) / top).toFixed(3) };
-    svg("rect", { x, y, width: side - 1, height: side - 1, class: "pixel", ...look }, frame.svg);
-    if (!alive(v)) rings += disc(x + side / 2, y + side / 2, side / 7);
-    else if (v < 0) dashes += `M${px(x + side / 3)} ${px(y + side / 2)}h${px(side / 3)}`;
-  });
-  path(frame.svg, "cross", dashes);
-  path(frame.svg, "ring small", rings);
-  frame.legend([
-    ["rect", color(2), isLinear(run) ? "for an 8" : "length of its column"],
-    isLinear(run) && ["rect", color(1), "with a dash: for a 3"],
-    ["ring", "currentColor", "below 1/1000"],
-  ]);
-  return `Full colour: ${number(top)}. ${tellAlive(run)}`;
-}
-
-function drawPlane({ data, model }, ctx, frame) {
-  const N = 33;
-  const [box, y] = yScale(frame, -1, 1, "x₂", false);
-  const x = xScale(frame, box, -1, 1, "x₁");
-  frame.stage.querySelector("canvas")?.remove();
-  const row = new Float64Array(data.p);
-  model.prepare();
-  const grid = Float64Array.from({ length: N * N }, (_, k) => {
-    row[0] = (2 * (k % N)) / (N - 1) - 1;
-    row[1] = (2 * Math.floor(k / N)) / (N - 1) - 1;
-    return finite(Math.tanh(model.value(row, 0) / 2)); // 2p − 1
-  });
-  const margin = (r, k) => grid[r * N + k];
-  fieldCanvas(frame, box, N, N)(margin, ctx.rgb());
-  const toX = linear(0, N - 1, box.left, box.right);
-  const toY = linear(0, N - 1, box.bottom, box.top);
-  for (const label of [0, 1]) {
-    const marks = Array.from(data.y, (own, i) => {
-      const [u, v] = [x(data.X[i * data.p]), y(data.X[i * data.p + 1])];
-      if (own !== label) return "";
-      return label ? `M${px(u - 2.5)} ${px(v - 2.5)}h5v5h-5z` : disc(u, v, 2.8);
-    });
-    path(frame.svg, "dot", marks.join(""), { fill: color(label + 1) });
-  }
-  path(frame.svg, "boundary", contour(margin, N, N, toX, toY));
-  frame.legend([
-    ["circle", color(1), "class 0"],
-    ["rect", color(2), "class 1"],
-    ["line", "currentColor", "boundary"],
-  ]);
-  return "All other inputs are 0 here.";
 }
 
 // After a sweep: the losses at its end for every λ.
