@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from conftest import run_axe
-from explorer_page import LOADER, cell, document, numbers, page, said, settle, state_of
+from explorer_page import HOST, LOADER, cell, document, numbers, page, said, settle, state_of
 from l2lab.explore import Trainer, compact_state
 from l2lab.explore.frame import source
 from l2lab.explore.replay import digits_as_bytes, replay
@@ -190,9 +190,9 @@ def experiments() -> list[list[dict[str, Any]]]:
 def results(core) -> Callable[..., np.ndarray]:
     """Give a function that runs a side for several seeds: strengths of the inputs, test loss."""
 
-    def run(side: dict[str, Any], seeds: int = 10, then: tuple[dict, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+    def run(side: dict[str, Any], seeds=range(10), then: tuple[dict, ...] = ()) -> tuple[np.ndarray, ...]:
         made = core(
-            """return Array.from({ length: arg.seeds }, (_, seed) => {
+            """return arg.seeds.map((seed) => {
                 const run = makeRun({ ...arg.side, seed }, digits);
                 for (const part of [{}, ...arg.then]) {
                     Object.assign(run.state, part);
@@ -200,7 +200,7 @@ def results(core) -> Callable[..., np.ndarray]:
                 }
                 const { test } = run.measure();
                 return [...run.model.strength.map(Math.abs), test]; })""",
-            {"side": side, "seeds": seeds, "then": list(then)},
+            {"side": side, "seeds": list(seeds), "then": list(then)},
         )
         return np.array(made)[:, :-1], np.array(made)[:, -1]
 
@@ -233,10 +233,12 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
     assert (adamw.max(1) < 1.03).all()
     assert (adamw[:, :2] > 0.85).all()
     assert (adamw[:, 2] > sgd[:, 2] + 0.1).all()
-    wider, narrower = (results(three[1], then=({"lam": lam},))[0] for lam in (0.5, 2))
-    assert (narrower[:, :3].max(1) < 0.53).all()
+    narrower = results(three[1], then=({"lam": 2},))[0]
+    assert (narrower[:, :3].max(1) < 0.56).all()
     assert (narrower[:, :3] > 0.4).all()
-    print("sgd", sgd[:, :3].round(2), "wider", wider[:, :3].round(2), sep="\n")
+    share = sgd[:, :3] / [2, 1.5, 0.8]
+    assert (share > 0.25).all()
+    assert (share < 0.75).all()
 
     assert four == one
     back, refitted = (results(side, then=({"lam": 0},)) for side in four)
@@ -247,16 +249,236 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
     assert (refitted[1] < back[1]).all()
     assert (back[1] < plain[1]).all()
 
-    true, noise = alive(results(five[0], 5), 2)
+    true, noise = alive(results(five[0], range(5)), 2)
     assert (true + noise == 10).all()
-    true, noise = alive(results(five[1], 5), 2)
+    true, noise = alive(results(five[1], range(5)), 2)
     assert (true == 2).all()
     assert (noise <= 2).all()
-    dead = results(five[1], 9)[0][7:]
-    assert (dead < 1e-3).all(), "with seeds 7 and 8 everything dies"
-    saved = results(five[1] | {"lam": 0, "steps": 1000}, 9, ({"lam": 0.05, "steps": 5000},))[0][7:]
-    assert (saved[:, :2] > 1e-3).all()
+    assert not alive(results(five[1], [7, 8]), 10)[0].any(), "everything dies"
+    gently = ({"lam": 0.05, "steps": 5000},)
+    assert (alive(results(five[1] | {"lam": 0, "steps": 1000}, [7, 8], gently), 2)[0] == 2).all()
 
-    short, long = (alive(results(side, 5), 64)[0] for side in six)
+    short, long = (alive(results(side, range(5)), 64)[0] for side in six)
     assert (short >= 63).all()
-    print("pixels", short, long)
+    assert (long >= 51).all()
+    assert (long <= 55).all()
+
+
+# ---- the widget --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "make"),
+    [
+        ("unknown setting 'lamda'", lambda: Trainer({"lamda": 1}, name="t", alt=ALT)),
+        ("lam must be one of .* got 0.3", lambda: Trainer({"lam": 0.3}, name="t", alt=ALT)),
+        ("model must be one of", lambda: Trainer({"model": "cnn"}, name="t", alt=ALT)),
+        ("one side or two", lambda: Trainer({}, {}, {}, name="t", alt=ALT)),
+        ("controls must be a list of data", lambda: Trainer(name="t", alt=ALT, controls=["lam"])),
+        ("views must be a list of inputs", lambda: Trainer(name="t", alt=ALT, views="track")),
+        ("speed must be one of slow", lambda: Trainer(name="t", alt=ALT, speed="warp")),
+        ("name must be", lambda: Trainer(name="T", alt=ALT)),
+        ("alt must say", lambda: Trainer(name="t", alt="short")),
+    ],
+)
+def test_what_does_not_fit_is_refused(message: str, make: Callable[[], Trainer]) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_bundle_state_and_source() -> None:
+    one, two = Trainer({"model": "uv"}, name="t", alt=ALT), Trainer({}, {"data": "xor"}, name="u", alt=ALT)
+    data, meta = one._repr_mimebundle_()
+    assert data["text/plain"] == f"Trainer('t', sparse uv sgd: {ALT})"
+    assert meta["l2lab"] == {"alt": ALT, "role": "explorer", "name": "t"}
+    assert one.fallback_png() == Trainer({"model": "uv"}, name="t", alt=ALT).fallback_png()
+    assert two.fallback_png().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="rows must be one of"):
+        one.state = [{"rows": 7}]
+    one.state = [{"rows": 30}]
+    assert one.state[0]["rows"] == 30
+    assert one.state[0]["lam"] == 0.1, "what is left out has its default"
+    assert not Trainer(name="t", alt=ALT, controls=["model"]).digits
+    files = sorted((BOOK / "l2lab" / "explore" / "js" / "train").glob("*.js"))
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    assert len(lines) <= 700
+    assert max(map(len, lines)) <= 100
+    assert not [line for line in lines if line.count("`") % 2 and not line.strip().startswith("//")]
+    assert len(Trainer._esm.encode()) < 65_000
+    assert not re.search(r"https?://(?!www.w3.org)|\beval\(|new Function|^import |\bfetch\(", Trainer._esm, re.M)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], str]) -> str:
+    """Address of pages with a trainer of one side and of two, and one for a host with a kernel."""
+    folder = tmp_path_factory.mktemp("trainer")
+    shutil.copy(LOADER, folder)
+    made = {"one": [SETTINGS | {"model": "uv", "lam": 0.1}], "two": [SETTINGS, SETTINGS | {"model": "uv"}]}
+    for name, sides in made.items():
+        trainer = Trainer(*sides, name="play", alt=ALT)
+        text = document(cell(trainer), compact_state(state_of(trainer)))
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    (folder / "host.html").write_text(document("", {"state": {}}), encoding="utf-8")
+    return serve(folder)
+
+
+@pytest.fixture
+def start(page: Page, url: str, said: list[str]) -> Callable[..., Page]:
+    """Give a function that opens a page and waits until its trainer is drawn."""
+
+    def go(name: str, address: str = "") -> Page:
+        page.goto("about:blank")
+        page.goto(f"{url}/{name}.html{address}")
+        page.wait_for_function("document.querySelectorAll('.lx .lx-note').length > 3")
+        settle(page)
+        return page
+
+    return go
+
+
+def press(page: Page, name: str, key: str = "Enter") -> None:
+    page.get_by_role("button", name=name, exact=True).first.press(key)
+
+
+def status(page: Page) -> str:
+    settle(page)
+    return page.locator(".lx-status").inner_text()
+
+
+def wait_for(page: Page, text: str) -> None:
+    page.wait_for_function("t => document.querySelector('.lx-status').textContent.includes(t)", arg=text)
+
+
+def steps(page: Page) -> int:
+    return int(numbers(status(page).replace(",", ""))[0])
+
+
+def test_play_step_reset_and_lam_while_it_trains(start) -> None:
+    page = start("one", "#play:lam=0.1,model=uv,opt=sgd,steps=500,data=sparse")
+    assert steps(page) == 0
+    press(page, "Step")
+    assert steps(page) == 1
+    press(page, "Train")
+    wait_for(page, "step 500")
+    page.get_by_role("button", name="Train", exact=True).wait_for()
+    assert "3 inputs alive" in status(page)
+    spoken = "document.querySelector('[aria-live]').textContent"
+    page.wait_for_function(f"{spoken}.includes('3 of 20 inputs alive (true 3 of 3)')")
+    press(page, "Reset", "Space")
+    assert steps(page) == 0
+    page.get_by_label("steps:").press("End")
+    page.get_by_label("Speed").select_option("slow")
+    press(page, "Train")
+    page.wait_for_function("!document.querySelector('.lx-status').textContent.startsWith('step 0,')")
+    page.locator(".lx-slide input").press("ArrowRight")
+    settle(page)
+    assert page.locator("output").inner_text() == "λ = 0.2"
+    before = steps(page)
+    page.wait_for_function(
+        "n => +document.querySelector('.lx-status').textContent.match(/[0-9,]+/)[0].replace(',', '') > n + 3",
+        arg=before,
+    )  # it goes on, from where it was
+    press(page, "Pause")
+    assert 0 < steps(page) < 10_000
+
+
+def test_after_the_sweep_the_slider_shows_what_was_trained(start) -> None:
+    page = start("two", "#play:lam=0.1,steps=200;play-b:lam=0.1,model=uv,steps=200")
+    press(page, "Train all λ")
+    page.get_by_text("Loss at the end for each λ").nth(1).wait_for()
+    slider, side = page.locator(".lx-slide input").nth(1), page.get_by_role("group", name="B", exact=True)
+    found = []
+    for _ in range(int(slider.get_attribute("max")) + 1):
+        slider.press("ArrowLeft" if found else "End")
+        settle(page)
+        found.append(int(numbers(side.locator(".lx-note").nth(1).inner_text())[0]))
+    assert found[0] == 0, "at λ = 10 nothing lives"
+    assert found[-1] >= 18, "and at λ = 0 nearly all"
+    assert page.locator("output").nth(1).inner_text() == "λ of B = 0"
+    press(page, "Train")  # goes on from the run that is shown
+    wait_for(page, "B: step 400")
+    assert page.get_by_text("Loss at the end for each λ").count() == 0
+
+
+def test_the_address_holds_the_whole_state(start) -> None:
+    page = start("two", "#play:lam=0.05,data=xor,model=gates,lr=0.04,rows=9,noise=x,seed=3;play-b:lam=0")
+    page.get_by_label("Optimizer").nth(1).select_option("AdamW")
+    page.wait_for_function("location.hash.includes('opt=adamw')")
+    first, second = page.evaluate("location.hash").split(";")
+    assert first == (
+        "#play:lam=0.05,data=xor,model=gates,opt=sgd,lr=0.05,noise=0.2,rows=10,seed=3,steps=500"
+    ), "the nearest that there is"
+    assert second.startswith("play-b:lam=0,data=sparse,model=uv,opt=adamw,")
+    press(page, "Train")
+    wait_for(page, "A: step 500")
+    page.get_by_role("button", name="Train", exact=True).first.wait_for()
+    told = status(page)
+    page = start("two", f"{first};{second}")
+    assert status(page) != told
+    press(page, "Train")
+    wait_for(page, "A: step 500")
+    page.get_by_role("button", name="Train", exact=True).first.wait_for()
+    assert status(page) == told, "the same numbers again"
+
+
+def test_a_run_that_diverges_says_so_and_stops(start) -> None:
+    page = start("one", "#play:lam=10,lr=1")
+    press(page, "Train")
+    alert = page.locator("[role=alert]")
+    alert.wait_for()
+    assert alert.inner_text().startswith("Diverged at step")
+    page.get_by_role("button", name="Train", exact=True).wait_for()
+    assert steps(page) < 500
+    page.locator(".lx-slide input").press("Home")
+    page.get_by_label("learning rate:").press("Home")
+    press(page, "Reset")
+    settle(page)
+    assert not alert.is_visible()
+
+
+def test_less_motion_is_one_picture_at_the_end(start, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page = start("one")
+    page.evaluate("""() => { window.pictures = 0; new MutationObserver(() => window.pictures++).observe(
+        document.querySelector('.lx-status'), { childList: true }) }""")
+    press(page, "Train")
+    wait_for(page, "step 500")
+    assert page.evaluate("pictures") <= 2
+
+
+def test_every_problem_and_model_fits_a_phone_and_passes_axe(start, page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    for theme, model, data in zip(
+        ["light", "dark"] * 3, ["w", "uvz", "mlp", "gates", "mlp", "uv"],
+        ["sparse", "digits", "xor", "digits", "curve", "curve"], strict=True,
+    ):  # fmt: skip
+        page = start("two", f"#play:lam=1,data={data},model={model},opt=adamw,steps=200;play-b:lam=0.1,opt=adam")
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        press(page, "Step")
+        settle(page)
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(wide) == 0, (model, data)
+        small = page.evaluate("""() => [...document.querySelectorAll('.lx :is(button, input, select)')]
+            .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)""")
+        assert small == []
+        found = run_axe(page)["violations"]
+        assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == [], (model, data, theme)
+
+
+def test_python_hears_of_changes_and_may_make_some(page: Page, url: str, said: list[str]) -> None:
+    page.goto(f"{url}/host.html")
+    trainer = Trainer(SETTINGS, name="play", alt=ALT, controls=["model", "rows"])
+    left_out = ("layout", "digits", "tabbable", "tooltip")
+    page.evaluate(HOST, [{k: getattr(trainer, k) for k in trainer.keys if k not in left_out}, ""])
+    settle(page)
+    page.get_by_label("Model").select_option("linear, w = u·v")
+    assert page.evaluate("sent.at(-1).state[0].model") == "uv"
+    heard = page.evaluate("sent.length")
+    page.evaluate("model.set('state', [{ ...model.get('state')[0], rows: 30, lam: 1 }])")
+    settle(page)
+    assert page.locator("output").inner_text() == "λ = 1"
+    assert page.get_by_label("training rows: 30").count() == 1
+    assert page.evaluate("sent.length") <= heard + 1, "no echo without end"
+    assert page.evaluate("location.hash + document.querySelectorAll('.lx-copy').length") == "0"
+    page.evaluate("cleanup()")
+    assert page.evaluate("listeners()") == 0
