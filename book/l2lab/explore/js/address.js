@@ -23,8 +23,8 @@ function hashOf(states) {
   return "#" + [...states].map(([name, state]) => `${name}:${pairs(state)}`).join(";");
 }
 
-// Keeps address and widget in step; returns `remember`, to be called after each change. state() is a
-// Map of names and what the address says of them, take(states) obeys such a Map; the button that
+// Keeps address and widget in step; returns `remember`, to be called after each change. state() is
+// a Map of names and what the address says of them, take(states) obeys such a Map; the button that
 // copies the address goes into `place`.
 function linkAddress(ctx, place, state, take) {
   const { name, root } = ctx;

@@ -29,6 +29,31 @@ function makeContext(model) {
   };
 }
 
+// Draws in the next frame, however often ctx.redraw() is called, and fits drawings to their place:
+// draw() returns what is seen in words, which is spoken when it rests; fit() lays out anew.
+function drawInFrames(ctx, place, draw, fit) {
+  const say = speaker(ctx);
+  let frame = 0;
+  ctx.redraw = () => {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      if (ctx.root.isConnected) say(draw());
+    });
+  };
+  const refit = () => {
+    family = getComputedStyle(ctx.root).fontFamily || family;
+    fit();
+    ctx.redraw();
+  };
+  const sizes = new ResizeObserver(refit);
+  sizes.observe(place);
+  ctx.onClose(() => {
+    cancelAnimationFrame(frame);
+    sizes.disconnect();
+  });
+  return refit;
+}
+
 // Spoken when the slider rests, not at every step.
 function speaker(ctx) {
   let timer = 0;

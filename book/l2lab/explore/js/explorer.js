@@ -12,11 +12,10 @@ function render({ model, el }) {
   const alarm = html("p", { className: "lx-error", role: "alert", hidden: true });
   const grid = html("div", { className: "lx-panels" });
   root.append(bar.bar, extra, alarm, grid, ctx.live);
-  const say = speaker(ctx);
+  const fit = drawInFrames(ctx, grid, draw, () => fitPanels(panels));
   const kept = {};
   let panels = [];
   let remember = () => {};
-  let frame = 0;
   let pending = 0;
 
   ctx.rgb = followTheme(ctx);
@@ -37,17 +36,12 @@ function render({ model, el }) {
     model.save_changes();
     remember();
   };
-  ctx.redraw = () => {
-    frame ||= requestAnimationFrame(draw);
-  };
 
   function draw() {
-    frame = 0;
-    if (!root.isConnected) return;
     const i = clamp(ctx.index(), 0, ctx.lams.length - 1);
     bar.show(i);
     const told = panels.map((panel) => panel.draw(i)).filter(Boolean);
-    say([`${ctx.sign} = ${plain(ctx.lams[i])}`, ...told]);
+    return [`${ctx.sign} = ${plain(ctx.lams[i])}`, ...told];
   }
 
   function build() {
@@ -60,14 +54,6 @@ function render({ model, el }) {
     });
     grid.replaceChildren(...panels.map((panel) => panel.figure));
     fit();
-  }
-
-  // reads all widths before it writes: one reflow
-  function fit() {
-    family = getComputedStyle(root).fontFamily || family;
-    const widths = panels.map((panel) => panel.width());
-    panels.forEach((panel, k) => panel.layout(widths[k]));
-    ctx.redraw();
   }
 
   // several new values make one new drawing
@@ -90,14 +76,8 @@ function render({ model, el }) {
   el.append(root);
   build();
   showError();
-  const sizes = new ResizeObserver(fit);
-  sizes.observe(grid);
   if (ctx.isStatic) remember = linkExplorer(ctx);
-  ctx.onClose(() => {
-    cancelAnimationFrame(frame);
-    cancelAnimationFrame(pending);
-    sizes.disconnect();
-  });
+  ctx.onClose(() => cancelAnimationFrame(pending));
   return ctx.close;
 }
 

@@ -1,12 +1,11 @@
-// How the trainer trains: optimizers exactly as torch.optim, a run that keeps its history, slices
-// that leave the page its time, and the sweep.
+// How the trainer trains: optimizers as in torch.optim, a run that keeps its history, slices that
+// leave the page its time, and the sweep.
 
 const ALIVE = 1e-3; // an input whose weight is smaller counts as dropped, as in the book
 const MOMENTUM = 0.9;
 const [BETA1, BETA2, EPS] = [0.9, 0.999, 1e-8];
 const KEPT = 160; // moments of a run that are kept for the pictures
 const TOO_LARGE = 1e6;
-const OPTIMIZERS = { sgd: "SGD, momentum 0.9", adam: "Adam, L2 in the gradient", adamw: "AdamW" };
 
 // One step of theta along grad. `first` and `second` are the running averages of an optimizer.
 // λ acts on the first `weights` numbers; the rest are biases.
@@ -22,7 +21,7 @@ const STEPS = {
   adamw: (model, { lr, lam }, memory) => adamStep(model, lr, 0, lam, memory),
 };
 
-// `coupled` is added to the gradient (Adam), `decoupled` shrinks the weights apart from it (AdamW).
+// `coupled` is added to the gradient (Adam), `decoupled` shrinks apart from it (AdamW).
 function adamStep({ theta, grad, weights }, lr, coupled, decoupled, memory) {
   const { first, second, t } = memory;
   const size = lr / (1 - BETA1 ** t);
@@ -46,23 +45,21 @@ const rowSlope = (f, y, classes) => (classes ? 1 / (1 + Math.exp(-f)) : f) - y;
 const weightsOf = ({ model, state }) =>
   isNetwork(state.model) ? model.theta.slice(0, model.weights) : model.strength.slice();
 
-// A run: {state, data, model, t, spent, history, diverged, step(), measure()}. state has data, model,
-// opt, lam, lr, noise, rows, seed; lam and lr may change between two steps.
+// A run: {state, data, model, t, spent, history, diverged, step(), measure()}. state has data,
+// model, opt, lam, lr, noise, rows, seed; lam and lr may change between two steps.
 function makeRun(state, bytes) {
-  const problem = PROBLEMS[state.data];
-  const network = isNetwork(state.model);
   const { rows, noise, seed } = state;
-  const data = problem.make(rows, noise, generator(3 * seed), bytes, network);
-  const model = MODELS[state.model].make(data.p, generator(3 * seed + 1));
-  const n = data.y.length;
-  const batch = Math.min(problem.batch, n);
-  const order = Int32Array.from({ length: n }, (_, i) => i);
   const luck = generator(3 * seed + 2);
+  const network = isNetwork(state.model);
+  const data = PROBLEMS[state.data](rows, noise, generator(3 * seed), bytes, network);
+  const model = MODELS[state.model](data.p, generator(3 * seed + 1));
+  const n = data.y.length;
+  const batch = Math.min(data.batch, n);
+  const order = Int32Array.from({ length: n }, (_, i) => i);
   const zeros = () => new Float64Array(model.theta.length);
   const memory = { first: zeros(), second: zeros(), t: 0 };
   const run = { state, data, model, t: 0, spent: 0, history: [], diverged: false };
   run.batch = order.subarray(0, batch);
-  run.cost = batch * model.cost;
   let every = 1;
   let place = 0;
 
@@ -129,7 +126,7 @@ function makeRun(state, bytes) {
 function slice(run, enough, most, clock) {
   const begin = clock();
   let done = 0;
-  while (done < enough && run.step()) {
+  while (done < enough && !run.diverged && run.step()) {
     done += 1;
     if (clock() - begin >= most) break;
   }

@@ -5,15 +5,15 @@
 // Before a pass prepare() reads theta; value(X, at) is the output for the row that begins at `at`;
 // collect(X, at, d) adds this last row's share, d being the slope of the loss there; finish() leaves
 // the gradient of all rows in `grad`. `strength` has a number for each input: its weight, or the
-// length of its column in the first layer. `cost` counts the multiplications of a row.
+// length of its column in the first layer.
 
 const HIDDEN = 16;
 const MODELS = {
-  w: { name: "linear, w", make: (p, rng) => productModel(p, 1, rng) },
-  uv: { name: "linear, w = u·v", make: (p, rng) => productModel(p, 2, rng) },
-  uvz: { name: "linear, w = u·v·z", make: (p, rng) => productModel(p, 3, rng) },
-  mlp: { name: "network", make: (p, rng) => networkModel(p, false, rng) },
-  gates: { name: "network, a gate per input", make: (p, rng) => networkModel(p, true, rng) },
+  w: (p, rng) => productModel(p, 1, rng),
+  uv: (p, rng) => productModel(p, 2, rng),
+  uvz: (p, rng) => productModel(p, 3, rng),
+  mlp: (p, rng) => networkModel(p, false, rng),
+  gates: (p, rng) => networkModel(p, true, rng),
 };
 const isNetwork = (model) => model === "mlp" || model === "gates";
 const START = 0.3; // as in the book's introduction
@@ -61,7 +61,7 @@ function productModel(p, depth, rng) {
   }
 
   prepare();
-  return { theta, grad, weights, strength: w, prepare, value, collect, finish, depth, cost: 2 * p };
+  return { theta, grad, weights, strength: w, prepare, value, collect, finish, depth };
 }
 
 // f(x) = a·max(0, V (g ∘ x) + c) + b; without gates all g are 1 and stay so.
@@ -126,5 +126,5 @@ function networkModel(p, gated, rng) {
   prepare();
   measure();
   const own = { theta, grad, weights, strength, prepare, value, collect, finish };
-  return { ...own, measure, depth: gated ? 2 : 1, effective: W, cost: 2 * H * p };
+  return { ...own, measure, depth: gated ? 2 : 1 };
 }

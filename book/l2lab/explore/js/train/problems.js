@@ -1,8 +1,9 @@
 // What the trainer learns from: four problems, drawn from a seed by a generator of its own.
 //
 // problems.js, models.js and descent.js touch no document, so that they run and are tested without
-// a page. A problem is {X, y, Xt, yt, p, truth, classes}: rows of p numbers one behind another, the
-// same for testing, which inputs are true (empty: nobody knows), and whether labels are 0 and 1.
+// a page. A problem is {X, y, Xt, yt, p, truth, classes, batch}: rows of p numbers one behind
+// another, the same for testing, which inputs are true (empty: nobody knows), whether labels are 0
+// and 1, and how many rows a step takes.
 
 // mulberry32: 32 bits of state, the same numbers in every browser.
 function generator(seed) {
@@ -31,87 +32,71 @@ function shuffle(order, { uniform }) {
 }
 
 const SPARSE = [2, -1.5, 0.8];
-const XOR_INPUTS = 10;
 const CURVE = { 1: 0.7, 4: -0.5 };
 const DEGREE = 12;
 
-// Each problem: how its noise is meant, how many rows a step takes, and how the rows are made.
 const PROBLEMS = {
   // y = 2 x₁ − 1.5 x₂ + 0.8 x₃ + noise; the other 17 of 20 inputs have no influence
-  sparse: {
-    noise: "noise, standard deviation",
-    batch: Infinity,
-    make: (rows, noise, rng) => {
-      const p = 20;
-      const draw = (n, spread) => {
-        const X = Float64Array.from({ length: n * p }, rng.normal);
-        const signal = (i) => SPARSE.reduce((sum, w, j) => sum + w * X[i * p + j], 0);
-        return [X, Float64Array.from({ length: n }, (_, i) => signal(i) + spread * rng.normal())];
-      };
-      return split(draw(rows, noise), draw(200, noise), p, (j) => j < SPARSE.length, false);
-    },
+  sparse(rows, noise, rng) {
+    const p = 20;
+    const draw = (n) => {
+      const X = Float64Array.from({ length: n * p }, rng.normal);
+      const signal = (i) => SPARSE.reduce((sum, w, j) => sum + w * X[i * p + j], 0);
+      return [X, Float64Array.from({ length: n }, (_, i) => signal(i) + noise * rng.normal())];
+    };
+    return split(draw(rows), draw(200), p, SPARSE.keys());
   },
+
   // the class says whether x₁ and x₂ have different signs; eight more inputs have no influence
-  xor: {
-    noise: "share of wrong labels",
-    batch: 32,
-    make: (rows, noise, rng) => {
-      const p = XOR_INPUTS;
-      const draw = (n) => {
-        const X = Float64Array.from({ length: n * p }, () => 4 * rng.uniform() - 2);
-        const label = (_, i) => (X[i * p] * X[i * p + 1] < 0 ? 1 : 0);
-        return [X, Float64Array.from({ length: n }, label)];
-      };
-      const train = draw(rows);
-      return split(flip(train, noise / 2, rng), draw(400), p, (j) => j < 2, true);
-    },
+  xor(rows, noise, rng) {
+    const p = 10;
+    const draw = (n) => {
+      const X = Float64Array.from({ length: n * p }, () => 4 * rng.uniform() - 2);
+      const label = (_, i) => (X[i * p] * X[i * p + 1] < 0 ? 1 : 0);
+      return [X, Float64Array.from({ length: n }, label)];
+    };
+    return { ...split(flip(draw(rows), noise, rng), draw(400), p, [0, 1]), ...CLASSES };
   },
-  // pictures of a 3 or an 8, pixels from 0 to 2; Python hands them over, one byte a pixel
-  digits: {
-    noise: "share of wrong labels",
-    batch: 32,
-    make: (rows, noise, rng, bytes) => {
-      const p = 64;
-      const total = bytes.length / (p + 1); // a row: its label, then its pixels from 0 to 16
-      const order = shuffle(Array.from({ length: total }, (_, i) => i), rng);
-      const take = (list) => [
-        Float64Array.from(list.flatMap((i) => pixelsOf(bytes, i, p))),
-        Float64Array.from(list, (i) => bytes[i * (p + 1)]),
-      ];
-      const train = flip(take(order.slice(0, rows)), noise / 2, rng);
-      return split(train, take(order.slice(200)), p, null, true);
-    },
+
+  // pictures of a 3 or an 8, pixels from 0 to 2; Python hands over rows of bytes: label and pixels
+  digits(rows, noise, rng, bytes) {
+    const p = 64;
+    const row = (i) => Array.from(bytes.subarray(i * (p + 1), (i + 1) * (p + 1)));
+    const total = bytes.length / (p + 1);
+    const order = shuffle(Array.from({ length: total }, (_, i) => i), rng).map(row);
+    const take = (list) => [
+      Float64Array.from(list.flatMap((own) => own.slice(1).map((v) => v / 8))),
+      Float64Array.from(list, (own) => own[0]),
+    ];
+    const train = flip(take(order.slice(0, rows)), noise, rng);
+    return { ...split(train, take(order.slice(200)), p, []), ...CLASSES };
   },
+
   // a sum of two Legendre polynomials; linear models see the degrees 1 to 12 as their inputs
-  curve: {
-    noise: "noise, standard deviation",
-    batch: Infinity,
-    make: (rows, noise, rng, _, network) => {
-      const p = network ? 1 : DEGREE;
-      const draw = (n, spread, place) => {
-        const xs = Array.from({ length: n }, place);
-        const y = xs.map((x) => curveAt(x) + spread * rng.normal());
-        const inputs = xs.flatMap((x) => curveInputs(x, p));
-        return [Float64Array.from(inputs), Float64Array.from(y)];
-      };
-      const train = draw(rows, noise, () => 2 * rng.uniform() - 1);
-      const test = draw(201, 0, (_, i) => i / 100 - 1);
-      return split(train, test, p, network ? null : (j) => j + 1 in CURVE, false);
-    },
+  curve(rows, noise, rng, _, network) {
+    const p = network ? 1 : DEGREE;
+    const draw = (n, spread, place) => {
+      const xs = Array.from({ length: n }, place);
+      const X = Float64Array.from(xs.flatMap((x) => curveInputs(x, p)));
+      return [X, Float64Array.from(xs, (x) => curveAt(x) + spread * rng.normal())];
+    };
+    const train = draw(rows, noise, () => 2 * rng.uniform() - 1);
+    const test = draw(201, 0, (_, i) => i / 100 - 1);
+    return split(train, test, p, network ? [] : Object.keys(CURVE).map((k) => k - 1));
   },
 };
+const CLASSES = { classes: true, batch: 32 };
 
-function split([X, y], [Xt, yt], p, isTrue, classes) {
-  const truth = isTrue ? Array.from({ length: p }, (_, j) => isTrue(j)) : [];
-  return { X, y, Xt, yt, p, truth, classes };
+function split([X, y], [Xt, yt], p, which) {
+  const known = [...which];
+  const truth = known.length ? Array.from({ length: p }, (_, j) => known.includes(j)) : [];
+  return { X, y, Xt, yt, p, truth, classes: false, batch: Infinity };
 }
 
-function flip([X, y], share, rng) {
-  return [X, y.map((label) => (rng.uniform() < share ? 1 - label : label))];
+// `noise` is the share of labels that are drawn at random, half of which are wrong then.
+function flip([X, y], noise, rng) {
+  return [X, y.map((label) => (rng.uniform() < noise / 2 ? 1 - label : label))];
 }
-
-const pixelsOf = (bytes, i, p) =>
-  Array.from(bytes.subarray(i * (p + 1) + 1, (i + 1) * (p + 1)), (v) => v / 8);
 
 // Legendre polynomials with mean square 1: √(2k + 1) P_k.
 function legendre(x) {

@@ -48,14 +48,14 @@ const VIEWS = {
       const row = new Float64Array(data.p); // all other inputs are 0
       model.prepare();
       const code = Array.from({ length: N * N }, (_, k) => {
-        row[0] = (2 * (k % N)) / (N - 1) - 1;
-        row[1] = (2 * Math.floor(k / N)) / (N - 1) - 1;
+        row[0] = (4 * (k % N)) / (N - 1) - 2;
+        row[1] = (4 * Math.floor(k / N)) / (N - 1) - 2;
         const t = finite(Math.tanh(model.value(row, 0) / 2)); // 2p − 1
         return Math.round(127.5 + 127.5 * Math.sign(t) * Math.sqrt(Math.abs(t)));
       });
       const at = (i) => Array.from(data.X.subarray(i * data.p, i * data.p + 2));
       const points = Array.from(data.y, (label, i) => [...at(i), label]);
-      const look = { extent: [-1, 1, -1, 1], xlabel: "x₁", ylabel: "x₂", classes: ["0", "1"] };
+      const look = { extent: [-2, 2, -2, 2], xlabel: "x₁", ylabel: "x₂", classes: ["0", "1"] };
       frame.stage.querySelector("canvas")?.remove();
       PANELS.field({ ...look, points }, { code: shaped(code, 1, N, N) }, ctx, frame)(0);
       return "All other inputs are 0 here.";
