@@ -72,7 +72,8 @@ def test_five_hundred_steps_are_those_of_torch(core, model: str, opt: str) -> No
             run.step(); rows.push(a(run.batch)); }
         const { X, y, Xt, yt, p, classes } = run.data;
         return { start, rows, end: a(run.model.theta), weights: run.model.weights, p, classes, before,
-                 X: a(X), y: a(y), Xt: a(Xt), yt: a(yt), strength: (run.measure(), a(run.model.strength)) };""",
+                 X: a(X), y: a(y), Xt: a(Xt), yt: a(yt),
+                 strength: (run.measure(), a(run.model.strength)) };""",
         state,
     )
     tensor = {k: torch.tensor(run[k], dtype=torch.float64) for k in ("start", "end", "X", "y", "Xt", "yt")}
@@ -182,8 +183,12 @@ def playground() -> str:
 def experiments() -> list[list[dict[str, Any]]]:
     """The settings of both sides, from the links of the page."""
     links = re.findall(r'href="#playground:([^;"]+);playground-b:([^"]+)"', playground())
-    sides = [[dict(pair.split("=") for pair in side.split(",")) for side in link] for link in links]
-    return [[{k: v if k in ("data", "model", "opt") else float(v) for k, v in s.items()} for s in e] for e in sides]
+
+    def read(side: str) -> dict[str, Any]:
+        pairs = [pair.split("=") for pair in side.split(",")]
+        return {key: value if key in ("data", "model", "opt") else float(value) for key, value in pairs}
+
+    return [[read(side) for side in link] for link in links]
 
 
 @pytest.fixture(scope="module")
@@ -448,7 +453,9 @@ def test_every_problem_and_model_fits_a_phone_and_passes_axe(start, page: Page) 
         ["light", "dark"] * 3, ["w", "uvz", "mlp", "gates", "mlp", "uv"],
         ["sparse", "digits", "xor", "digits", "curve", "curve"], strict=True,
     ):  # fmt: skip
-        page = start("two", f"#play:lam=1,data={data},model={model},opt=adamw,steps=200;play-b:lam=0.1,opt=adam")
+        page = start(
+            "two", f"#play:lam=1,data={data},model={model},opt=adamw,steps=200;play-b:lam=0.1,opt=adam"
+        )
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         press(page, "Step")
         settle(page)

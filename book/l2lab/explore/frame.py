@@ -1,4 +1,4 @@
-"""What the widgets of this package share: their source, the check of their words, what they give a notebook."""
+"""What the widgets of this package share: their source, the check of their words, their output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class Pictured(Protocol):
 
     def fallback_png(self) -> bytes:
         """Return the picture, a PNG."""
-        ...
 
 
 def source(*files: str) -> str:

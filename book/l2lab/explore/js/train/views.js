@@ -16,7 +16,8 @@ const VIEWS = {
       const values = shaped(run.history.at(-1).strength.map(alive), 1, run.data.p);
       const labels = Array.from(values, (_, j) => (run.data.truth[j] ? nameOf(j) : ""));
       const ylabel = isLinear(run) ? "weight" : "length of its column";
-      PANELS.bars({ ylabel, labels, ylim: range({}, [0, ...values]) }, { y: values }, ctx, frame)(0);
+      const ylim = range({}, [0, ...values]);
+      PANELS.bars({ ylabel, labels, ylim }, { y: values }, ctx, frame)(0);
       frame.legend([
         ["rect", color(1), "named: true inputs"],
         ["ring", "currentColor", "below 1/1000"],
