@@ -223,50 +223,49 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
     assert all(set(side) == set(SETTINGS) for pair in experiments() for side in pair), "the whole state"
 
     true, noise = alive(plain := results(one[0]))
-    assert (true + noise == 20).all()
+    assert (true + noise >= 19).all()
     true, noise = alive(product := results(one[1]))
     assert (true == 3).all()
-    assert (noise <= 1).all()
+    assert (noise <= 3).all()
+    assert (noise == 0).sum() == 8
 
     assert two[0] == one[1]
-    assert (np.sum(alive(results(two[1])), axis=0) >= 17).all()
-    true, noise = alive(results(two[1] | {"opt": "adam"}))
-    assert (true == 3).all()
-    assert (noise <= 1).all()
+    assert (np.sum(alive(results(two[1])), axis=0) >= 18).all()
+    assert np.array_equal(alive(results(two[1] | {"opt": "adam"})), (true, noise))
 
     sgd, adamw = results(three[0])[0], results(three[1])[0]
-    assert (adamw.max(1) < 1.03).all()
-    assert (adamw[:, :2] > 0.85).all()
-    assert (adamw[:, 2] > sgd[:, 2] + 0.1).all()
-    narrower = results(three[1], then=({"lam": 2},))[0]
-    assert (narrower[:, :3].max(1) < 0.56).all()
-    assert (narrower[:, :3] > 0.4).all()
     share = sgd[:, :3] / [2, 1.5, 0.8]
     assert (share > 0.25).all()
     assert (share < 0.75).all()
+    assert (adamw.max(1) < 1.03).all()
+    assert (adamw[:, :2] > 0.9).all()
+    assert (adamw[:, 2] > sgd[:, 2] + 0.1).all()
+    narrower = results(three[1], then=({"lam": 2},))[0][:, :3]
+    assert (narrower.max(1) < 0.6).all()
+    assert (narrower > 0.35).all()
 
     assert four == one
     back, refitted = (results(side, then=({"lam": 0},)) for side in four)
-    assert (np.sum(alive(back), axis=0) == 20).all()
+    assert (np.sum(alive(back), axis=0) >= 19).all()
     assert (alive(refitted)[0] == 3).all()
     assert (alive(refitted)[1] <= 4).all()
     assert (refitted[0][:, :3] > product[0][:, :3]).all()
     assert (refitted[1] < back[1]).all()
     assert (back[1] < plain[1]).all()
 
-    true, noise = alive(results(five[0], range(5)), 2)
+    true, noise = alive(results(five[0]), 2)
     assert (true + noise == 10).all()
-    true, noise = alive(results(five[1], range(5)), 2)
-    assert (true == 2).all()
-    assert (noise <= 2).all()
-    assert not alive(results(five[1], [7, 8]), 10)[0].any(), "everything dies"
+    true, noise = alive(results(five[1]), 2)
+    dies = np.isin(range(10), (2, 3))
+    assert (true == 2 - 2 * dies).all()
+    assert (noise <= 1 - dies).all()
     gently = ({"lam": 0.05, "steps": 5000},)
-    assert (alive(results(five[1] | {"lam": 0, "steps": 1000}, [7, 8], gently), 2)[0] == 2).all()
+    assert (alive(results(five[1] | {"lam": 0, "steps": 1000}, [2, 3], gently), 2)[0] == 2).all()
 
     short, long = (alive(results(side, range(5)), 64)[0] for side in six)
     assert (short >= 63).all()
     assert (long >= 51).all()
-    assert (long <= 55).all()
+    assert (long <= 53).all()
 
 
 # ---- the widget --------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def digits_as_bytes() -> bytes:
 
 def _uniform(seed: int) -> Iterator[float]:
     """mulberry32, as in ``train/problems.js``."""
-    state = ((seed + 1) * 0x9E3779B1) & _MASK
+    state = (((seed + 1) ^ 0x2545F491) * 0x85EBCA6B) & _MASK
     while True:
         state = (state + 0x6D2B79F5) & _MASK
         t = ((state ^ (state >> 15)) * (1 | state)) & _MASK

@@ -37,14 +37,14 @@ CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
     "data": (
         "Problem",
         ["sparse", "xor", "digits", "curve"],
-        ["sparse linear, 3 of 20", "XOR, 2 of 10", "digits, 3 or 8", "curve"],
+        ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"],
     ),
     "model": (
         "Model",
         ["w", "uv", "uvz", "mlp", "gates"],
-        ["linear, w", "linear, w = u·v", "linear, w = u·v·z", "network", "network, input gates"],
+        ["linear, w", "linear, w = u·v", "linear, w = u·v·z", "network", "network, gates"],
     ),
-    "opt": ("Optimizer", ["sgd", "adam", "adamw"], ["SGD, momentum", "Adam, coupled L2", "AdamW"]),
+    "opt": ("Optimizer", ["sgd", "adam", "adamw"], ["SGD", "Adam", "AdamW"]),
     "lr": ("learning rate", _steps_of(-4, 0), None),
     "noise": ("noise", [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1], None),
     "rows": ("training rows", [1, 2, 5, 10, 20, 30, 60, 100, 200], None),
@@ -129,7 +129,7 @@ class Trainer(anywidget.AnyWidget):
     alt = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode("λ").tag(sync=True)
     lams = traitlets.List(traitlets.Float()).tag(sync=True)
-    choices = traitlets.Dict().tag(sync=True)
+    choices = traitlets.List().tag(sync=True)  # key, label, values, names
     controls = traitlets.List(traitlets.Unicode()).tag(sync=True)
     views = traitlets.List(traitlets.Unicode()).tag(sync=True)
     speed = traitlets.Unicode().tag(sync=True)
@@ -160,7 +160,7 @@ class Trainer(anywidget.AnyWidget):
             name=name,
             alt=alt.strip(),
             lams=LAMS,
-            choices={key: CHOICES[key] for key in CHOICES if key in controls},
+            choices=[[key, *CHOICES[key]] for key in CHOICES if key in controls],
             controls=list(controls),
             views=list(views),
             speed=speed,

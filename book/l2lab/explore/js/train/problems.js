@@ -7,7 +7,7 @@
 
 // mulberry32: 32 bits of state, the same numbers in every browser.
 function generator(seed) {
-  let state = Math.imul(seed + 1, 0x9e3779b1);
+  let state = Math.imul((seed + 1) ^ 0x2545f491, 0x85ebca6b);
   const uniform = () => {
     state = (state + 0x6d2b79f5) | 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);

@@ -2,7 +2,7 @@
 // clock drives them, in slices that leave the page its time.
 
 const SLICE = 12; // milliseconds of training between two turns of the page
-const PICTURE = 60; // milliseconds from one picture to the next
+const PICTURE = 60; // milliseconds from one picture to the next, at least
 const SPEEDS = { slow: 1, medium: 10, fast: 100, full: Infinity }; // steps between two turns
 const STEADY = ["lam", "lr", "steps"]; // may change while it trains; all else starts anew
 const clock = () => performance.now();
@@ -16,6 +16,7 @@ function render({ model, el }) {
   let job = null; // what a turn does for a side; it answers whether there is more to do
   let timer = 0;
   let drawn = 0;
+  let pace = PICTURE;
   let speed = model.get("speed");
   let remember = () => {};
 
@@ -43,7 +44,7 @@ function render({ model, el }) {
   function turn() {
     if (!sides.filter((side) => job(side)).length) return halt();
     timer = setTimeout(turn, speed === "full" || job === sweep ? 0 : 16);
-    if (calm.matches || clock() - drawn < PICTURE) return;
+    if (calm.matches || clock() - drawn < pace) return;
     drawn = clock();
     ctx.redraw();
   }
@@ -56,7 +57,9 @@ function render({ model, el }) {
   }
 
   function draw() {
+    const begin = clock();
     const told = sides.flatMap((side) => side.draw());
+    pace = Math.max(PICTURE, 4 * (clock() - begin));
     status.textContent = sides.map((side) => side.told()).join("; ");
     return [status.textContent, ...told];
   }
@@ -105,7 +108,7 @@ function makeSide(shared, start, k) {
   const letter = model.get("state").length > 1 ? "AB"[k] : "";
   ctx.label = ctx.sign = letter ? "λ of " + letter : "λ";
   ctx.lams = model.get("lams");
-  const settings = { ...start };
+  const settings = { lam: start.lam, ...start }; // λ begins the address
   const digits = bytesOf(model.get("digits"));
   let run = makeRun({ ...settings }, digits);
   let sweep = null; // that is under way
@@ -124,7 +127,7 @@ function makeSide(shared, start, k) {
   const bar = sliderBar(ctx, { button });
   const alarm = html("p", { className: "lx-error", role: "alert", hidden: true });
   const grid = html("div", { className: "lx-panels" });
-  const choices = Object.entries(model.get("choices"));
+  const choices = model.get("choices").map(([key, ...choice]) => [key, choice]);
   const fields = choices.map(([key, choice]) =>
     field(choice, () => settings[key], (v) => set({ [key]: v })),
   );
