@@ -16,7 +16,20 @@ import torch
 from torch.nn import functional as F
 
 from conftest import run_axe
-from explorer_page import HOST, LOADER, cell, document, numbers, page, said, settle, state_of
+from explorer_page import (
+    HOST,
+    LOADER,
+    cell,
+    document,
+    numbers,
+    open_page,
+    page,
+    readout,
+    said,
+    settle,
+    slider,
+    state_of,
+)
 from l2lab.explore import Trainer, compact_state
 from l2lab.explore.frame import source
 from l2lab.explore.replay import digits_as_bytes, replay
@@ -92,8 +105,7 @@ def test_five_hundred_steps_are_those_of_torch(core, model: str, opt: str) -> No
         loss = mean_loss(torch.cat([weights, biases]), data, y).item()
         assert run["before"][own] == pytest.approx(loss, abs=1e-12)
     for k, rows in enumerate(run["rows"]):
-        groups[0]["weight_decay"] = 0.1 if k >= 250 else state["lam"]
-        optimizer.param_groups[0]["weight_decay"] = groups[0]["weight_decay"]
+        optimizer.param_groups[0]["weight_decay"] = 0.1 if k >= 250 else state["lam"]
         optimizer.zero_grad()
         mean_loss(torch.cat([weights, biases]), X[rows], tensor["y"][rows]).backward()
         optimizer.step()
@@ -136,15 +148,12 @@ def test_extreme_settings_are_handled(core, model: str, opt: str) -> None:
         assert t < 60
 
 
-def test_numbers_of_the_generator_are_spread_as_they_should(core) -> None:
+def test_the_generator_is_uniform_and_normal_and_repeats(core) -> None:
     draw = "const g = generator(arg); return Array.from({ length: 20000 }, g.%s)"
     uniform, normal = (np.array(core(draw % kind, 5)) for kind in ("uniform", "normal"))
     assert 0 <= uniform.min() < 0.001 < 0.999 < uniform.max() < 1
-    assert abs(uniform.mean() - 0.5) < 0.01
-    assert abs(normal.mean()) < 0.03
-    assert abs(normal.std() - 1) < 0.02
-    assert core(draw % "uniform", 5) == list(uniform)
-    assert core(draw % "uniform", 6) != list(uniform)
+    assert max(abs(uniform.mean() - 0.5), abs(normal.mean()), abs(normal.std() - 1)) < 0.03
+    assert core(draw % "uniform", 5) == list(uniform) != core(draw % "uniform", 6)
 
 
 def test_a_slice_ends_by_the_clock_and_a_sweep_trains_every_lam(core) -> None:
@@ -327,11 +336,8 @@ def start(page: Page, url: str, said: list[str]) -> Callable[..., Page]:
     """Give a function that opens a page and waits until its trainer is drawn."""
 
     def go(name: str, address: str = "") -> Page:
-        page.goto("about:blank")
-        page.goto(f"{url}/{name}.html{address}")
-        page.wait_for_function("document.querySelectorAll('.lx .lx-note').length > 3")
-        settle(page)
-        return page
+        page.goto("about:blank")  # or a new address would only be a change of the old one
+        return open_page(page, f"{url}/{name}.html{address}", 1)
 
     return go
 
@@ -345,8 +351,12 @@ def status(page: Page) -> str:
     return page.locator(".lx-status").inner_text()
 
 
-def wait_for(page: Page, text: str) -> None:
-    page.wait_for_function("t => document.querySelector('.lx-status').textContent.includes(t)", arg=text)
+def train(page: Page, until: str) -> str:
+    """Press play, wait until all sides have ended and the status says so, and return it."""
+    press(page, "Train")
+    page.wait_for_function("t => document.querySelector('.lx-status').textContent.includes(t)", arg=until)
+    page.get_by_role("button", name="Train", exact=True).first.wait_for()
+    return status(page)
 
 
 def steps(page: Page) -> int:
@@ -358,10 +368,7 @@ def test_play_step_reset_and_lam_while_it_trains(start) -> None:
     assert steps(page) == 0
     press(page, "Step")
     assert steps(page) == 1
-    press(page, "Train")
-    wait_for(page, "step 500")
-    page.get_by_role("button", name="Train", exact=True).wait_for()
-    assert "3 inputs alive" in status(page)
+    assert "3 inputs alive" in train(page, "step 500")
     spoken = "document.querySelector('[aria-live]').textContent"
     page.wait_for_function(f"{spoken}.includes('3 of 20 inputs alive (true 3 of 3)')")
     press(page, "Reset", "Space")
@@ -370,9 +377,9 @@ def test_play_step_reset_and_lam_while_it_trains(start) -> None:
     page.get_by_label("Speed").select_option("slow")
     press(page, "Train")
     page.wait_for_function("!document.querySelector('.lx-status').textContent.startsWith('step 0,')")
-    page.locator(".lx-slide input").press("ArrowRight")
+    slider(page, "play").press("ArrowRight")
     settle(page)
-    assert page.locator("output").inner_text() == "λ = 0.2"
+    assert readout(page, "play") == "λ = 0.2"
     before = steps(page)
     page.wait_for_function(
         "n => +document.querySelector('.lx-status').textContent.match(/[0-9,]+/)[0].replace(',', '') > n + 3",
@@ -395,8 +402,7 @@ def test_after_the_sweep_the_slider_shows_what_was_trained(start) -> None:
     assert found[0] == 0, "at λ = 10 nothing lives"
     assert found[-1] >= 18, "and at λ = 0 nearly all"
     assert page.locator("output").nth(1).inner_text() == "λ of B = 0"
-    press(page, "Train")  # goes on from the run that is shown
-    wait_for(page, "B: step 400")
+    train(page, "B: step 400")  # goes on from the run that is shown
     assert page.get_by_text("Loss at the end for each λ").count() == 0
 
 
@@ -409,16 +415,10 @@ def test_the_address_holds_the_whole_state(start) -> None:
         "#play:lam=0.05,data=xor,model=gates,opt=sgd,lr=0.05,noise=0.2,rows=10,seed=3,steps=500"
     ), "the nearest that there is"
     assert second.startswith("play-b:lam=0,data=sparse,model=uv,opt=adamw,")
-    press(page, "Train")
-    wait_for(page, "A: step 500")
-    page.get_by_role("button", name="Train", exact=True).first.wait_for()
-    told = status(page)
+    told = train(page, "A: step 500")
     page = start("two", f"{first};{second}")
     assert status(page) != told
-    press(page, "Train")
-    wait_for(page, "A: step 500")
-    page.get_by_role("button", name="Train", exact=True).first.wait_for()
-    assert status(page) == told, "the same numbers again"
+    assert train(page, "A: step 500") == told, "the same numbers again"
 
 
 def test_a_run_that_diverges_says_so_and_stops(start) -> None:
@@ -429,7 +429,7 @@ def test_a_run_that_diverges_says_so_and_stops(start) -> None:
     assert alert.inner_text().startswith("Diverged at step")
     page.get_by_role("button", name="Train", exact=True).wait_for()
     assert steps(page) < 500
-    page.locator(".lx-slide input").press("Home")
+    slider(page, "play").press("Home")
     page.get_by_label("learning rate:").press("Home")
     press(page, "Reset")
     settle(page)
@@ -441,8 +441,7 @@ def test_less_motion_is_one_picture_at_the_end(start, page: Page) -> None:
     page = start("one")
     page.evaluate("""() => { window.pictures = 0; new MutationObserver(() => window.pictures++).observe(
         document.querySelector('.lx-status'), { childList: true }) }""")
-    press(page, "Train")
-    wait_for(page, "step 500")
+    train(page, "step 500")
     assert page.evaluate("pictures") <= 2
 
 
@@ -458,6 +457,12 @@ def test_every_problem_and_model_fits_a_phone_and_passes_axe(start, page: Page) 
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         press(page, "Step")
         settle(page)
+        if data == "digits":
+            shades = page.locator(".pixel").evaluate_all(
+                "all => all.map(e => +e.getAttribute('fill-opacity'))"
+            )
+            assert max(shades) == 1
+            assert len(set(shades)) > 30, "each pixel has the shade of its weight"
         wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(wide) == 0, (model, data)
         small = page.evaluate("""() => [...document.querySelectorAll('.lx :is(button, input, select)')]

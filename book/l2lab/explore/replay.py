@@ -138,4 +138,11 @@ def _side(ax: Axes, side: Mapping[str, Any]) -> None:
     ax.set_xlabel(f"step ({told})")
     ax.set_ylabel("weight of each input")
     ax.axhline(0, color="#59636e", lw=0.7)
-    ax.legend([signal[0], noise[0]], ["true inputs", "noise inputs"], ncols=2)
+    shown = {"true inputs": signal[0], "noise inputs": noise[0]}
+    edge = side["lam"] ** -_DEPTH[side["model"]] if side["opt"] == "adamw" and side["lam"] else np.inf
+    if edge < 1.5 * np.abs(path).max():
+        for wall in (-edge, edge):
+            shown["AdamW's box"] = ax.axhline(wall, color=colors[2], ls=":", lw=1.4)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.16 * (high - low))  # room for the legend
+    ax.legend(shown.values(), shown, ncols=3, loc="upper right")

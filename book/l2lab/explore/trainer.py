@@ -19,8 +19,8 @@ from .frame import bundle, check_words, source
 __all__ = ["Trainer"]
 
 _FILES = (
-    "base", "axes", "bars", "curves", "field", "fit", "hist", "pixels", "panel", "address", "theme", "controls",
-    "context", "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
+    "base", "axes", "bars", "curves", "field", "fit", "hist", "pixels", "panel", "address", "theme",
+    "controls", "context", "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
 )  # fmt: skip
 
 

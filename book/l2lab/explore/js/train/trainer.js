@@ -72,11 +72,10 @@ function render({ model, el }) {
     });
     return made;
   };
-  const each = (act) => () => sides.forEach(act);
   const names = Object.keys(SPEEDS);
   const parts = {
-    step: button("Step", each((side) => side.begin() || side.train(1, SLICE))),
-    reset: button("Reset", each((side) => side.set({}, true))),
+    step: button("Step", () => sides.forEach((side) => side.begin() || side.train(1, SLICE))),
+    reset: button("Reset", () => sides.forEach((side) => side.set({}, true))),
     sweep: button("Train all λ", () => work(sweep)),
     speed: field(["Speed", names, names], () => speed, (v) => (speed = v)).element,
   };

@@ -1,8 +1,7 @@
 // Pictures of a run. Each is drawn anew, as its axes grow with the run, mostly as one of the
 // explorer's kinds of panels with numbers of this moment; draw() returns what is seen in words.
 
-const NUMBERS = "₀₁₂₃₄₅₆₇₈₉";
-const nameOf = (j) => "x" + [...String(j + 1)].map((c) => NUMBERS[c]).join("");
+const nameOf = (j) => "x" + "₁₂₃₄₅₆₇₈₉"[j]; // true inputs are among the first
 const finite = (v) => (isFinite(v) ? v : 0);
 const alive = (v) => (isAlive(v) ? finite(v) : 0);
 const shaped = (values, ...size) => Object.assign(Float64Array.from(values), { shape: size });
@@ -32,7 +31,7 @@ const VIEWS = {
       const sizes = run.history.at(-1).strength.map((v) => Math.abs(alive(v)));
       const marks = Array.from(sizes.keys()).filter((n) => !sizes[n]);
       const look = { unit: "size of the weight", marks, mark: "below 1/1000" };
-      PANELS.pixels(look, { y: shaped(sizes, 1, 8, 8) }, ctx, frame);
+      PANELS.pixels(look, { y: shaped(sizes, 1, 8, 8) }, ctx, frame)(0);
       return tellAlive(run);
     },
   },
@@ -165,8 +164,8 @@ function drawTrack(run, ctx, frame) {
   const label = isLinear(run) ? "weight" : "length of its column";
   const plot = timePlot(frame, ctx, range({}, ends.map(finite)), label);
   const power = state.opt === "adamw" && isLinear(run) ? model.depth : 0;
-  const edge = { stroke: color(3), "stroke-dasharray": DASH[2] };
   const wall = (sign) => (k) => sign * Math.min(history[k].lam ** -power, 1e4);
+  const edge = { stroke: color(3), "stroke-dasharray": DASH[2] };
   if (power) for (const sign of [-1, 1]) through(plot, history, wall(sign), "line", edge);
   const draw = (j, name, k) =>
     through(plot, history, (m) => finite(history[m].strength[j]), name, { stroke: color(k) });
@@ -187,8 +186,7 @@ PANELS.along = (spec, arrays, ctx, frame) => {
   const y = shaped(rows.flatMap((row) => [row, row, row]).flat(), 2, 3, lasts.length);
   const at = rows[1].indexOf(Math.min(...rows[1]));
   const best = { series: 1, at, label: "least test loss" };
-  const look = { names: LOSSES.map(([key]) => key), colors: [1, 2], band: [0, 0], spread: "" };
-  const drawn = { ...look, best, logy: true, ylabel: "mean loss" };
-  const draw = PANELS.curves(drawn, { y }, ctx, frame);
+  const look = { names: ["train", "test"], colors: [1, 2], band: [0, 0], spread: "", logy: true };
+  const draw = PANELS.curves({ ...look, best, ylabel: "mean loss" }, { y }, ctx, frame);
   return (i) => `${draw(i)} ${tellAlive(ctx.swept()[i])}`;
 };
