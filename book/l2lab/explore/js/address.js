@@ -63,7 +63,7 @@ function linkAddress(ctx, place, state, take) {
 
 function copyButton(ctx, state) {
   const words = html("span", { textContent: "Copy link" });
-  const look = { type: "button", className: "lx-copy", title: "Copy the address of this λ" };
+  const look = { type: "button", className: "lx-copy", title: "Copy the address of what is set" };
   const button = html("button", look, words);
   ctx.listen(button, "click", async () => {
     const url = location.href.split("#")[0] + hashOf(state());
