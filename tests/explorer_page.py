@@ -53,6 +53,27 @@ img { max-width: 100%; } a { color: inherit; }</style>
 <script src="widgets-offline.js"></script></head><body><main><h1>Harness</h1>
 <p><a href="#b:lam=0.1">set λ = 0.1</a> <a href="#heading-b">go to the heading</a></p>"""
 
+# A host with a kernel: shows a widget from its state and buffer, and keeps what the widget sends.
+HOST = """async ([state, blob]) => {
+  document.body.innerHTML = '<div id=here></div>';
+  const bytes = Uint8Array.from(atob(blob), c => c.charCodeAt(0));
+  const view = new DataView(bytes.buffer), s = {...state, blob: view, digits: view}, heard = {};
+  window.sent = [];
+  window.model = {
+    get: k => s[k],
+    set: (k, v) => { if (s[k] !== v) { s[k] = v; (heard['change:' + k] || []).forEach(f => f()); } },
+    on: (k, f) => (heard[k] ||= []).push(f), off: (k, f) => { heard[k] = heard[k].filter(g => g !== f); },
+    save_changes: () => {
+      const { index, choice, state } = s;
+      window.sent.push(JSON.parse(JSON.stringify({ index, choice, state }))); },
+  };
+  const source = URL.createObjectURL(new Blob([state._esm], {type: 'text/javascript'}));
+  document.head.append(Object.assign(document.createElement('style'), {textContent: state._css}));
+  const el = document.getElementById('here');
+  window.cleanup = (await import(source)).default.render({model: window.model, el});
+  window.listeners = () => Object.values(heard).flat().length;
+}"""
+
 
 def make_data() -> SimpleNamespace:
     rng = np.random.default_rng(0)

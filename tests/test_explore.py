@@ -27,6 +27,7 @@ from l2lab.explore import (
     PALETTE,
     Control,
     LambdaExplorer,
+    Trainer,
     bars_panel,
     box_2d,
     budget_panel,
@@ -371,17 +372,17 @@ def test_the_page_gets_the_current_source_once_with_what_it_shows() -> None:
 
 def test_sources_are_all_sent_small_readable_and_ask_no_host() -> None:
     assert {p.kind for p in every_panel()} == set(re.findall(r"PANELS\.(\w+) = ", LambdaExplorer._esm))
-    for file in (Path(explore.__file__).parent / "js").glob("*.js"):
+    sent = LambdaExplorer._esm + Trainer._esm
+    for file in (Path(explore.__file__).parent / "js").rglob("*.js"):
         lines = file.read_text(encoding="utf-8").splitlines()
-        assert next(line.strip() for line in lines if not line.startswith("//")) in LambdaExplorer._esm, (
-            file.name
-        )
+        assert next(line.strip() for line in lines if not line.startswith("//")) in sent, file.name
         for line in lines:
             assert len(line) <= 100, (file.name, line)
             if not line.strip().startswith("//"):  # sent without indentation: no string spans lines
                 assert line.count("`") % 2 == 0, (file.name, line)
     # no chapter shows more than seven of the ten kinds, which is about three quarters of this
     assert len(LambdaExplorer._esm.encode()) < 60_000
-    for source in (LambdaExplorer._esm, LambdaExplorer._css):
+    assert len(Trainer._esm.encode()) < 65_000
+    for source in (LambdaExplorer._esm, LambdaExplorer._css, Trainer._esm):
         assert set(re.findall(r"https?://[^\s\"']+", source)) <= {"http://www.w3.org/2000/svg"}
         assert not re.search(r"\beval\(|new Function|^import |\bfetch\(|@import|url\(http", source, re.M)

@@ -19,6 +19,7 @@ from explorer_page import (
     HEAT_LAMS,
     HEAT_ROWS,
     HESSIAN,
+    HOST,
     LAMS,
     W_STAR,
     L,
@@ -529,30 +530,12 @@ class TestLook:
 class TestHosts:
     """With a kernel: controls, messages, errors; the address is not touched."""
 
-    HOST = """async ([state, blob]) => {
-      document.body.innerHTML = '<div id=here></div>';
-      const bytes = Uint8Array.from(atob(blob), c => c.charCodeAt(0));
-      const s = {...state, blob: new DataView(bytes.buffer)}, heard = {};
-      window.sent = [];
-      window.model = {
-        get: k => s[k],
-        set: (k, v) => { if (s[k] !== v) { s[k] = v; (heard['change:' + k] || []).forEach(f => f()); } },
-        on: (k, f) => (heard[k] ||= []).push(f), off: (k, f) => { heard[k] = heard[k].filter(g => g !== f); },
-        save_changes: () => window.sent.push(JSON.parse(JSON.stringify({index: s.index, choice: s.choice}))),
-      };
-      const source = URL.createObjectURL(new Blob([state._esm], {type: 'text/javascript'}));
-      document.head.append(Object.assign(document.createElement('style'), {textContent: state._css}));
-      const el = document.getElementById('here');
-      window.cleanup = (await import(source)).default.render({model: window.model, el});
-      window.listeners = () => Object.values(heard).flat().length;
-    }"""
-
     @pytest.fixture
     def hosted(self, page: Page, url: str, said: list[str], explorers: list[LambdaExplorer]) -> Page:
         page.goto(f"{url}/host.html")
         e = explorers[3]
         state = {k: getattr(e, k) for k in e.keys if k not in ("layout", "blob", "tabbable", "tooltip")}
-        page.evaluate(self.HOST, [state, base64.b64encode(e.blob).decode()])
+        page.evaluate(HOST, [state, base64.b64encode(e.blob).decode()])
         settle(page)
         return page
 

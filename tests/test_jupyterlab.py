@@ -154,9 +154,9 @@ def test_a_chapter_reads_well_and_runs_and_its_explorers_answer(open_chapter, na
         page.wait_for_function(
             "([e, said]) => e.getAttribute('aria-valuetext') !== said", arg=[slider.element_handle(), said]
         )
-    control = page.locator(".lx-control").first
+    control = page.locator(".lx-control").last
     if control.count():
-        explorer = page.locator(".lx", has=control).first
+        explorer = page.locator(".lx", has=control).last
         before = explorer.inner_text()
         field = control.locator("input, select").first
         field.press("ArrowLeft" if field.evaluate("e => +e.value > 0") else "ArrowRight")
@@ -164,4 +164,4 @@ def test_a_chapter_reads_well_and_runs_and_its_explorers_answer(open_chapter, na
             "([e, old]) => e.ariaBusy !== 'true' && e.innerText !== old",
             arg=[explorer.element_handle(), before],
         )
-        assert not explorer.locator(".lx-error").is_visible()
+        assert explorer.locator(".lx-error:visible").count() == 0

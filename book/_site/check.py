@@ -25,7 +25,7 @@ STATE = "application/vnd.jupyter.widget-state+json"
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "embed": "src", "object": "data"}
 NAMING = {"canonical", "author", "license", "search", "index", "next", "prev"}  # a link that loads nothing
 ELSEWHERE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
-EXPLORER_LINK = re.compile(r"([a-z][a-z0-9-]*):lam=[0-9.e+-]+")
+EXPLORER_LINK = re.compile(r"([a-z][a-z0-9-]*):lam=[0-9.e+-]+(?:[,;].*)?")
 PACKED = {".woff", ".png", ".jpg", ".webp"}
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])(?:/(?:home|root|Users|tmp|work|workspace|builds|mnt)/|[A-Z]:\\\\?Users\\)[\w.-]+"
@@ -86,7 +86,7 @@ def about_links(page: Path, soups: dict[Path, BeautifulSoup], ids: dict[Path, se
         if ELSEWHERE.match(address):
             continue
         file, anchor = target(page, address), unquote(urlsplit(address).fragment)
-        setting = EXPLORER_LINK.fullmatch(anchor)  # "#digits:lam=0.03" moves a slider
+        setting = EXPLORER_LINK.fullmatch(anchor)  # "#digits:lam=0.03" moves a slider; more may follow
         if address.startswith("/"):
             yield f"a link from the top of the host, where the site need not be: {address}"
         elif not file.is_file():

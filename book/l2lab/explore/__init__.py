@@ -1,12 +1,15 @@
-"""The λ explorer: one slider over λ, panels drawn in the browser, in Jupyter, Colab and on the page.
+"""Widgets around a slider over λ, drawn in the browser: in Jupyter, in Colab and on the page.
 
 `LambdaExplorer` takes a grid of λ and panels. Most panels hold numbers that were computed before, for all λ,
-so that the browser only draws; `geometry_panel` and `budget_panel` are computed in the browser.
+so that the browser only draws; `geometry_panel` and `budget_panel` are computed in the browser. `Trainer`
+trains small models there, and λ can be moved while they train.
 """
 
-from . import explorer, geometry, panels
+from . import explorer, geometry, panels, stored, trainer
 from .explorer import *  # noqa: F403
 from .geometry import *  # noqa: F403
 from .panels import *  # noqa: F403
+from .stored import *  # noqa: F403
+from .trainer import *  # noqa: F403
 
-__all__ = [*explorer.__all__, *geometry.__all__, *panels.__all__]
+__all__ = [*explorer.__all__, *geometry.__all__, *panels.__all__, *stored.__all__, *trainer.__all__]

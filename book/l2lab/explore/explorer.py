@@ -7,12 +7,9 @@ else (GitHub, print, no JavaScript) a picture of small multiples stands in.
 
 from __future__ import annotations
 
-import base64
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -21,34 +18,21 @@ import traitlets
 from numpy.typing import ArrayLike
 
 from . import fallback as _fallback
+from .frame import bundle, check_words, source
 from .panels import Panel
 
-__all__ = ["Control", "LambdaExplorer", "compact_state"]
+__all__ = ["Control", "LambdaExplorer"]
 
 #: Kinds of panels, each with a file of its own in ``js/``.
 KINDS = ("hist", "curves", "paths", "bars", "fit", "field", "pixels", "heatmap", "budget", "geometry")
 
-_HERE = Path(__file__).parent
-_BEFORE, _AFTER = ("base", "axes"), ("panel", "address", "theme", "controls", "explorer")
-_OWN = "l2lab.explore."  # how the names of these widgets' classes begin
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
-_MIN_ALT = 20
+_BEFORE, _AFTER = ("base", "axes"), ("panel", "address", "theme", "controls", "context", "explorer")
 
 
-def _source(*files: str) -> str:
-    """Join front-end files without indentation, blank lines and whole-line comments.
-
-    The source goes into every page with a widget, so bytes count. No string in these files spans lines.
-    """
-    text = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in files)
-    lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
-
-
-def _script(kinds: Collection[str] = KINDS) -> str:
+def script_of(kinds: Collection[str] = KINDS) -> str:
     """Join the JavaScript for some kinds of panels."""
     parts = (*_BEFORE, *(kind for kind in KINDS if kind in kinds), *_AFTER)
-    return _source(*(f"js/{part}.js" for part in parts))
+    return source(*(f"js/{part}.js" for part in parts))
 
 
 @dataclass(frozen=True)
@@ -130,8 +114,8 @@ class LambdaExplorer(anywidget.AnyWidget):
     LambdaExplorer('toy', 5 values of λ from 0.0001 to 1: Training loss rises, test loss falls.)
     """
 
-    _esm = _script()
-    _css = _source("explorer.css")
+    _esm = script_of()
+    _css = source("explorer.css")
 
     name = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode("λ").tag(sync=True)
@@ -162,10 +146,7 @@ class LambdaExplorer(anywidget.AnyWidget):
         controls: Mapping[str, Control | Sequence[Any]] | None = None,
         compute: Callable[..., Any] | None = None,
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"name must be a lower-case letter, then letters, digits, '-'; got {name!r}.")
-        if len(alt.strip()) < _MIN_ALT:
-            raise ValueError(f"alt must say in at least {_MIN_ALT} characters what is shown; got {alt!r}.")
+        check_words(name, alt)
         if bool(controls) != (compute is not None):
             raise ValueError("controls and compute go together: give both or neither.")
         self._compute = None
@@ -206,14 +187,7 @@ class LambdaExplorer(anywidget.AnyWidget):
         return self._picture
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        own = super()._repr_mimebundle_(**kwargs)
-        # anywidget's own metadata carries what Colab needs to find its widget manager
-        data, meta = map(dict, own) if isinstance(own, tuple) else (dict(own or {}), {})
-        data["text/plain"] = repr(self)
-        meta["l2lab"] = {"alt": self.alt, "role": "explorer", "name": self.name}
-        data["image/png"] = base64.b64encode(self.fallback_png()).decode("ascii")
-        meta["image/png"] = {"alt": self.alt}
-        return data, meta
+        return bundle(super()._repr_mimebundle_(**kwargs), self, "explorer")
 
     @traitlets.validate("index")
     def _index_on_grid(self, proposal: Any) -> int:
@@ -259,38 +233,6 @@ class LambdaExplorer(anywidget.AnyWidget):
 # traitlets' __new__(*args, **kwargs) would hide the arguments from help(), Shift+Tab in Jupyter and the pages
 _init = inspect.signature(LambdaExplorer.__init__)
 LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])
-
-
-def compact_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Prepare a stored widget state for the book's page: each widget's source once, and the current one.
-
-    This adds to the first model of each class the JavaScript for the kinds of panels that the page shows, and
-    the style; the page's loader ``widgets-offline.js`` takes both from there for the other models. So a page
-    shows the current front end without running its notebook again.
-
-    Parameters
-    ----------
-    state : dict
-        Content of ``application/vnd.jupyter.widget-state+json``, which has the models under "state". Not
-        changed.
-
-    Returns
-    -------
-    dict
-        The same structure; models of other packages are left as they are.
-    """
-    models = {key: {**model, "state": dict(model["state"])} for key, model in state["state"].items()}
-    own = [m["state"] for m in models.values() if m["state"].get("_anywidget_id", "").startswith(_OWN)]
-    kinds = {panel["kind"] for traits in own for panel in traits["panels"]}
-    sources = {"_esm": _script(kinds), "_css": LambdaExplorer._css}
-    given = set()
-    for traits in own:
-        for key in sources:
-            traits.pop(key, None)
-        if traits["_anywidget_id"] not in given:
-            traits.update(sources)
-        given.add(traits["_anywidget_id"])
-    return {**state, "state": models}
 
 
 def _check(lams: ArrayLike, panels: Sequence[Panel]) -> tuple[np.ndarray, list[Panel]]:

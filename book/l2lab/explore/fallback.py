@@ -24,7 +24,7 @@ from ..budget import decay_budget, decay_limits, remaining_share
 from .geometry import box_2d, lasso_2d, ridge_2d
 from .panels import PALETTE, Panel
 
-__all__ = ["draw"]
+__all__ = ["draw", "encode", "use_style"]
 
 _COLORS = list(PALETTE.values())
 _DASHES: tuple[object, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), "-")
@@ -58,9 +58,9 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
     height = sum(row.height for row in rows)
     scene = _Scene(lams, label, shown if framed else [], index)
     with mpl.rc_context():
-        _use_style()
+        use_style()
         fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
-        canvas = FigureCanvasAgg(fig)
+        FigureCanvasAgg(fig)
         top = height
         for row, content in zip(rows, [*framed, *pairs], strict=True):
             axes = row.axes(fig, top)
@@ -73,19 +73,25 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
                     ax.grid(axis="y")
                     _ALONG[panel.kind](ax, panel, scene)
             top -= row.height
-        canvas.draw()
-        rgb = np.asarray(canvas.buffer_rgba())[..., :3]
+        # maps need more colours for their ramps
+        return encode(fig, 64 + (144 if {p.kind for p in panels} & {"heatmap", "pixels"} else 0))
+
+
+def encode(fig: Figure, colors: int) -> bytes:
+    """Return a figure with its canvas as a PNG of so many colours: equal figures give equal bytes."""
+    fig.canvas.draw()
+    rgb = np.asarray(fig.canvas.buffer_rgba())[..., :3]
     # few flat colours: a palette makes the picture two to three times smaller without visible loss; one that
-    # spans all colours keeps those of small marks, and maps need more for their ramps
-    size = 64 + (144 if {p.kind for p in panels} & {"heatmap", "pixels"} else 0)
+    # spans all colours keeps those of small marks
     image = Image.fromarray(np.ascontiguousarray(rgb))
-    image = image.quantize(size, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image = image.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True, dpi=(_DPI, _DPI))
     return buffer.getvalue()
 
 
-def _use_style() -> None:
+def use_style() -> None:
+    """Set Matplotlib's defaults, whatever the reader has, and the look of these pictures."""
     mpl.rcdefaults()
     mpl.rc("font", size=8.5)
     mpl.rc("text", color=_INK)

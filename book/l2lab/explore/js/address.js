@@ -23,30 +23,17 @@ function hashOf(states) {
   return "#" + [...states].map(([name, state]) => `${name}:${pairs(state)}`).join(";");
 }
 
-// Position of the grid value nearest to λ on the log scale; 0 only for 0.
-function nearest(lams, lam) {
-  const distance = (v) => (v === lam ? 0 : v > 0 && lam > 0 ? Math.abs(Math.log(v / lam)) : 1e9);
-  return lams.indexOf(leastBy(distance, lams));
-}
-
-// Keeps address and explorer in step; returns `remember`, to be called after each change.
-function linkAddress(ctx) {
-  const { model, name, root } = ctx;
-  const geometry = () => model.get("panels").find((p) => p.kind === "geometry");
+// Keeps address and widget in step; returns `remember`, to be called after each change. state() is
+// a Map of names and what the address says of them, take(states) obeys such a Map; the button that
+// copies the address goes into `place`.
+function linkAddress(ctx, place, state, take) {
+  const { name, root } = ctx;
   let timer = 0;
-
-  function state() {
-    const w = ctx.w();
-    const start = geometry()?.w_star;
-    const lam = plain(ctx.lams[model.get("index")], 4);
-    if (!start || String(w) === String(start)) return { lam };
-    return { lam, w: w.map((v) => plain(v, 4)).join(":") };
-  }
 
   function remember() {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      const hash = hashOf(readHash().set(name, state()));
+      const hash = hashOf(new Map([...readHash(), ...state()]));
       try {
         history.replaceState(history.state, "", hash);
       } catch {
@@ -57,22 +44,13 @@ function linkAddress(ctx) {
 
   function recall() {
     const states = readHash();
-    const mine = states.get(name);
-    if (mine) {
-      const lam = +mine.lam;
-      if (lam >= 0 && isFinite(lam)) model.set("index", nearest(ctx.lams, lam));
-      const w = (mine.w || "").split(":").map(Number);
-      if (w.length === 2 && w.every(isFinite) && geometry()) {
-        const R = geometry().extent;
-        model.set("w_star", w.map((v) => clamp(v, -R, R)));
-      }
-    }
+    take(states);
     const first = states.keys().next().value;
     if (first === name || location.hash === "#" + name) root.scrollIntoView({ block: "start" });
   }
 
   if (!document.getElementById(name)) root.id = name;
-  root.querySelector(".lx-bar").append(copyButton(ctx, state));
+  place.append(copyButton(ctx, state));
   ctx.listen(window, "hashchange", recall);
   ctx.onClose(() => clearTimeout(timer));
   recall();
@@ -85,10 +63,10 @@ function linkAddress(ctx) {
 
 function copyButton(ctx, state) {
   const words = html("span", { textContent: "Copy link" });
-  const look = { type: "button", className: "lx-copy", title: "Copy the address of this λ" };
+  const look = { type: "button", className: "lx-copy", title: "Copy the address of what is set" };
   const button = html("button", look, words);
   ctx.listen(button, "click", async () => {
-    const url = location.href.split("#")[0] + hashOf(new Map([[ctx.name, state()]]));
+    const url = location.href.split("#")[0] + hashOf(state());
     const copied = await navigator.clipboard.writeText(url).then(() => true, () => false);
     words.textContent = ctx.live.textContent = copied ? "Link copied" : "Not copied";
     setTimeout(() => {

@@ -8,7 +8,7 @@ const ICONS = {
 };
 const TITLES = { play: "Play through λ", pause: "Pause", step: "Next λ" };
 
-function sliderBar(ctx) {
+function sliderBar(ctx, player = playButton(ctx)) {
   const id = newId();
   const slider = html("input", { type: "range", id, min: 0, step: 1 });
   const readout = html("output", { htmlFor: id });
@@ -16,7 +16,6 @@ function sliderBar(ctx) {
   const said = ctx.label === ctx.sign ? "lx-hidden" : "";
   const label = html("label", { htmlFor: id, textContent: ctx.label, className: said });
   const slide = html("div", { className: "lx-slide" }, label, slider, scale);
-  const player = playButton(ctx);
   const bar = html("div", { className: "lx-bar" }, player.button, slide, readout);
   ctx.listen(slider, "input", () => ctx.choose(+slider.value));
 
@@ -55,25 +54,35 @@ function scaleMarks(lams) {
   });
 }
 
+// A round button; face() gives it one of the icons and says what it does.
+function iconButton() {
+  const icon = svg("path", {});
+  const picture = svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
+  picture.append(icon);
+  const button = html("button", { type: "button", className: "lx-play" }, picture);
+  const face = (name, title) => {
+    shape(icon, ICONS[name]);
+    button.title = title;
+    button.setAttribute("aria-label", title);
+  };
+  return { button, face };
+}
+
 // Plays through λ, or takes one step for those who asked for less motion.
 function playButton(ctx) {
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const picture = svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
-  const icon = svg("path", {}, picture);
-  const button = html("button", { type: "button", className: "lx-play" }, picture);
+  const { button, face } = iconButton();
   let timer = 0;
 
-  function face() {
+  function show() {
     const now = timer ? "pause" : calm.matches ? "step" : "play";
-    shape(icon, ICONS[now]);
-    button.title = TITLES[now];
-    button.setAttribute("aria-label", button.title);
+    face(now, TITLES[now]);
   }
 
   function stop() {
     clearInterval(timer);
     timer = 0;
-    face();
+    show();
   }
 
   const last = () => ctx.lams.length - 1;
@@ -89,11 +98,11 @@ function playButton(ctx) {
       next();
       if (atEnd()) stop();
     }, pause);
-    face();
+    show();
   });
   ctx.listen(calm, "change", stop);
   ctx.onClose(stop);
-  face();
+  show();
   return { button, stop };
 }
 
@@ -119,18 +128,15 @@ function kernelControls(ctx, place) {
   };
 
   const menus = controls.map(({ name, label, options }) => {
-    const id = newId();
-    const menu = html("select", { id }, ...options.map((o, k) => new Option(String(o), k)));
-    const follow = () => (menu.value = options.indexOf(model.get("choice")[name]));
-    follow();
+    const asked = () => ({ ...model.get("choice"), ...wanted })[name];
     // while Python computes, only the last wish is kept
-    ctx.listen(menu, "change", () => {
-      wanted = { ...wanted, [name]: options[+menu.value] };
+    const wish = (option) => {
+      wanted = { ...wanted, [name]: option };
       ask();
-    });
-    const caption = html("label", { htmlFor: id, textContent: label });
-    place.append(html("span", { className: "lx-control" }, caption, menu));
-    return follow;
+    };
+    const menu = field([label, options, options.map(String)], asked, wish);
+    place.append(menu.element);
+    return menu.follow;
   });
   place.append(status);
 
@@ -144,4 +150,25 @@ function kernelControls(ctx, place) {
   ctx.onModel("busy", showBusy);
   ctx.onModel("choice", () => wanted || menus.forEach((follow) => follow()));
   showBusy();
+}
+
+// A choice is [label, values, names]: a menu of names or, without them, a slider over the values.
+function field([label, values, names], get, set) {
+  const id = newId();
+  const caption = html("label", { htmlFor: id });
+  const options = (names || []).map((name, i) => new Option(name, i));
+  const range = { type: "range", id, min: 0, max: values.length - 1 };
+  const input = names ? html("select", { id }, ...options) : html("input", range);
+  const follow = () => {
+    input.value = values.indexOf(get());
+    caption.textContent = names ? label : `${label}: ${number(get())}`;
+    if (!names) input.setAttribute("aria-valuetext", plain(get()));
+    input.style.setProperty("--at", input.value / (values.length - 1));
+  };
+  input.oninput = () => {
+    set(values[+input.value]);
+    follow();
+  };
+  follow();
+  return { follow, element: html("span", { className: "lx-control" }, caption, input) };
 }

@@ -1,18 +1,21 @@
 // The explorer: puts bar, panels, address and theme together, and follows the model.
 
+// It adds to the context: lams, index, w, move, choose, setW, redraw, rgb.
 function render({ model, el }) {
   const ctx = makeContext(model);
+  ctx.lams = model.get("lams");
+  ctx.index = () => model.get("index");
+  ctx.w = () => model.get("w_star");
   const { root } = ctx;
   const bar = sliderBar(ctx);
   const extra = html("div", { className: "lx-extra" });
   const alarm = html("p", { className: "lx-error", role: "alert", hidden: true });
   const grid = html("div", { className: "lx-panels" });
   root.append(bar.bar, extra, alarm, grid, ctx.live);
-  const say = speaker(ctx);
+  const fit = drawInFrames(ctx, grid, draw, () => fitPanels(panels));
   const kept = {};
   let panels = [];
   let remember = () => {};
-  let frame = 0;
   let pending = 0;
 
   ctx.rgb = followTheme(ctx);
@@ -33,40 +36,24 @@ function render({ model, el }) {
     model.save_changes();
     remember();
   };
-  ctx.redraw = () => {
-    frame ||= requestAnimationFrame(draw);
-  };
 
   function draw() {
-    frame = 0;
-    if (!root.isConnected) return;
     const i = clamp(ctx.index(), 0, ctx.lams.length - 1);
     bar.show(i);
     const told = panels.map((panel) => panel.draw(i)).filter(Boolean);
-    say([`${ctx.sign} = ${plain(ctx.lams[i])}`, ...told]);
+    return [`${ctx.sign} = ${plain(ctx.lams[i])}`, ...told];
   }
 
   function build() {
     ctx.lams = model.get("lams");
     bar.rescale();
-    // a DataView in every host; copied, so that typed arrays find their alignment
-    const blob = model.get("blob");
-    const bytes = new Uint8Array(blob.buffer || blob, blob.byteOffset || 0, blob.byteLength);
-    const { buffer } = bytes.slice();
+    const { buffer } = bytesOf(model.get("blob"));
     panels = model.get("panels").map((spec, k) => {
       const key = k + JSON.stringify(spec);
       return makePanel(spec, unpack(spec, buffer), ctx, (kept[key] ||= {}));
     });
     grid.replaceChildren(...panels.map((panel) => panel.figure));
     fit();
-  }
-
-  // reads all widths before it writes: one reflow
-  function fit() {
-    family = getComputedStyle(root).fontFamily || family;
-    const widths = panels.map((panel) => panel.width());
-    panels.forEach((panel, k) => panel.layout(widths[k]));
-    ctx.redraw();
   }
 
   // several new values make one new drawing
@@ -82,10 +69,6 @@ function render({ model, el }) {
     alarm.hidden = !alarm.textContent;
   };
 
-  // JupyterLab would take the keys of a focused slider; the page would scroll
-  ctx.listen(root, "keydown", (event) => {
-    if (/^(Arrow|Page|Home|End|Enter| )/.test(event.key)) event.stopPropagation();
-  });
   for (const key of ["index", "w_star"]) ctx.onModel(key, ctx.redraw);
   for (const key of ["lams", "panels", "blob"]) ctx.onModel(key, buildSoon);
   ctx.onModel("error", showError);
@@ -93,55 +76,43 @@ function render({ model, el }) {
   el.append(root);
   build();
   showError();
-  const sizes = new ResizeObserver(fit);
-  sizes.observe(grid);
-  if (ctx.isStatic) remember = linkAddress(ctx);
-  ctx.onClose(() => {
-    cancelAnimationFrame(frame);
-    cancelAnimationFrame(pending);
-    sizes.disconnect();
-  });
+  if (ctx.isStatic) remember = linkExplorer(ctx);
+  ctx.onClose(() => cancelAnimationFrame(pending));
   return ctx.close;
 }
 
-// What the parts of an explorer share. They add: move, choose, setW, redraw, rgb.
-function makeContext(model) {
-  const label = model.get("label");
-  const name = bare(label);
-  const root = html("div", { className: "lx", role: "group", ariaLabel: model.get("alt") });
-  const gone = new AbortController();
-  const closing = [() => gone.abort()];
-  return {
-    model,
-    root,
-    label,
-    sign: /^λ.{0,9}$/.test(name) ? name : "λ",
-    name: model.get("name"),
-    isStatic: model.isStatic === true,
-    live: html("div", { className: "lx-hidden", ariaLive: "polite" }),
-    lams: model.get("lams"),
-    index: () => model.get("index"),
-    w: () => model.get("w_star"),
-    listen: (to, event, f) => to.addEventListener(event, f, { signal: gone.signal }),
-    onModel: (key, f) => {
-      model.on("change:" + key, f);
-      closing.push(() => model.off("change:" + key, f));
-    },
-    onClose: (f) => closing.push(f),
-    close: () => closing.forEach((f) => f()),
-  };
+// λ and, where there is geometry, w* in the page's address.
+function linkExplorer(ctx) {
+  const { model, name, root } = ctx;
+  const geometry = () => model.get("panels").find((p) => p.kind === "geometry");
+
+  function state() {
+    const w = ctx.w();
+    const start = geometry()?.w_star;
+    const lam = plain(ctx.lams[model.get("index")], 4);
+    if (!start || String(w) === String(start)) return new Map([[name, { lam }]]);
+    return new Map([[name, { lam, w: w.map((v) => plain(v, 4)).join(":") }]]);
+  }
+
+  function take(states) {
+    const mine = states.get(name);
+    if (!mine) return;
+    const lam = +mine.lam;
+    if (lam >= 0 && isFinite(lam)) model.set("index", nearest(ctx.lams, lam));
+    const w = (mine.w || "").split(":").map(Number);
+    if (w.length === 2 && w.every(isFinite) && geometry()) {
+      const R = geometry().extent;
+      model.set("w_star", w.map((v) => clamp(v, -R, R)));
+    }
+  }
+
+  return linkAddress(ctx, root.querySelector(".lx-bar"), state, take);
 }
 
-// Spoken when the slider rests, not at every step.
-function speaker(ctx) {
-  let timer = 0;
-  ctx.onClose(() => clearTimeout(timer));
-  return (sentences) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      ctx.live.textContent = sentences.join(". ").replace(/\.\./g, ".");
-    }, 400);
-  };
+// Position of the grid value nearest to λ on the log scale; 0 only for 0.
+function nearest(lams, lam) {
+  const distance = (v) => (v === lam ? 0 : v > 0 && lam > 0 ? Math.abs(Math.log(v / lam)) : 1e9);
+  return lams.indexOf(leastBy(distance, lams));
 }
 
 export default { render };

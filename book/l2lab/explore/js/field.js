@@ -1,11 +1,16 @@
-// Probability over the plane, with the boundary at one half.
+// Probability over the plane, with the boundary at one half, and points [x, y, class], if any.
 PANELS.field = (spec, arrays, ctx, frame) => {
   const codes = arrays.code;
   const [, rows, columns] = codes.shape;
   const [x0, x1, y0, y1] = spec.extent;
-  const [box] = yScale(frame, y0, y1, spec.ylabel, false);
-  xScale(frame, box, x0, x1, spec.xlabel);
+  const [box, y] = yScale(frame, y0, y1, spec.ylabel, false);
+  const x = xScale(frame, box, x0, x1, spec.xlabel);
   const paint = fieldCanvas(frame, box, rows, columns);
+  for (const [u, v, label] of spec.points || []) {
+    const [cx, cy] = [x(u), y(v)];
+    const d = label ? `M${px(cx - 2.5)} ${px(cy - 2.5)}h5v5h-5z` : disc(cx, cy, 2.8);
+    path(frame.svg, "dot", d, { fill: color(label + 1) });
+  }
   const boundary = path(frame.svg, "boundary");
   frame.legend([
     ["circle", color(1), spec.classes[0]],

@@ -24,16 +24,16 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
     return d;
   });
 
-  // the histogram of the first λ stays behind as an outline
+  // the first histogram stays behind as an outline
   let outline = `M${px(left)} ${box.bottom}`;
   for (let k = 0; k < bins; k++) {
     outline += `V${px(counts[k] ? y(counts[k]) : box.bottom)}H${px(x(edges[k + 1]))}`;
   }
   path(frame.svg, "ghost", outline + `V${box.bottom}`);
-  const told = `outline: ${ctx.sign} = ${number(ctx.lams[0])}`;
+  const told = `outline: ${spec.first || `${ctx.sign} = ${number(ctx.lams[0])}`}`;
   if (wide(told) + 190 < frame.width) text(frame.svg, box.right, 12, told, "label", "end");
 
-  const drawZeros = zeros && zeroBar(frame, box, y);
+  const drawZeros = zeros && zeroBar(frame, box, y, spec.zero || "exactly 0");
   return (i) => {
     shape(bars, barsAt(i));
     let sum = 0;
@@ -44,12 +44,12 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   };
 };
 
-function zeroBar(frame, box, y) {
+function zeroBar(frame, box, y, name) {
   const middle = box.left + 29;
   path(frame.svg, "axis", `M${box.left} ${box.bottom}h58`);
   const bar = path(frame.svg, "", "", { fill: color(2) });
   const amount = tint(text(frame.svg, middle, 0, "", "strong"), color(2));
-  text(frame.svg, middle, box.bottom + 17, "exactly 0", "tick");
+  text(frame.svg, middle, box.bottom + 17, name, "tick");
   return (v) => {
     shape(bar, v ? `M${middle - 12} ${box.bottom}V${px(y(v))}h24V${box.bottom}Z` : "");
     amount.textContent = count(v);

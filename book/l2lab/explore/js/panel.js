@@ -68,6 +68,12 @@ function makePanel(spec, arrays, ctx, kept) {
   return { figure, width: () => stage.clientWidth, layout, draw };
 }
 
+// Reads all widths before it writes: one reflow.
+function fitPanels(panels) {
+  const widths = panels.map((panel) => panel.width());
+  panels.forEach((panel, k) => panel.layout(widths[k]));
+}
+
 // Items are a key, a colour, a text and, for lines, dashes.
 function fillLegend(legend, items) {
   legend.replaceChildren();
