@@ -359,7 +359,7 @@ def _penalty(device: torch.device) -> None:
 
 
 def main(parts: Sequence[str] = ()) -> None:
-    """Run the benchmarks, "sweep" or "penalty" or by default both; print tables and write the result files."""
+    """Run "sweep", "penalty" or, by default, both; print tables and write the result files."""
     known = {"sweep": _sweep, "penalty": _penalty}
     for part in parts:
         checks.one_of("part", part, known)

@@ -189,12 +189,12 @@ def param_groups(module: nn.Module, lam: float, penalize: str | Choice = "weight
 
 
 def _real(tensor: Tensor) -> Tensor:
-    """Return the numbers of a tensor as a vector of reals, in at least 32 bits, which can hold their squares."""
+    """Return a tensor as a vector of reals, in at least 32 bits, which can hold their squares."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     if tensor.dtype.itemsize < 4:
         tensor = tensor.float()  # the square of 256 is too large for float16
-    return tensor.reshape(-1)
+    return tensor.flatten()
 
 
 def _detached(value: Any) -> Any:
@@ -235,15 +235,16 @@ def _add_gradient(group: list[_Entry], lam: float) -> Tensor | None:
     for name, w, *_ in group:
         if not w.requires_grad:
             continue
-        if w.grad is None:  # the loss does not reach it
-            w.grad = torch.zeros_like(w)
-        elif w.grad.layout != torch.strided:  # that of a sparse embedding
-            w.grad = w.grad.to_dense()
+        gradient = w.grad
+        if gradient is None:  # the loss does not reach it
+            gradient = w.grad = torch.zeros_like(w)
+        elif gradient.layout != torch.strided:  # that of a sparse embedding
+            gradient = w.grad = gradient.to_dense()
         vector = _real(w)
-        square = torch.dot(vector, vector)
+        square = vector.dot(vector)
         squares = square if squares is None else squares.add_(square)
-        setattr(w.grad, MARK, name)
-        gradients.append(w.grad)
+        setattr(gradient, MARK, name)
+        gradients.append(gradient)
         weights.append(w)
     if squares is None:
         return None
@@ -324,7 +325,7 @@ class L2RegularizationLayer(nn.Module):
 
     *Several processes.* Wrap the outside: ``L2RegularizationLayer(DistributedDataParallel(net), lam)`` adds
     λw to the averaged gradient. Or use ``DistributedDataParallel(layer)`` with ``criterion(ddp(x), y) +
-    l2_penalty(ddp)``; the mean of equal λw is λw. Not ``ddp.module.fit_and_backward``: it does not call `ddp`.
+    l2_penalty(ddp)``; the mean of equal λw is λw. ``ddp.module.fit_and_backward`` does not call `ddp`.
 
     *Differences from* ``weight_decay``: a parameter that the loss does not reach has no gradient, and an
     optimizer does not let it decay, but the penalty does. With AdamW the two are not the same at all.
@@ -469,10 +470,11 @@ class L2RegularizationLayer(nn.Module):
         it must see all of it, and autograd does the whole.
         """
         groups = self._groups()
-        weights = [entry.tensor for group in groups.values() for entry in group]
-        if not loss.requires_grad or any(
-            not w.is_leaf or w._backward_hooks or w._post_accumulate_grad_hooks for w in weights
-        ):
+        watched = not loss.requires_grad
+        for group in groups.values():
+            for _, w, *_ in group:
+                watched = watched or w._backward_hooks or w._post_accumulate_grad_hooks or not w.is_leaf
+        if watched:
             penalty = l2_penalty(self)
             (loss + penalty).backward()
             for group in groups.values():
@@ -481,10 +483,13 @@ class L2RegularizationLayer(nn.Module):
                         setattr(entry.tensor.grad, MARK, entry.name)
             return penalty.detach()
         loss.backward()
+        total = None
         with torch.no_grad():
-            found = [_add_gradient(group, layer.lam) for layer, group in groups.items()]
-        penalties = [penalty for penalty in found if penalty is not None]
-        return sum(penalties[1:], penalties[0]) if penalties else torch.zeros_like(loss)
+            for layer, group in groups.items():
+                penalty = _add_gradient(group, layer.rule.lam)
+                if penalty is not None:
+                    total = penalty if total is None else total + penalty
+        return torch.zeros_like(loss) if total is None else total
 
 
 class _Walk(NamedTuple):
