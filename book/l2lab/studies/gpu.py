@@ -1,8 +1,8 @@
 """Does a GPU compute what the CPU computes, and how fast: ``make gpu-check``.
 
 Training code of the chapters, shortened so that rounding has not grown yet, runs on the CPU and on the
-device, and the results are compared: a λ sweep (chapters 1, 2, 5), the selector (4), the training loop with the L2
-layer (5), many image networks at once (6). Mixed precision is compared with float32 on the CPU.
+device, and the results are compared: a λ sweep (chapters 1, 2, 5), the selector (4), the training loop with
+the L2 layer (5), many image networks at once (6). Mixed precision is compared with float32 on the CPU.
 """
 
 from __future__ import annotations
