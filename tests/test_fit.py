@@ -490,6 +490,22 @@ def test_arrays_and_batches_of_them_are_the_same():
     assert_equal(call(train=batches, valid=batches, epochs=2), call(train=batches, valid=TRAIN, epochs=2))
 
 
+class Named(nn.Sequential):
+    """Takes its input by name."""
+
+    def forward(self, *, rows):
+        return super().forward(rows)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_batches_may_be_what_a_model_takes_by_name(amp):
+    X, y = torch.tensor(TRAIN[0]).float(), torch.tensor(TRAIN[1])
+    batches = [(X[k : k + 8], y[k : k + 8]) for k in range(0, 37, 8)]
+    by_name = [({"rows": x}, labels) for x, labels in batches]
+    named = call(Named(*make_model()), train=by_name, valid=by_name, epochs=2, amp=amp)
+    assert_equal(named, call(train=batches, valid=batches, epochs=2, amp=amp))
+
+
 def test_penalty_of_both_kinds_and_warning_of_the_double_one():
     model = nn.Sequential(L2RegularizationLayer(nn.Linear(6, 8), 0.2), nn.Linear(8, 3))
     groups = lambda m: [  # noqa: E731

@@ -197,14 +197,21 @@ def _real(tensor: Tensor) -> Tensor:
     return tensor.flatten()
 
 
-def _detached(value: Any) -> Any:
-    """Detach all tensors in nested tuples, lists and mappings."""
+def call(module: nn.Module, inputs: Any) -> Any:
+    """Call a module with a tuple as ``module(*inputs)``, a mapping as ``module(**inputs)``, else `inputs`."""
+    if isinstance(inputs, tuple):
+        return module(*inputs)
+    return module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply a function to all tensors in nested tuples, lists and mappings."""
     if isinstance(value, Tensor):
-        return value.detach()
+        return function(value)
     if isinstance(value, Mapping):
-        return {key: _detached(item) for key, item in value.items()}
+        return {key: map_tensors(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        items = [_detached(item) for item in value]
+        items = [map_tensors(function, item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
@@ -451,16 +458,11 @@ class L2RegularizationLayer(nn.Module):
         if inspect.isclass(criterion):
             name = criterion.__name__
             raise ValueError(f"criterion is the class {name}; it takes an instance: write {name}()")
-        if isinstance(inputs, tuple):
-            output = self(*inputs)
-        elif isinstance(inputs, Mapping):
-            output = self(**inputs)
-        else:
-            output = self(inputs)
+        output = call(self, inputs)
         loss = criterion(output, target)
         penalty = self._backward(loss)
         _watch_optimizers()
-        return BackwardResult(loss.detach(), penalty, _detached(output))
+        return BackwardResult(loss.detach(), penalty, map_tensors(Tensor.detach, output))
 
     def _backward(self, loss: Tensor) -> Tensor:
         """Run loss + penalty backward, and return the penalty.
