@@ -108,8 +108,9 @@ def fit(
         Trained in place and moved to the device.
     train : (X, y) or iterable of (x, y)
         A pair of arrays or tensors with n rows each, which is moved to the device as a whole; or a
-        ``DataLoader`` or any other iterable of batches that can be gone through once per epoch (see
-        Notes); x may be a tuple or a mapping of what the model takes. Floating-point arrays get the type of the parameters.
+        ``DataLoader`` or any other iterable of batches that can be gone through once per epoch (see Notes); x
+        may be a tuple or a mapping of what the model takes. Floating-point arrays get the type of the
+        parameters.
     valid : (X, y) or iterable of (x, y), optional
         Validation data of the same kind.
     criterion : callable
