@@ -359,7 +359,13 @@ def _penalty(device: torch.device) -> None:
 
 
 def main(parts: Sequence[str] = ()) -> None:
-    """Run "sweep", "penalty" or, by default, both; print tables and write the result files."""
+    """Run the benchmarks, print tables and write the result files.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        "sweep" or "penalty"; by default both.
+    """
     known = {"sweep": _sweep, "penalty": _penalty}
     for part in parts:
         checks.one_of("part", part, known)
