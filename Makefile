@@ -29,7 +29,7 @@ KERNELS ?= $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 sse4,arm)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist release grade bench bench-select lint address linkcheck audit sbom lock clean distclean python env env-test env-classroom env-audit
+.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist release grade bench bench-select gpu-check lint address linkcheck audit sbom lock clean distclean python env env-test env-classroom env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -61,6 +61,9 @@ bench: env ## measure the sweep against a loop over λ, and the cost of the pena
 
 bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes selection-*.json into FOLDER (_build/studies)
 	@$(RUN) -m l2lab.studies selection --profile $(PROFILE) --folder $(FOLDER)
+
+gpu-check: env ## run training code of the chapters on a GPU and on the CPU and compare; writes book/results/gpu-*.json
+	@$(RUN) -m l2lab.studies gpu
 
 lint: env-test ## check the style of the code, and who imports whom
 	@$(RUN) -m ruff check .

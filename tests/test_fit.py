@@ -318,13 +318,33 @@ def test_a_finished_run_is_read_and_may_be_made_longer(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
 
 
-def test_numbers_of_numpy_and_a_compiled_model_fit_into_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("first", ["compiled", "as it is"])
+def test_numbers_of_numpy_and_a_compiled_model_fit_into_a_checkpoint(first, tmp_path):
     """A checkpoint holds plain numbers, and the names of the parameters without torch.compile's prefix."""
     path, lr = tmp_path / "run.pt", np.float64(0.1)
     cosine = functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=np.int64(4))
-    call(torch.compile(make_model(), backend="eager"), lr=lr, scheduler=cosine, checkpoint=path, epochs=2)
-    resumed = call(lr=lr, scheduler=cosine, checkpoint=path)
-    assert_equal(resumed, call(scheduler=cosine))
+    models = {"compiled": torch.compile(make_model(), backend="eager"), "as it is": make_model()}
+    call(models.pop(first), lr=lr, scheduler=cosine, checkpoint=path, epochs=2)
+    (other,) = models.values()
+    resumed = call(other, lr=lr, scheduler=cosine, checkpoint=path)
+    whole = call(scheduler=cosine)
+    for a, b in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert resumed.history["valid_loss"].tolist() == whole.history["valid_loss"].tolist()
+
+
+def test_a_checkpoint_from_before_lambda_was_in_the_state_goes_on(tmp_path):
+    def run(**options):
+        groups = lambda m: m.parameters()  # noqa: E731
+        return call(L2RegularizationLayer(make_model(), LAM), groups=groups, **options)
+
+    path = tmp_path / "run.pt"
+    run(checkpoint=path, epochs=2)
+    state = torch.load(path, weights_only=True)
+    for part in ("model", "best"):
+        assert state[part].pop("strength") == LAM
+    torch.save(state, path)
+    assert_equal(run(checkpoint=path), run())
 
 
 MISMATCHES = {
@@ -468,6 +488,22 @@ def test_arrays_and_batches_of_them_are_the_same():
     X, y = (torch.tensor(part) for part in TRAIN)
     batches = [(X[k : k + 8].float(), y[k : k + 8]) for k in range(0, 37, 8)]
     assert_equal(call(train=batches, valid=batches, epochs=2), call(train=batches, valid=TRAIN, epochs=2))
+
+
+class Named(nn.Sequential):
+    """Takes its input by name."""
+
+    def forward(self, *, rows):
+        return super().forward(rows)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_batches_may_be_what_a_model_takes_by_name(amp):
+    X, y = torch.tensor(TRAIN[0]).float(), torch.tensor(TRAIN[1])
+    batches = [(X[k : k + 8], y[k : k + 8]) for k in range(0, 37, 8)]
+    by_name = [({"rows": x}, labels) for x, labels in batches]
+    named = call(Named(*make_model()), train=by_name, valid=by_name, epochs=2, amp=amp)
+    assert_equal(named, call(train=batches, valid=batches, epochs=2, amp=amp))
 
 
 def test_penalty_of_both_kinds_and_warning_of_the_double_one():

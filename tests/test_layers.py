@@ -14,6 +14,7 @@ import torch
 import torchvision
 from sklearn.linear_model import Lasso, MultiTaskLasso
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from l2lab import layers
@@ -362,14 +363,88 @@ def test_any_module_and_signature_gets_the_gradient_of_loss_and_penalty(name):
             torch.testing.assert_close(grad, (parameter.grad + pull).detach(), rtol=1e-9, atol=1e-12)
 
 
+def test_a_hook_sees_the_whole_gradient_and_what_the_loss_does_not_reach_decays():
+    layer, seen = L2RegularizationLayer(mlp().double(), 0.3), []
+    layer.module[4].weight.register_hook(lambda g: seen.append(g.clone()))
+    x, _ = batch()
+    hidden = lambda out, _: layer.module[:2](x).square().mean()  # noqa: E731 - not through the last layers
+    layer.fit_and_backward(x, None, hidden)
+    torch.testing.assert_close(seen, [0.3 * layer.module[4].weight.detach()])
+    torch.testing.assert_close(layer.module[2].weight.grad, 0.3 * layer.module[2].weight.detach())
+    layer.zero_grad()
+    del layer.module[4]  # without a hook, and with a tree that has changed
+    layer.fit_and_backward(x, None, hidden)
+    torch.testing.assert_close(layer.module[2].weight.grad, 0.3 * layer.module[2].weight.detach())
+    words = L2RegularizationLayer(nn.Embedding(9, 4, sparse=True), 0.3)
+    words.fit_and_backward(torch.tensor([1]), None, lambda out, _: out.sum())
+    torch.testing.assert_close(words.module.weight.grad[2:], 0.3 * words.module.weight.detach()[2:])
+
+
+def test_a_new_lambda_compiles_nothing_anew():
+    counter = CompileCounter()
+    layer = L2RegularizationLayer(mlp().double(), 0.1)
+    x, y = batch()
+    compiled = torch.compile(lambda: CRITERION(layer(x), y) + l2_penalty(layer), backend=counter)
+    for lam in (0.1, 0.2, 0.3, 0.4):
+        layer.lam = lam
+        torch.testing.assert_close(compiled(), CRITERION(layer(x), y) + l2_penalty(layer))
+    assert counter.frame_count == 1
+
+
+def _one_of_two(rank, folder, how):
+    """Train on every second row, as one of two processes."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    x, y = batch()
+    net, lam = mlp().double(), 0.3
+    if how == "outside":
+        model = L2RegularizationLayer(nn.parallel.DistributedDataParallel(net), lam)
+    else:
+        model = nn.parallel.DistributedDataParallel(L2RegularizationLayer(net, lam))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(5):
+        optimizer.zero_grad()
+        if how == "outside":
+            model.fit_and_backward(x[rank::2], y[rank::2], CRITERION)
+        else:
+            (CRITERION(model(x[rank::2]), y[rank::2]) + l2_penalty(model)).backward()
+        optimizer.step()
+    torch.save(net.state_dict(), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("how", ["outside", "inside"])
+def test_two_processes_that_average_gradients_train_as_one_with_all_rows(how, tmp_path):
+    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path), how), nprocs=2)
+    torch.manual_seed(0)
+    x, y = batch()
+    layer = L2RegularizationLayer(mlp().double(), 0.3)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(5):
+        optimizer.zero_grad()
+        layer.fit_and_backward(x, y, CRITERION)
+        optimizer.step()
+    for rank in (0, 1):
+        for name, value in torch.load(tmp_path / f"{rank}.pt").items():
+            torch.testing.assert_close(value, layer.module.state_dict()[name], rtol=0, atol=1e-12)
+
+
 def test_the_state_and_copies_are_those_of_a_module():
     layer, other = L2RegularizationLayer(cnn(), 0.1), L2RegularizationLayer(cnn(), 0.2)
-    assert set(layer.state_dict()) == {f"module.{name}" for name in layer.module.state_dict()}
+    assert set(layer.state_dict()) == {"strength", *(f"module.{name}" for name in layer.module.state_dict())}
     stream = io.BytesIO()
     torch.save(layer.state_dict(), stream)
     stream.seek(0)
     other.load_state_dict(torch.load(stream, weights_only=True))
-    torch.testing.assert_close(other.get_l2_regularizer(), 2 * layer.get_l2_regularizer())
+    assert other.lam == 0.1
+    torch.testing.assert_close(other.get_l2_regularizer(), layer.get_l2_regularizer())
+    former = {name: value for name, value in layer.state_dict().items() if name != "strength"}
+    nested = nn.Sequential(L2RegularizationLayer(cnn(), 0.2))
+    nested.load_state_dict({f"0.{name}": value for name, value in former.items()})  # strict, and λ stays
+    torch.testing.assert_close(l2_penalty(nested), 2 * layer.get_l2_regularizer())
+    layer.half().float()
+    assert (layer.lam, layer.strength.item(), layer.strength.dtype) == (0.1, 0.1, torch.float64)
+    assert layer.to("meta").to_empty(device="cpu").strength.item() == 0.1
     layer.fit_and_backward(*batch((2, 6, 6), dtype=torch.float32), CRITERION)
     third = copy.deepcopy(layer)  # what is remembered is not copied
     third.lam = 1.0
@@ -471,7 +546,7 @@ def test_the_watch_keeps_nothing_alive_and_is_set_up_once():
     layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)
     layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)
     assert list(_global_optimizer_pre_hooks.values()).count(layers._before_step) == 1
-    assert len(layers._penalized_gradients) >= 3
+    assert all(hasattr(layer.module[k].weight.grad, layers.MARK) for k in (0, 2, 4))
     weight = weakref.ref(layer.module[0].weight)
     del layer
     gc.collect()

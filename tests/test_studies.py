@@ -13,7 +13,7 @@ from scipy import stats
 
 from l2lab import data
 from l2lab.compare import METHODS, Budget, ComparisonResult, Task
-from l2lab.studies import comparison, contests, record, selection, tables, verdict
+from l2lab.studies import comparison, contests, gpu, record, selection, tables, verdict
 from l2lab.studies.__main__ import main as studies_main
 from l2lab.studies.record import Record, code_hash, write
 
@@ -376,3 +376,24 @@ def test_wrong_tables_are_named(folder):
     np.savez(folder / "coil.npz", X=np.ones((144, 6)), y=np.tile([0, 1], 72))
     with pytest.raises(ValueError, match="sorted by class"):
         tables.load("COIL-20", folder)
+
+
+def test_the_check_of_a_gpu_runs_dry_on_a_cpu_and_says_what_differs(tmp_path, monkeypatch):
+    monkeypatch.setenv("L2LAB_DEVICE", "cpu")
+    with pytest.raises(SystemExit, match="no GPU that can be used"):
+        studies_main(["gpu"])
+    studies_main(["gpu", "--folder", str(tmp_path)])
+    (file,) = tmp_path.iterdir()
+    found = json.loads(file.read_text("utf-8"))
+    assert file.name.startswith("gpu-")
+    assert {"what", "date", "machine", "torch"} <= found.keys()  # what the status page shows
+    assert len(found["rows"]) == len(gpu.CHECKS)
+    for row in found["rows"]:
+        assert row["difference"] <= row["limit"]
+        assert (row["difference"] > 0) == (row["precision"] == "mixed")  # the CPU repeats itself
+    monkeypatch.setattr(
+        gpu, "CHECKS", [gpu.Check("off", lambda d, t: np.array([next(other)]), "float32", 0.1)]
+    )
+    other = iter([0.0, 0.0, 0.0, 0.2])
+    with pytest.raises(SystemExit, match="1 of 1 results are not those of the CPU"):
+        studies_main(["gpu", "--folder", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""Benchmarks of the sweep and of the penalty: ``make bench``.
+"""Benchmarks of the sweep and of the penalty: ``make bench``, or ``python -m l2lab.bench penalty`` for one.
 
 One thread; process CPU time on a CPU, since the machine may be shared, and wall-clock time between
 synchronizations on a GPU. All ways take turns in many short repetitions, so that a disturbance hits all.
@@ -8,6 +8,7 @@ Results go to ``book/results/bench-<device type>.json`` and ``book/results/penal
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from . import runtime
+from . import checks, runtime
 from .engine import CNN, MLP, Descent, minibatches
 from .engine.splits import Split, check_data
 from .engine.sweep import Grid, descents
@@ -357,12 +358,21 @@ def _penalty(device: torch.device) -> None:
     _write("penalty", what, device, note=note, **made, rows=rows)
 
 
-def main() -> None:
-    """Run both benchmarks, print tables and write the result files."""
+def main(parts: Sequence[str] = ()) -> None:
+    """Run the benchmarks, print tables and write the result files.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        "sweep" or "penalty"; by default both.
+    """
+    known = {"sweep": _sweep, "penalty": _penalty}
+    for part in parts:
+        checks.one_of("part", part, known)
     device = runtime.setup().device
-    _sweep(device)
-    _penalty(device)
+    for part in parts or known:
+        known[part](device)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

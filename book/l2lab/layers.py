@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
-from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 from . import checks
 
@@ -34,6 +34,9 @@ LEFT_OUT = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
     nn.InstanceNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU,
 )  # fmt: skip
+# A mark on a gradient that contains a penalty: the name of its parameter. It goes when the gradient goes, as
+# in zero_grad, and nothing is attached to the parameter, which would be saved and copied.
+MARK = "_l2_penalty_of"
 # What an owner of parameters may say of them: ``rule(module, name)``.
 Choice = Callable[[nn.Module, str], bool]
 
@@ -46,12 +49,15 @@ class _Rule(NamedTuple):
 
     lam: float
     penalize: str | Choice
+    exempts: bool
 
     @classmethod
     def check(cls, lam: float, penalize: str | Choice) -> _Rule:
         if not callable(penalize):
             checks.one_of("penalize", penalize, ("weights", "all"))
-        return cls(checks.number("lam", lam, 0, math.inf), penalize)
+        lam = checks.number("lam", lam, 0, math.inf)
+        # apart from λ, so that compiled code may ask for it and yet serve every λ
+        return cls(lam, penalize, lam == 0)
 
     def picks(self, module: nn.Module, name: str) -> bool:
         """Say whether the parameter of this name that a module owns is penalized."""
@@ -63,28 +69,48 @@ class _Rule(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A parameter, its name from the root, and its λ (None: the rule leaves it out)."""
+    """A parameter, its name from the root, its rule (None: it is left out) and the layer that has set it."""
 
     name: str
     tensor: Tensor
-    lam: float | None
+    rule: _Rule | None
+    layer: L2RegularizationLayer | None
+
+    @property
+    def lam(self) -> float:
+        return self.rule.lam if self.rule else 0.0
 
     @property
     def is_penalized(self) -> bool:
         # Frozen parameters are constants, and so would be their penalty.
-        return bool(self.lam) and self.tensor.requires_grad
+        return self.rule is not None and not self.rule.exempts and self.tensor.requires_grad
 
 
-def _visit(module: nn.Module, prefix: str, rule: _Rule | None) -> Iterator[_Entry]:
-    """Walk a tree and yield every parameter that lies under a rule, a shared one once per way to it."""
+def _visit(
+    module: nn.Module,
+    prefix: str,
+    rule: _Rule | None,
+    layer: L2RegularizationLayer | None,
+    found: dict[int, _Entry],
+) -> None:
+    """Walk a tree and note every parameter that lies under a rule, with the innermost one."""
     if isinstance(module, L2RegularizationLayer):
-        rule = module.rule
+        rule, layer = module.rule, module
     if rule is not None:
         for name, tensor in module._parameters.items():
-            if tensor is not None:
-                yield _Entry(prefix + name, tensor, rule.lam if rule.picks(module, name) else None)
-    for name, child in module.named_children():
-        yield from _visit(child, f"{prefix}{name}.", rule)
+            if tensor is None:
+                continue
+            entry = _Entry(prefix + name, tensor, rule if rule.picks(module, name) else None, layer)
+            first = found.setdefault(id(tensor), entry)
+            if first.rule is not entry.rule and first.lam != entry.lam:
+                raise ValueError(
+                    f"{first.name} and {entry.name} are one shared tensor, but λ is {first.lam:g} "
+                    f"for the first and {entry.lam:g} for the second; give both the same λ and the same "
+                    "penalize, or do not share the tensor"
+                )
+    for name, child in module._modules.items():
+        if child is not None:
+            _visit(child, f"{prefix}{name}.", rule, layer, found)
 
 
 def _entries(module: nn.Module, rule: _Rule | None, may_be_none: bool = False) -> list[_Entry]:
@@ -94,15 +120,8 @@ def _entries(module: nn.Module, rule: _Rule | None, may_be_none: bool = False) -
     that time: loaded, moved or replaced parameters.
     """
     found: dict[int, _Entry] = {}
-    for entry in _visit(module, "", rule):
-        first = found.setdefault(id(entry.tensor), entry)
-        if (first.lam or 0.0) != (entry.lam or 0.0):
-            raise ValueError(
-                f"{first.name} and {entry.name} are one shared tensor, but λ is {first.lam or 0.0:g} "
-                f"for the first and {entry.lam or 0.0:g} for the second; give both the same λ and the same "
-                "penalize, or do not share the tensor"
-            )
-    if not may_be_none and all(entry.lam is None for entry in found.values()):
+    _visit(module, "", rule, None, found)
+    if not may_be_none and all(entry.rule is None for entry in found.values()):
         raise ValueError(
             f"there is nothing to penalize among the parameters {[entry.name for entry in found.values()]}; "
             "wrap what is to be penalized in an L2RegularizationLayer, or choose penalize='all'"
@@ -130,7 +149,7 @@ def penalized_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     >>> list(penalized_parameters(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2))))
     ['0.weight', '2.weight']
     """
-    entries = _entries(module, _Rule(1.0, "weights"), may_be_none=True)
+    entries = _entries(module, _Rule.check(1.0, "weights"), may_be_none=True)
     return {entry.name: entry.tensor for entry in entries if entry.is_penalized}
 
 
@@ -158,7 +177,7 @@ def param_groups(module: nn.Module, lam: float, penalize: str | Choice = "weight
     decayed: dict[float, list[Tensor]] = {}
     rest: list[Tensor] = []
     for entry in _entries(module, _Rule.check(lam, penalize), may_be_none=True):
-        if entry.lam is None:
+        if entry.rule is None:
             rest.append(entry.tensor)
         else:
             decayed.setdefault(entry.lam, []).append(entry.tensor)
@@ -169,37 +188,75 @@ def param_groups(module: nn.Module, lam: float, penalize: str | Choice = "weight
 # ---- the penalty -------------------------------------------------------------------------------------------
 
 
-def _squared_norm(tensor: Tensor) -> Tensor:
-    """Sum |w|² in at least 32 bits: the square of 256 is too large for float16."""
+def _real(tensor: Tensor) -> Tensor:
+    """Return a tensor as a vector of reals, in at least 32 bits, which can hold their squares."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    if torch.finfo(tensor.dtype).bits < 32:
-        tensor = tensor.float()
-    return tensor.square().sum()
+    if tensor.dtype.itemsize < 4:
+        tensor = tensor.float()  # the square of 256 is too large for float16
+    return tensor.flatten()
 
 
-def _detached(value: Any) -> Any:
-    """Detach all tensors in nested tuples, lists and mappings."""
+def call(module: nn.Module, inputs: Any) -> Any:
+    """Call a module with a tuple as ``module(*inputs)``, a mapping as ``module(**inputs)``, else `inputs`."""
+    if isinstance(inputs, tuple):
+        return module(*inputs)
+    return module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply a function to all tensors in nested tuples, lists and mappings."""
     if isinstance(value, Tensor):
-        return value.detach()
+        return function(value)
     if isinstance(value, Mapping):
-        return {key: _detached(item) for key, item in value.items()}
+        return {key: map_tensors(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        items = [_detached(item) for item in value]
+        items = [map_tensors(function, item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 
-def _penalty(entries: list[_Entry]) -> Tensor:
-    squares: dict[float, list[Tensor]] = {}
+def _by_layer(entries: list[_Entry]) -> dict[L2RegularizationLayer, list[_Entry]]:
+    """Sort what is penalized by the layer whose λ it has."""
+    groups: dict[L2RegularizationLayer, list[_Entry]] = {}
     for entry in entries:
-        if entry.is_penalized:
-            squares.setdefault(entry.lam, []).append(_squared_norm(entry.tensor))
+        if entry.rule is not None and not entry.rule.exempts:
+            groups.setdefault(entry.layer, []).append(entry)
+    return groups
+
+
+def _penalty(entries: list[_Entry]) -> Tensor:
     total = torch.zeros((), device=entries[0].tensor.device)
-    for lam, norms in squares.items():
-        # For a deep network, one sum is faster than a chain of additions.
-        total = total + 0.5 * lam * torch.stack(norms).sum()
+    for layer, group in _by_layer(entries).items():
+        squares = [_real(entry.tensor).square().sum() for entry in group if entry.is_penalized]
+        if squares:
+            # For a deep network, one sum is faster than a chain of additions.
+            norm = torch.stack(squares).sum()
+            total = total + 0.5 * layer.strength.to(norm) * norm
     return total
+
+
+def _add_gradient(group: list[_Entry], lam: float) -> Tensor | None:
+    """Add λw to the gradients of some weights, mark these, and return the penalty."""
+    gradients, weights, squares = [], [], None
+    for name, w, *_ in group:
+        if not w.requires_grad:
+            continue
+        gradient = w.grad
+        if gradient is None:  # the loss does not reach it
+            gradient = w.grad = torch.zeros_like(w)
+        elif gradient.layout != torch.strided:  # that of a sparse embedding
+            gradient = w.grad = gradient.to_dense()
+        vector = _real(w)
+        square = vector.dot(vector)
+        squares = square if squares is None else squares.add_(square)
+        setattr(gradient, MARK, name)
+        gradients.append(gradient)
+        weights.append(w)
+    if squares is None:
+        return None
+    torch._foreach_add_(gradients, weights, alpha=lam)
+    return squares.mul_(0.5 * lam)
 
 
 def l2_penalty(module: nn.Module) -> Tensor:
@@ -235,6 +292,12 @@ class BackwardResult(NamedTuple):
     output: Any
 
 
+def _as_tensor(lam: float, device: torch.device) -> Tensor:
+    """λ beside the weights; no weights of the meta device, where it would have no value."""
+    device = torch.device("cpu") if device.type == "meta" else device
+    return torch.tensor(lam, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+
+
 class L2RegularizationLayer(nn.Module):
     """A module together with the penalty (λ/2)·‖w‖² on its weights.
 
@@ -262,7 +325,14 @@ class L2RegularizationLayer(nn.Module):
     inner layer with ``lam=0`` exempts its part. A parameter shared between modules is counted once, too; if
     it lies under different λ, that is an error. Frozen parameters are not penalized.
 
-    The names in ``state_dict`` get the prefix ``module.``; λ is a setting and not part of it.
+    *State.* The names in ``state_dict`` get the prefix ``module.``, and λ is there as ``strength``, a float64
+    that stays one when the module changes its type. `load_state_dict` brings the stored λ back; a state
+    without one, of an earlier version, leaves λ as it is. Changing λ does not make ``torch.compile`` begin
+    anew, except between 0 and more.
+
+    *Several processes.* Wrap the outside: ``L2RegularizationLayer(DistributedDataParallel(net), lam)`` adds
+    λw to the averaged gradient. Or use ``DistributedDataParallel(layer)`` with ``criterion(ddp(x), y) +
+    l2_penalty(ddp)``; the mean of equal λw is λw. ``ddp.module.fit_and_backward`` does not call `ddp`.
 
     *Differences from* ``weight_decay``: a parameter that the loss does not reach has no gradient, and an
     optimizer does not let it decay, but the penalty does. With AdamW the two are not the same at all.
@@ -277,11 +347,20 @@ class L2RegularizationLayer(nn.Module):
     >>> optimizer.step()
     """
 
-    def __init__(self, module: nn.Module, lam: float, *, penalize: str = "weights") -> None:
+    strength: Tensor
+
+    def __init__(self, module: nn.Module, lam: float, *, penalize: str | Choice = "weights") -> None:
         super().__init__()
         self.module = module
         self.rule = _Rule.check(lam, penalize)
-        _entries(self, None)
+        self._walk: Any = None
+        self.register_buffer("strength", _as_tensor(self.rule.lam, _entries(self, None)[0].tensor.device))
+
+    def _groups(self) -> dict[L2RegularizationLayer, list[_Entry]]:
+        """Sort the parameters; walk the tree only if a parameter, a module or a rule in it is another one."""
+        if self._walk is None or self._walk.parts() != self._walk.seen:
+            self._walk = _Walk.of(self)
+        return self._walk.groups
 
     @property
     def lam(self) -> float:
@@ -291,6 +370,19 @@ class L2RegularizationLayer(nn.Module):
     @lam.setter
     def lam(self, value: float) -> None:
         self.rule = _Rule.check(value, self.rule.penalize)
+        self.strength.fill_(self.rule.lam)  # in place: compiled code holds this tensor
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> L2RegularizationLayer:
+        """Move λ with the parameters, but not to their type: in half precision it would be another λ."""
+        self.strength = self.strength.float()  # which every device has
+        super()._apply(fn, recurse)
+        self.strength = _as_tensor(self.rule.lam, self.strength.device)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}strength", self.strength)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.rule = _Rule.check(self.strength.item(), self.rule.penalize)
 
     def extra_repr(self) -> str:
         """Show λ and the rule where the model is printed."""
@@ -325,7 +417,7 @@ class L2RegularizationLayer(nn.Module):
 
         Use either these groups or :meth:`fit_and_backward`, never both.
         """
-        return param_groups(self, *self.rule)
+        return param_groups(self, self.lam, self.rule.penalize)
 
     def fit_and_backward(
         self, inputs: Any, target: Any, criterion: Callable[[Any, Any], Tensor]
@@ -366,26 +458,69 @@ class L2RegularizationLayer(nn.Module):
         if inspect.isclass(criterion):
             name = criterion.__name__
             raise ValueError(f"criterion is the class {name}; it takes an instance: write {name}()")
-        if isinstance(inputs, tuple):
-            output = self(*inputs)
-        elif isinstance(inputs, Mapping):
-            output = self(**inputs)
-        else:
-            output = self(inputs)
+        output = call(self, inputs)
         loss = criterion(output, target)
-        entries = _entries(self, None)
-        penalty = _penalty(entries)
-        (loss + penalty).backward()
-        _remember(entries)
-        return BackwardResult(loss.detach(), penalty.detach(), _detached(output))
+        penalty = self._backward(loss)
+        _watch_optimizers()
+        return BackwardResult(loss.detach(), penalty, map_tensors(Tensor.detach, output))
+
+    def _backward(self, loss: Tensor) -> Tensor:
+        """Run loss + penalty backward, and return the penalty.
+
+        λw is added to the gradient of the loss, as an optimizer does it for ``weight_decay``: nodes of
+        autograd for every weight cost more than the arithmetic. Where a hook looks at a gradient on its way,
+        it must see all of it, and autograd does the whole.
+        """
+        groups = self._groups()
+        watched = not loss.requires_grad
+        for group in groups.values():
+            for _, w, *_ in group:
+                watched = watched or w._backward_hooks or w._post_accumulate_grad_hooks or not w.is_leaf
+        if watched:
+            penalty = l2_penalty(self)
+            (loss + penalty).backward()
+            for group in groups.values():
+                for entry in group:
+                    if entry.tensor.grad is not None:  # a hook may have used it up
+                        setattr(entry.tensor.grad, MARK, entry.name)
+            return penalty.detach()
+        loss.backward()
+        total = None
+        with torch.no_grad():
+            for layer, group in groups.items():
+                penalty = _add_gradient(group, layer.rule.lam)
+                if penalty is not None:
+                    total = penalty if total is None else total + penalty
+        return torch.zeros_like(loss) if total is None else total
+
+
+class _Walk(NamedTuple):
+    """What a walk through the tree of a layer has found, and of what the tree consisted.
+
+    The objects are kept: if one were deleted, another one could get its number.
+    """
+
+    modules: list[nn.Module]
+    held: list[dict[str, Any]]
+    layers: list[L2RegularizationLayer]
+    seen: list[int]
+    groups: dict[L2RegularizationLayer, list[_Entry]]
+
+    @classmethod
+    def of(cls, layer: L2RegularizationLayer) -> _Walk:
+        modules = list(layer.modules())
+        held = [parts for m in modules for parts in (m._parameters, m._modules)]
+        layers = [m for m in modules if isinstance(m, L2RegularizationLayer)]
+        walk = cls(modules, held, layers, [], _by_layer(_entries(layer, None)))
+        return walk._replace(seen=walk.parts())
+
+    def parts(self) -> list[int]:
+        """Number all parameters, modules and rules as they are now."""
+        parts = itertools.chain.from_iterable(map(dict.values, self.held))
+        return [*map(id, parts), *[id(layer.rule) for layer in self.layers]]
 
 
 # ---- a penalty that is counted twice -----------------------------------------------------------------------
-
-# Parameters whose gradient contains a penalty since their optimizer's last step, with their names and that
-# gradient: after zero_grad there is another one. It keeps no tensor alive, and nothing is attached to the
-# parameters that would be saved.
-_penalized_gradients: Any = WeakTensorKeyDictionary()
 
 
 @functools.cache
@@ -393,24 +528,16 @@ def _watch_optimizers() -> None:
     register_optimizer_step_pre_hook(_before_step)
 
 
-def _remember(entries: list[_Entry]) -> None:
-    _watch_optimizers()
-    for entry in entries:
-        if entry.is_penalized and entry.tensor.grad is not None:  # a hook may have used it up
-            _penalized_gradients[entry.tensor] = entry.name, TensorWeakRef(entry.tensor.grad)
-
-
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """Warn if an optimizer is about to add a weight decay to gradients that contain the penalty."""
-    if not _penalized_gradients:
-        return
     twice = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            # This step uses the gradient up; what is in the next one is for the next backward pass to say.
-            name, gradient = _penalized_gradients.pop(parameter, (None, None))
-            if name is None or gradient() is not parameter.grad:
+            name = getattr(parameter.grad, MARK, None)
+            if name is None:
                 continue
+            # This step uses the gradient up; what is in the next one is for the next backward pass to say.
+            delattr(parameter.grad, MARK)
             if group.get("weight_decay", 0) > 0:
                 twice.append((name, group["weight_decay"]))
     if twice:

@@ -4,11 +4,10 @@ from .descend import Descent, on_weights, ramp, schedule
 from .fit import FitResult, fit
 from .networks import CNN, MLP
 from .result import Best, SweepResult
-from .shards import sweep_shards
 from .splits import minibatches
 from .sweep import sweep
 
 __all__ = [
     "CNN", "MLP", "Best", "Descent", "FitResult", "SweepResult", "fit", "minibatches", "on_weights",
-    "ramp", "schedule", "sweep", "sweep_shards",
+    "ramp", "schedule", "sweep",
 ]  # fmt: skip

@@ -14,6 +14,8 @@ import joblib
 import numpy as np
 import torch
 
+from ..layers import L2RegularizationLayer
+
 __all__ = ["Checkpoint", "kept_generators", "uncompiled"]
 
 
@@ -74,7 +76,13 @@ def _fingerprint(loop: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
         {key: _plain(value) for key, value in group.items() if key not in ("params", "initial_lr")}
         for group in loop.optimizer.param_groups
     ]
-    weights = [value.cpu().numpy() for value in model.state_dict().values()]
+    # λ of a layer is a part of the structure; former checkpoints do not have it among the values
+    lams = {
+        f"{name}.strength".lstrip(".")
+        for name, part in model.named_modules()
+        if isinstance(part, L2RegularizationLayer)
+    }
+    weights = [value.cpu().numpy() for name, value in model.state_dict().items() if name not in lams]
     schedule = None if loop.scheduler is None else _plain(loop.scheduler.state_dict())
     criterion = getattr(loop.criterion, "__qualname__", type(loop.criterion).__qualname__)
     return {

@@ -21,7 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks, runtime
-from ..layers import L2RegularizationLayer, l2_penalty, param_groups, penalized_parameters
+from ..layers import (
+    L2RegularizationLayer,
+    call,
+    l2_penalty,
+    map_tensors,
+    param_groups,
+    penalized_parameters,
+)
 from ..progress import interruptible, progress_bar
 from .checkpoint import Checkpoint, kept_generators, uncompiled
 
@@ -101,8 +108,9 @@ def fit(
         Trained in place and moved to the device.
     train : (X, y) or iterable of (x, y)
         A pair of arrays or tensors with n rows each, which is moved to the device as a whole; or a
-        ``DataLoader`` or any other iterable of batches that can be gone through once per epoch (see Notes).
-        Floating-point arrays get the type of the parameters.
+        ``DataLoader`` or any other iterable of batches that can be gone through once per epoch (see Notes); x
+        may be a tuple or a mapping of what the model takes. Floating-point arrays get the type of the
+        parameters.
     valid : (X, y) or iterable of (x, y), optional
         Validation data of the same kind.
     criterion : callable
@@ -270,7 +278,7 @@ class _LoaderBatches:
         empty = True
         for x, y in self.source:
             empty = False
-            yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+            yield map_tensors(lambda part: part.to(self.device, non_blocking=True), (x, y))
         if empty:
             raise ValueError(
                 f"{self.name} gave no batch in epoch {epoch}; give what can be gone through again"
@@ -385,9 +393,11 @@ class _Loop:
     def forward(self, x: Any, y: Any) -> tuple[Any, Tensor]:
         """Return outputs and loss."""
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            outputs = self.model(x)
+            outputs = call(self.model, x)
         if self.precision is not None:
-            outputs = outputs.float()
+            outputs = map_tensors(
+                lambda part: part.to(torch.promote_types(part.dtype, torch.float32)), outputs
+            )
         return outputs, self.criterion(outputs, y)
 
     def penalty(self) -> float:
