@@ -132,6 +132,35 @@ def test_the_readme_is_one_screen_whose_links_and_pictures_are_there():
     assert dark.mean() < 60
 
 
+# ---- a release ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "day", "passes"),
+    [
+        (f"v{l2lab.__version__}", "2030-01-02", True),
+        (f"v{l2lab.__version__}", "", False),
+        ("v999.0.0", "2030-01-02", False),
+        (f"v{l2lab.__version__.replace('.', 'x')}", "2030-01-02", False),
+    ],
+)
+def test_a_release_is_refused_unless_its_tag_is_the_version_that_has_a_day(tmp_path, tag, day, passes):
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))["jobs"]
+    (check_tag,) = [step["run"] for step in jobs["build"]["steps"] if "GITHUB_REF_NAME" in step.get("run", "")]
+    for name in ("CITATION.cff", "CHANGELOG.md", "book/l2lab/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / name).read_text("utf-8")
+        if day:
+            text = re.sub(r"(?m)^(?:# )?date-released: .*", f"date-released: {day}", text)
+            text = re.sub(rf"(?m)^(## {re.escape(l2lab.__version__)}, ).*", rf"\g<1>{day}", text)
+        else:
+            text = re.sub(r"(?m)^date-released: ", "# date-released: ", text)
+        (tmp_path / name).write_text(text, "utf-8")
+    env = {**os.environ, "GITHUB_REF_NAME": tag}
+    done = run("bash", "-e", "-c", check_tag, cwd=tmp_path, env=env)
+    assert (done.returncode == 0) == passes, done.stderr
+
+
 # ---- install -----------------------------------------------------------------------------------------------
 
 
