@@ -146,7 +146,8 @@ def test_the_readme_is_one_screen_whose_links_and_pictures_are_there():
 )
 def test_a_release_is_refused_unless_its_tag_is_the_version_that_has_a_day(tmp_path, tag, day, passes):
     jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))["jobs"]
-    (check_tag,) = [step["run"] for step in jobs["build"]["steps"] if "GITHUB_REF_NAME" in step.get("run", "")]
+    commands = [step.get("run", "") for step in jobs["build"]["steps"]]
+    (check_tag,) = [command for command in commands if "GITHUB_REF_NAME" in command]
     for name in ("CITATION.cff", "CHANGELOG.md", "book/l2lab/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         text = (ROOT / name).read_text("utf-8")
