@@ -97,7 +97,7 @@ def learning_resource(config: Config) -> dict[str, Any]:
         "isAccessibleForFree": True,
         "learningResourceType": ["textbook", "interactive notebook", "assignment"],
         "educationalLevel": "master's level",
-        "teaches": re.findall(r"(?m)^\| ([^|]+?) \|", goals)[2:],  # below the head of the table
+        "teaches": re.findall(r"(?m)^\| ([^|]+?) \|", goals)[1:],  # below the head of the table
         "timeRequired": f"PT{sum(map(int, re.findall(r'Time:.. ([0-9]+) minutes to read', texts)))}M",
     }
     return described | ({"url": config.html_baseurl} if config.html_baseurl else {})
