@@ -99,8 +99,9 @@ linkcheck: env ## follow the links that lead out of the book, and ask for its DO
 	@sed -n 's/.*doi={\([^}]*\)}.*/\1/p' book/references.bib | sort -u | (while read -r doi; do \
 	curl -fsSIg -o _build/doi "https://doi.org/$$doi" || { echo "DOI not found: $$doi"; failed=1; }; done; test -z "$$failed")
 
-audit: env-audit ## check the workflows, and look up known weaknesses of what .venv holds (needs the network)
+audit: env-audit ## check the workflows and CITATION.cff, and look up known weaknesses of what .venv holds (needs the network)
 	@.venv-audit/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv-audit/bin/check-jsonschema --builtin-schema vendor.citation-file-format --default-filetype yaml CITATION.cff
 	@.venv-audit/bin/zizmor --offline .github
 	@.venv-audit/bin/pip-audit --progress-spinner off --desc on --path "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 

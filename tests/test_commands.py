@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import base64
+import importlib.metadata
+import io
 import json
 import os
 import re
@@ -13,13 +16,18 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from packaging.version import Version
+from PIL import Image
 
 import check
 import execute
 import install
+import l2lab
 import repository
 from conftest import ROOT
 
@@ -46,6 +54,112 @@ def test_every_command_that_is_documented_can_be_made():
     assert done.returncode == 0, done.stderr
     for script in re.findall(r"book/\S+\.py", done.stdout):
         assert (ROOT / script).is_file(), script
+
+
+# ---- README ------------------------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text("utf-8")
+BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+CLAIMS = """
+import sys
+from pathlib import Path
+import l2lab
+assert Path(l2lab.__file__).is_relative_to(sys.argv[1]), "the one that was installed"
+assert result.metrics["train_loss"].size == 9, "nine networks"
+assert (result.metrics["test_accuracy"] > 0.8).all()
+assert xor().splits["train"][0].shape[1] == 50
+assert selector.get_support(indices=True).tolist() == xor().support.nonzero()[0].tolist() == [0, 1]
+"""
+
+
+def package_files(folder: Path) -> set[str]:
+    """What lies in a folder and below, but for compiled modules."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in files if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """What ``pip install .`` installs: the wheel that setuptools builds, without the network, unpacked."""
+    if Version(importlib.metadata.version("setuptools")) < Version("77"):
+        pytest.skip("setuptools is older than pyproject.toml asks for; pip would fetch a newer one")
+    source, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt", "requirements-test.txt"):
+        shutil.copy(ROOT / name, source)
+    package = Path("book", "l2lab")
+    shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    done = run(sys.executable, "-c", BUILD_WHEEL, out, cwd=source)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = out.glob("*.whl")
+    shutil.unpack_archive(wheel, out / "site", "zip")
+    return out / "site"
+
+
+def test_pip_installs_all_of_the_package_in_its_version(installed):
+    assert package_files(installed / "l2lab") == package_files(ROOT / "book" / "l2lab")
+    metadata = (installed / f"l2lab-{l2lab.__version__}.dist-info" / "METADATA").read_text("utf-8")
+    assert f"\nVersion: {l2lab.__version__}\n" in metadata
+
+
+def test_the_python_of_the_readme_does_what_it_says_where_the_package_is_installed(installed, tmp_path):
+    assert "`pip install .`" in README
+    code = "\n".join(re.findall(r"(?ms)^```python\n(.*?)^```$", README))
+    assert "selector.get_support(indices=True)  # the two inputs of 50 that matter" in code
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    done = run(sys.executable, "-c", code + CLAIMS, installed, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_is_one_screen_whose_links_and_pictures_are_there():
+    assert len(README.splitlines()) <= 55
+    page = BeautifulSoup(README, "html.parser")
+    pictures = [ROOT / page.img["src"], ROOT / page.source["srcset"]]
+    links = [ROOT / link for link in re.findall(r"\]\(([^):#]+)\)", README)]
+    assert len(links) >= 8
+    assert all(path.is_file() for path in links)
+    assert sum(path.stat().st_size for path in pictures) < 60_000
+    # the one for light pages is that of the introduction, as far as rounding on another processor leaves it
+    cells = nbformat.read(ROOT / "book" / "intro.ipynb", 4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if "metadata" in output]
+    (shown,) = [o for o in outputs if o.metadata.get("image/png", {}).get("alt") == page.img["alt"]]
+    stored, light, dark = (
+        np.asarray(Image.open(file).convert("L"), float)
+        for file in (io.BytesIO(base64.b64decode(shown.data["image/png"])), *pictures)
+    )
+    assert stored.shape == light.shape == dark.shape
+    assert np.abs(light - stored).mean() < 1
+    assert light.mean() > 200
+    assert dark.mean() < 60
+
+
+# ---- a release ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "day", "passes"),
+    [
+        (f"v{l2lab.__version__}", "2030-01-02", True),
+        (f"v{l2lab.__version__}", "", False),
+        ("v999.0.0", "2030-01-02", False),
+        (f"v{l2lab.__version__.replace('.', 'x')}", "2030-01-02", False),
+    ],
+)
+def test_a_release_is_refused_unless_its_tag_is_the_version_that_has_a_day(tmp_path, tag, day, passes):
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))["jobs"]
+    commands = [step.get("run", "") for step in jobs["build"]["steps"]]
+    (check_tag,) = [command for command in commands if "GITHUB_REF_NAME" in command]
+    for name in ("CITATION.cff", "CHANGELOG.md", "book/l2lab/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / name).read_text("utf-8")
+        if day:
+            text = re.sub(r"(?m)^(?:# )?date-released: .*", f"date-released: {day}", text)
+            text = re.sub(rf"(?m)^(## {re.escape(l2lab.__version__)}, ).*", rf"\g<1>{day}", text)
+        else:
+            text = re.sub(r"(?m)^date-released: ", "# date-released: ", text)
+        (tmp_path / name).write_text(text, "utf-8")
+    env = {**os.environ, "GITHUB_REF_NAME": tag}
+    done = run("bash", "-e", "-c", check_tag, cwd=tmp_path, env=env)
+    assert (done.returncode == 0) == passes, done.stderr
 
 
 # ---- install -----------------------------------------------------------------------------------------------

@@ -138,6 +138,34 @@ def test_pages_have_a_description_in_words_their_address_and_the_card(site):
         ]
 
 
+def test_the_first_page_describes_the_book_to_catalogues_as_the_citation_and_the_pages_do(site):
+    found = [parsed(site, name).select("script[type='application/ld+json']") for name in DOCUMENTS]
+    assert [len(scripts) for scripts in found] == [1] + [0] * (len(DOCUMENTS) - 1)
+    book = json.loads(found[0][0].string)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert (book["@context"], book["@type"]) == ("https://schema.org", "LearningResource")
+    assert cited["title"].startswith(book["name"])
+    assert parsed(site, DOCUMENTS[0]).h1.text.startswith(book["name"])
+    assert book["description"] == cited["abstract"]
+    assert book["version"] == cited["version"] == l2lab.__version__
+    assert [who["name"] for who in book["author"]] == [
+        who.get("name") or f"{who['given-names']} {who['family-names']}" for who in cited["authors"]
+    ]
+    assert [address.split("/")[-1] for address in book["license"]] == [f"{x}.html" for x in cited["license"]]
+    assert book["keywords"] == cited["keywords"]
+    assert book["inLanguage"] == parsed(site, DOCUMENTS[0]).html["lang"]
+    assert book["educationalLevel"] in cited["abstract"]
+    plan = parsed(site, "book/course_plan")
+    goals = [row.td.text.strip() for row in plan.select("#learning-goals-and-where-they-are-tested tbody tr")]
+    assert len(goals) >= 15
+    assert book["teaches"] == goals
+    words = " ".join(parsed(site, f"book/{path.stem}").text for path in chapters())
+    minutes = [int(number) for number in re.findall(r"Time: (\d+) minutes to read", words)]
+    assert len(minutes) >= 8
+    assert book["timeRequired"] == f"PT{sum(minutes)}M"
+    assert book.get("url", "") == BASE
+
+
 @pytest.mark.skipif(not HOME, reason="the book has no address yet: make address")
 def test_the_sitemap_is_the_table_of_contents(site):
     addresses = [loc.text for loc in ET.parse(site / "sitemap.xml").findall(".//{*}loc")]

@@ -26,7 +26,8 @@ def fingerprint() -> str:
     files = [p for p in BOOK.rglob("*") if p.is_file() and not SKIPPED & set(p.relative_to(BOOK).parts)]
     # A set: what lies on the path twice, as l2lab does in the tests, is found twice.
     installed = sorted({f"{dist.name} {dist.version}" for dist in importlib.metadata.distributions()})
-    return content_hash([ROOT / "_config.yml", ROOT / "_toc.yml", *files], *installed)
+    settings = [ROOT / name for name in ("_config.yml", "_toc.yml", "CITATION.cff")]
+    return content_hash([*settings, *files], *installed)
 
 
 def build_site() -> None:
