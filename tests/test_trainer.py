@@ -238,6 +238,12 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
     assert (noise <= 3).all()
     assert (noise == 0).sum() == 8
 
+    for lam in (0, 0.01, 1, 10):
+        assert (np.sum(alive(results(one[0] | {"lam": lam})), axis=0) >= 18).all()
+    ends = [np.sum(alive(results(one[1] | {"lam": lam})), axis=0) for lam in (0, 10)]
+    assert ends[0].min() >= 17
+    assert ends[1].max() == 0
+
     assert two[0] == one[1]
     assert (np.sum(alive(results(two[1])), axis=0) >= 18).all()
     assert np.array_equal(alive(results(two[1] | {"opt": "adam"})), (true, noise))
