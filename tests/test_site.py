@@ -78,7 +78,7 @@ def test_figures_and_widgets_of_a_chapter(visited):
     page = visited.page
     figures = page.locator(".bd-article figure:has(> img), .bd-article figure:has(> a > img)")
     numbers = [text.strip() for text in figures.locator(".caption-number").all_inner_texts()]
-    assert numbers, "a chapter without a figure"
+    assert numbers or visited.name == "book/playground", "a chapter without a figure"
     assert all(re.fullmatch(r"Figure \d+(\.\d+)?", number) for number in numbers), numbers
     assert len(set(numbers)) == len(numbers) == figures.count()
     assert all(len(text) > 20 for text in figures.locator(".caption-text").all_inner_texts())
