@@ -1,7 +1,6 @@
 // Pictures of a run. Each is drawn anew, as its axes grow with the run, mostly as one of the
 // explorer's kinds of panels with numbers of this moment; draw() returns what is seen in words.
 
-const nameOf = (j) => "x" + "₁₂₃₄₅₆₇₈₉"[j]; // true inputs are among the first
 const finite = (v) => (isFinite(v) ? v : 0);
 const alive = (v) => (isAlive(v) ? finite(v) : 0);
 const shaped = (values, ...size) => Object.assign(Float64Array.from(values), { shape: size });
@@ -13,12 +12,12 @@ const VIEWS = {
     fits: ({ data }) => data.p > 1 && data.p < 64,
     draw: (run, ctx, frame) => {
       const values = shaped(run.history.at(-1).strength.map(alive), 1, run.data.p);
-      const labels = Array.from(values, (_, j) => (run.data.truth[j] ? nameOf(j) : ""));
+      const labels = Array.from(values, (_, j) => (run.data.truth[j] ? `${j + 1}` : ""));
       const ylabel = isLinear(run) ? "weight" : "length of its column";
       const ylim = range({}, [0, ...values]);
       PANELS.bars({ ylabel, labels, ylim }, { y: values }, ctx, frame)(0);
       frame.legend([
-        ["rect", color(1), "named: true inputs"],
+        ["rect", color(1), "numbered: true inputs"],
         ["ring", "currentColor", "below 1/1000"],
       ]);
       return tellAlive(run);
