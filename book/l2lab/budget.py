@@ -2,12 +2,14 @@
 
 A weight without gradient from the data is multiplied by about 1 − lr·λ in every step. After the whole run
 e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW: one
-thousandth from B ≈ 7 on, a millionth from B ≈ 14 on. What lies outside its range raises a ValueError.
+thousandth from B ≈ 7 on, a millionth from B ≈ 14 on. The same decay as a time: it divides by e in τ steps
+(`timescale`), and B counts the τ that fit into a run. What lies outside its range raises a ValueError.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,7 +17,10 @@ from numpy.typing import ArrayLike
 
 from . import checks
 
-__all__ = ["decay_budget", "decay_limits", "lam_needed", "lrs_of", "remaining_share"]
+__all__ = [
+    "DecayPlan", "decay_budget", "decay_limits", "decay_plan", "lam_needed", "lam_of_timescale", "lrs_of",
+    "remaining_share", "timescale",
+]  # fmt: skip
 
 Schedule = Literal["constant", "cosine", "linear"]
 Optimizer = Literal["sgd", "adamw"]
@@ -181,6 +186,133 @@ def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd")
     """
     mu = _momentum(momentum, optimizer)
     return (1 - math.sqrt(mu)) ** 2 / lr, 2 * (1 + mu) / lr
+
+
+def timescale(lam: float, lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd") -> float:
+    """Give the timescale τ of the decay: in so many steps it divides an unsupported weight by e.
+
+    Parameters
+    ----------
+    lam, lr, momentum, optimizer : float, float, float, str
+        As for `decay_budget`, with a constant learning rate. λ = 0 never forgets: τ is infinite.
+
+    Returns
+    -------
+    float
+        (1 − momentum) / (lr·λ) steps for SGD, 1 / (lr·λ) for AdamW, whose weights are a moving average of
+        its updates over so many steps.
+
+    References
+    ----------
+    Wang and Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", ICML 2025.
+    """
+    per_step = decay_budget(float(lam), lr, 1, momentum, "constant", optimizer)
+    return 1 / per_step if per_step else math.inf
+
+
+def lam_of_timescale(
+    epochs: float, lr: float, n: int, batch_size: int, momentum: float = 0.9, optimizer: Optimizer = "sgd"
+) -> float:
+    """Find the λ whose timescale is so many epochs.
+
+    Parameters
+    ----------
+    epochs : float
+        Timescale τ, positive.
+    lr, momentum, optimizer : float, float, str
+        As for `timescale`.
+    n, batch_size : int
+        Training rows, and rows per minibatch, from 1 to n.
+
+    Returns
+    -------
+    float
+        λ = (1 − momentum) / (lr·τ·steps per epoch), with momentum 0 for AdamW.
+    """
+    tau = checks.number("epochs", epochs, 0, math.inf, open_low=True) * _steps_per_epoch(n, batch_size)
+    return timescale(1.0, lr, momentum, optimizer) / tau
+
+
+@dataclass(frozen=True)
+class DecayPlan:
+    """What a λ means in a planned run, see `decay_plan`.
+
+    Attributes
+    ----------
+    steps : int
+        Updates of the whole run.
+    timescale, timescale_epochs : float
+        τ at the first learning rate, in steps and in epochs.
+    budget, share_left : float
+        B, and what decay alone leaves of a weight, e^(−B).
+    box : float
+        1/λ for AdamW: where it comes to rest, no weight is larger. Infinite for SGD and for λ = 0.
+    warnings : tuple of str
+        What in the plan will not work, in whole sentences.
+    """
+
+    steps: int
+    timescale: float
+    timescale_epochs: float
+    budget: float
+    share_left: float
+    box: float
+    warnings: tuple[str, ...]
+
+
+def decay_plan(
+    lam: float,
+    lr: float,
+    n: int,
+    batch_size: int,
+    epochs: float,
+    momentum: float = 0.9,
+    schedule: Schedule = "constant",
+    optimizer: Optimizer = "sgd",
+) -> DecayPlan:
+    """Translate λ into steps, epochs, budget and box before a run, and say what will not work.
+
+    Parameters
+    ----------
+    lam, lr, momentum, schedule, optimizer : float, float, float, str, str
+        As for `decay_budget`.
+    n, batch_size : int
+        Training rows, and rows per minibatch, from 1 to n.
+    epochs : float
+        Passes over the training rows; at least one step.
+
+    Returns
+    -------
+    DecayPlan
+        The plan.
+    """
+    per_epoch = _steps_per_epoch(n, batch_size)
+    steps = max(1, round(checks.number("epochs", epochs, 0, math.inf, open_low=True) * per_epoch))
+    tau = timescale(lam, lr, momentum, optimizer)
+    B = float(decay_budget(float(lam), lr, steps, momentum, schedule, optimizer))
+    swings, diverges = decay_limits(lr, momentum, optimizer)
+    warnings = []
+    if lam >= diverges:
+        warnings.append(f"The decay alone diverges: λ must be below {diverges:.3g} at this learning rate.")
+    elif lam > swings:
+        warnings.append(f"Weights swing around zero: the formulas hold for λ up to {swings:.3g}.")
+    if lam and math.exp(-B) > 0.5:
+        needed = lam_needed(0.5, lr, steps, momentum, schedule, optimizer)
+        warnings.append(
+            f"The run is too short for this λ: decay alone leaves {math.exp(-B):.0%} of a weight. "
+            f"To halve it takes λ = {needed:.3g}, or {math.log(2) / B:.3g} times the steps."
+        )
+    if tau < per_epoch:
+        warnings.append("The weights forget within one epoch: rows seen early in it hardly count at its end.")
+    box = 1 / lam if lam and optimizer == "adamw" else math.inf
+    return DecayPlan(steps, tau, tau / per_epoch, B, math.exp(-B), box, tuple(warnings))
+
+
+def _steps_per_epoch(n: int, batch_size: int) -> int:
+    """Batches per epoch; the last may be smaller."""
+    if checks.whole("batch_size", batch_size, 1) > checks.whole("n", n, 1):
+        raise ValueError(f"batch_size={batch_size} is larger than the {n} training rows; use at most {n}")
+    return math.ceil(n / batch_size)
 
 
 def _lams(lam: ArrayLike) -> np.ndarray:

@@ -8,7 +8,7 @@ import inspect
 
 from .. import runtime
 
-STUDIES = ("comparison", "gpu", "images", "selection", "tables")
+STUDIES = ("choosing", "comparison", "gpu", "images", "selection", "tables")
 
 
 def main(argv: list[str] | None = None) -> None:
