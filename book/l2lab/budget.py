@@ -219,10 +219,12 @@ def lam_of_timescale(
     ----------
     epochs : float
         Timescale τ, positive.
-    lr, momentum, optimizer : float, float, str
-        As for `timescale`.
+    lr : float
+        Learning rate.
     n, batch_size : int
         Training rows, and rows per minibatch, from 1 to n.
+    momentum, optimizer : float, str
+        As for `timescale`.
 
     Returns
     -------
@@ -274,12 +276,14 @@ def decay_plan(
 
     Parameters
     ----------
-    lam, lr, momentum, schedule, optimizer : float, float, float, str, str
+    lam, lr : float, float
         As for `decay_budget`.
     n, batch_size : int
         Training rows, and rows per minibatch, from 1 to n.
     epochs : float
         Passes over the training rows; at least one step.
+    momentum, schedule, optimizer : float, str, str
+        As for `decay_budget`.
 
     Returns
     -------
