@@ -106,9 +106,8 @@ function makeRun(state, bytes) {
 
   // when the memory is full every second moment goes, and from then on half as many are kept
   function remember() {
-    const strength = () => Float64Array.from(model.strength);
     const { t, spent } = run;
-    const now = { t, spent, lam: state.lam, ...run.measure(), strength: strength() };
+    const now = { t, spent, lam: state.lam, ...run.measure(), strength: model.strength.slice() };
     run.history.push(now);
     if (run.history.length <= KEPT) return;
     run.history = run.history.filter((_, k) => k % 2 === 0);

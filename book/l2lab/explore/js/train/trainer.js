@@ -5,6 +5,7 @@ const SLICE = 12; // milliseconds of training between two turns of the page
 const PICTURE = 60; // milliseconds from one picture to the next, at least
 const SPEEDS = { slow: 1, medium: 10, fast: 100, full: Infinity }; // steps between two turns
 const STEADY = ["lam", "lr", "steps"]; // may change while it trains; all else starts anew
+const SHARED = ["data", "noise", "rows", "seed"]; // two sides are compared on the same rows
 const clock = () => performance.now();
 
 function render({ model, el }) {
@@ -27,6 +28,7 @@ function render({ model, el }) {
     remember();
     ctx.redraw();
   };
+  ctx.setAll = (changes) => sides.forEach((side) => side.set(changes));
   const train = (side) => side.train(SPEEDS[speed], SLICE / sides.length);
   const sweep = (side) => side.sweep(SLICE / sides.length);
   ctx.play = () => (job ? halt() : work(train));
@@ -93,8 +95,8 @@ function render({ model, el }) {
   const state = () => new Map(sides.map((side) => [side.name, side.settings]));
   if (ctx.isStatic) remember = linkAddress(ctx, tools, state, take);
   ctx.onModel("state", () => {
-    const own = JSON.stringify([...state().values()]);
-    if (JSON.stringify(model.get("state")) === own) return; // an echo of changed()
+    // an echo of changed()
+    if (JSON.stringify(model.get("state")) === JSON.stringify([...state().values()])) return;
     take(new Map(sides.map((side, k) => [side.name, model.get("state")[k]])));
   });
   ctx.onClose(halt);
@@ -127,8 +129,9 @@ function makeSide(shared, start, k) {
   const alarm = html("p", { className: "lx-error", role: "alert", hidden: true });
   const grid = html("div", { className: "lx-panels" });
   const choices = model.get("choices").map(([key, ...choice]) => [key, choice]);
+  const change = (key, value) => (SHARED.includes(key) ? shared.setAll : set)({ [key]: value });
   const fields = choices.map(([key, choice]) =>
-    field(choice, () => settings[key], (v) => set({ [key]: v })),
+    field(choice, () => settings[key], (v) => change(key, v)),
   );
   const form = html("div", { className: "lx-fields" }, ...fields.map((one) => one.element));
   const look = { className: "lx-side", role: "group", ariaLabel: letter || "Trainer" };
@@ -187,9 +190,9 @@ function makeSide(shared, start, k) {
     told: () => {
       const who = letter && letter + ": ";
       if (sweep) return `${who}all λ: ${Math.round(100 * sweep.done)} %`;
-      const { t, history } = ctx.shown();
-      const words = `step ${count(t)}, test loss ${number(history.at(-1).test, 2)}`;
-      return `${who}${words}, ${countAlive(ctx.shown())} inputs alive`;
+      const { t, history, diverged } = ctx.shown();
+      const begin = `${who}${diverged ? "diverged at " : ""}step ${count(t)}, test loss`;
+      return `${begin} ${number(history.at(-1).test, 2)}, ${countAlive(ctx.shown())} inputs alive`;
     },
     begin: () => {
       leave();

@@ -122,7 +122,7 @@ const VIEWS = {
       const spent = (k) => Math.min(run.history[k].spent, 20);
       through(plot, run.history, spent, "line bold", { stroke: color(1) });
       const left = number(100 * Math.exp(-run.spent), 2);
-      return `B = ${number(run.spent)}: of a weight without support about ${left} % is left.`;
+      return `B = ${number(run.spent)}: of a weight that the data ignore about ${left} % is left.`;
     },
   },
 };
