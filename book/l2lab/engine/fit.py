@@ -1,16 +1,18 @@
 """A training loop for any module: progress, early stopping, checkpoints, mixed precision.
 
-:func:`fit` is the loop that everybody writes, plus what a long run needs. For many small networks at once,
-:func:`l2lab.engine.sweep` is faster.
+For many small networks at once, :func:`l2lab.engine.sweep` is faster.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import pickle
+import random
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,6 @@ from ..layers import (
     penalized_parameters,
 )
 from ..progress import interruptible, progress_bar
-from .checkpoint import Checkpoint, kept_generators, uncompiled
 
 __all__ = ["FitResult", "fit"]
 
@@ -51,13 +52,12 @@ class FitResult:
     Attributes
     ----------
     history : dict of str to ndarray, shape (epochs,)
-        One entry per finished epoch, resumed ones included. ``"train_loss"``: mean over the rows while the
-        weights were changing, without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"``
-        (see :func:`fit`), ``"valid_loss"`` and, for classes, ``"valid_accuracy"``. ``"lr"``: that of the
-        first parameter group during the epoch. ``"seconds"``: wall-clock time of the epoch.
+        One entry per finished epoch. ``"train_loss"``: mean over the rows while the weights were changing,
+        without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"`` (see :func:`fit`),
+        ``"valid_loss"`` and, for classes, ``"valid_accuracy"``. Of the epoch: ``"lr"`` (that of the first
+        parameter group) and ``"seconds"``.
     best_epoch : int
-        Position of the smallest validation loss; without validation data the last epoch; −1 if none was
-        finished.
+        Position of the smallest validation loss; without validation data the last; −1 if there is none.
     stopped : {"epochs", "patience", "interrupted", "diverged"}
         Why training ended.
     seconds : float
@@ -107,18 +107,15 @@ def fit(
     model : torch.nn.Module
         Trained in place and moved to the device.
     train : (X, y) or iterable of (x, y)
-        A pair of arrays or tensors with n rows each, which is moved to the device as a whole; or a
-        ``DataLoader`` or any other iterable of batches that can be gone through once per epoch (see Notes); x
-        may be a tuple or a mapping of what the model takes. Floating-point arrays get the type of the
-        parameters.
+        A pair of arrays or tensors with n rows each, which is moved to the device as a whole and gets the
+        type of the parameters; or a ``DataLoader`` or any other iterable of batches that can be gone through
+        once per epoch; x may be a tuple or a mapping of what the model takes.
     valid : (X, y) or iterable of (x, y), optional
         Validation data of the same kind.
     criterion : callable
-        ``criterion(outputs, y)`` gives the mean loss over the rows of a batch, a tensor of shape (). It is
-        computed in at least float32.
+        ``criterion(outputs, y)`` gives the mean loss over the rows of a batch, a tensor of shape ().
     optimizer : torch.optim.Optimizer
-        Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`. Not LBFGS, which wants to
-        compute the loss several times a step.
+        Made from the parameters of `model`, see :func:`l2lab.layers.param_groups`. Not LBFGS.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
         Stepped after every epoch; ``OneCycleLR`` and ``CyclicLR`` after every minibatch.
     epochs, batch_size : int
@@ -128,9 +125,8 @@ def fit(
     checkpoint : path-like, optional
         A file that is written after every epoch. If it exists, training goes on from there.
     amp : {"auto"} or bool, default "auto"
-        Automatic mixed precision. ``"auto"`` uses it on CUDA alone: bfloat16 where the GPU computes with it,
-        else float16 with a ``GradScaler``. On a CPU, True means bfloat16. Parameters must be float32: torch
-        leaves float64 as it is.
+        Automatic mixed precision: products in bfloat16. ``"auto"`` uses it on GPUs of CUDA that compute with
+        it. Parameters must be float32: torch leaves float64 as it is.
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     seed : int, default 0
@@ -167,11 +163,8 @@ def fit(
 
     *Resuming.* Build model, optimizer and scheduler as for the first call, with the same initial weights, and
     call `fit` again with the same arguments; `epochs` alone may be larger. On a CPU the run ends with the
-    same bits as one that was never interrupted; on a GPU some operations of torch are not deterministic. The
-    order of the rows depends on (`seed`, epoch) only and the state of all global generators is stored. So an
-    iterable resumes exactly, too, if all its chance comes from them, as in a ``DataLoader`` without a
-    ``generator`` of its own. Arrays are compared with those of the first call; batches of an iterable and the
-    code of functions are not.
+    same bits as one that was never interrupted, also with a ``DataLoader`` without a ``generator`` of its
+    own. Arrays are compared with those of the first call; batches and the code of functions are not.
 
     Examples
     --------
@@ -187,16 +180,15 @@ def fit(
         checks.whole("patience", patience, 1)
         if valid is None:
             raise ValueError("patience needs a validation loss; give valid=(X, y)")
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError("LBFGS needs a closure, which this loop does not have; call its step yourself")
+    _check_optimizer(optimizer, model)
     where = runtime.pick_device(device)
     model.to(where)
-    with kept_generators(where):
+    with _kept_generators(where):
         runtime.seed_everything(seed)
         loop = _Loop(
             model=model,
-            train=_batches("train", train, model, where, batch_size, seed),
-            valid=None if valid is None else _batches("valid", valid, model, where, batch_size, None),
+            train=_Batches("train", train, model, where, batch_size, seed),
+            valid=None if valid is None else _Batches("valid", valid, model, where, batch_size, None),
             criterion=criterion,
             optimizer=optimizer,
             scheduler=scheduler,
@@ -206,12 +198,21 @@ def fit(
         file = None
         if checkpoint is not None:
             others = {"batch_size": batch_size, "patience": patience, "seed": seed}
-            file = Checkpoint(Path(checkpoint), loop, others)
+            file = _Checkpoint(Path(checkpoint), loop, others)
             file.load()
         steps = None if loop.train.length is None else loop.train.length * (epochs - loop.done)
         with interruptible() as interrupted, progress_bar(steps, progress, "training", "batch") as advance:
-            stopped = loop.run(epochs, patience, file, interrupted, advance)
-        uncompiled(model).load_state_dict(loop.best)
+            stopped = None
+            while stopped is None:
+                if loop.done >= epochs:
+                    stopped = "epochs"
+                elif patience is not None and loop.done - 1 - loop.best_epoch >= patience:
+                    stopped = "patience"
+                else:
+                    stopped = loop.epoch(interrupted, advance)
+                    if file is not None and stopped is None:
+                        file.save()
+        _uncompiled(model).load_state_dict(loop.best)
     model.eval()
     if stopped == "diverged":
         warnings.warn(
@@ -221,90 +222,87 @@ def fit(
             RuntimeWarning,
             stacklevel=2,
         )
-    return FitResult(
-        history={name: np.array(values, dtype=np.float64) for name, values in loop.history.items()},
-        best_epoch=loop.best_epoch,
-        stopped=stopped,
-        seconds=time.perf_counter() - started,
-        model=model,
-    )
+    history = {name: np.array(values, dtype=np.float64) for name, values in loop.history.items()}
+    return FitResult(history, loop.best_epoch, stopped, time.perf_counter() - started, model)
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Raise if it cannot train the model; warn if it penalizes what a layer penalizes."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("LBFGS needs a closure, which this loop does not have; call its step yourself")
+    layers = [module for module in model.modules() if isinstance(module, L2RegularizationLayer)]
+    inside = {id(p) for layer in layers for p in penalized_parameters(layer).values()}
+    own = {id(p) for p in model.parameters()}
+    for group in optimizer.param_groups:
+        held = {id(p) for p in group["params"]}
+        if not held <= own:
+            raise ValueError("the optimizer holds parameters that are not those of model; make it after it")
+        if group.get("weight_decay", 0) > 0 and held & inside:
+            warnings.warn(
+                f"{len(held & inside)} parameters are penalized twice, by an L2RegularizationLayer and by "
+                "the optimizer; make the optimizer with weight_decay=0",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _precision(amp: bool | str, device: torch.device, dtypes: set[torch.dtype]) -> torch.dtype | None:
     """Type of the mixed precision; None is full precision."""
-    if not amp or (amp == "auto" and device.type != "cuda"):
-        return None
-    if torch.float64 in dtypes:
-        if amp == "auto":
-            return None
+    if amp == "auto":
+        amp = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        amp = amp and torch.float64 not in dtypes
+    if amp and torch.float64 in dtypes:
         raise ValueError("amp=True does nothing for parameters in float64; convert the model with .float()")
-    if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    return torch.float16
+    return torch.bfloat16 if amp else None
 
 
-# ---- data --------------------------------------------------------------------------------------------------
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """Look behind torch.compile, whose name would stand in every key."""
+    return getattr(model, "_orig_mod", model)
 
 
-class _ArrayBatches:
-    """(X, y) on the device, cut into batches; `seed` None keeps the order of the rows."""
+class _Batches:
+    """(X, y) on the device, cut into batches (`seed` None keeps the order), or any iterable of batches."""
 
-    def __init__(self, X: Tensor, y: Tensor, batch_size: int, seed: int | None) -> None:
-        self.X, self.y, self.batch_size, self.seed = X, y, batch_size, seed
-        self.length: int | None = math.ceil(len(X) / batch_size)
+    def __init__(
+        self, name: str, source: Any, model: nn.Module, device: torch.device, size: int, seed: int | None
+    ) -> None:
+        self.name, self.source, self.device, self.size, self.seed = name, source, device, size, seed
+        is_pair = isinstance(source, tuple | list) and len(source) == 2
+        self.is_arrays = is_pair and not isinstance(source[0], tuple | list)
+        if not self.is_arrays:
+            self.length = len(source) if hasattr(source, "__len__") else None
+            return
+        X, y = self.source = [_tensor(name, part, model).to(device) for part in source]
+        if len(X) != len(y) or not len(X):
+            raise ValueError(
+                f"{name}: X has shape {tuple(X.shape)} and y {tuple(y.shape)}; X must be (n, ...) with n ≥ 1 "
+                "and y must have as many rows"
+            )
+        self.length = math.ceil(len(X) / size)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int) -> Iterator[tuple[Any, Any]]:
+        if not self.is_arrays:
+            batch = None
+            for batch in self.source:
+                yield map_tensors(lambda part: part.to(self.device, non_blocking=True), tuple(batch))
+            if batch is None:
+                raise ValueError(f"{self.name} gave no batch in epoch {epoch}; give what can be repeated")
+            return
+        X, y = self.source
         if self.seed is None:
-            yield from zip(self.X.split(self.batch_size), self.y.split(self.batch_size), strict=True)
+            yield from zip(X.split(self.size), y.split(self.size), strict=True)
             return
         # mixes both numbers, so that (seed, epoch + 1) and (seed + 1, epoch) have nothing in common
         mixed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0])
-        order = torch.randperm(len(self.X), generator=torch.Generator().manual_seed(mixed))
-        for rows in order.to(self.X.device).split(self.batch_size):
-            yield self.X[rows], self.y[rows]
+        order = torch.randperm(len(X), generator=torch.Generator().manual_seed(mixed))
+        for rows in order.to(self.device).split(self.size):
+            yield X[rows], y[rows]
 
     def fingerprint(self) -> str:
-        return joblib.hash([self.X.cpu().numpy(), self.y.cpu().numpy()])
-
-
-class _LoaderBatches:
-    """Any iterable of pairs, moved to the device batch by batch."""
-
-    def __init__(self, name: str, source: Iterable[Any], device: torch.device) -> None:
-        self.name, self.source, self.device = name, source, device
-        self.length = len(source) if hasattr(source, "__len__") else None
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Any, Any]]:
-        empty = True
-        for x, y in self.source:
-            empty = False
-            yield map_tensors(lambda part: part.to(self.device, non_blocking=True), (x, y))
-        if empty:
-            raise ValueError(
-                f"{self.name} gave no batch in epoch {epoch}; give what can be gone through again"
-            )
-
-    def fingerprint(self) -> str:
+        if self.is_arrays:
+            return joblib.hash([part.cpu().numpy() for part in self.source])
         return f"{type(self.source).__name__} of {self.length} batches"
-
-
-_Batches = _ArrayBatches | _LoaderBatches
-
-
-def _batches(
-    name: str, source: Any, model: nn.Module, device: torch.device, batch_size: int, seed: int | None
-) -> _Batches:
-    """Recognize arrays and iterables of batches."""
-    is_pair = isinstance(source, tuple | list) and len(source) == 2
-    if not is_pair or isinstance(source[0], tuple | list):
-        return _LoaderBatches(name, source, device)
-    X, y = (_tensor(name, part, model) for part in source)
-    if len(X) != len(y) or not len(X):
-        raise ValueError(
-            f"{name}: X has shape {tuple(X.shape)} and y {tuple(y.shape)}; X must be (n, ...) with n ≥ 1 "
-            "and y must have as many rows"
-        )
-    return _ArrayBatches(X.to(device), y.to(device), batch_size, seed)
 
 
 def _tensor(name: str, values: Any, model: nn.Module) -> Tensor:
@@ -334,61 +332,23 @@ class _Loop:
     device: torch.device
 
     def __post_init__(self) -> None:
-        # Small gradients vanish in float16; bfloat16 has the range of float32.
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         # All groups but the last are weights, also inside a layer with λ = 0.
         groups = param_groups(self.model, 0.0)[:-1]
         self.weights = [p for group in groups for p in group["params"] if p.requires_grad]
+        self.has_layers = any(isinstance(module, L2RegularizationLayer) for module in self.model.modules())
+        self.per_step = isinstance(self.scheduler, PER_STEP)
         self.history: dict[str, list[float]] = {"train_loss": []}
         self.best_epoch = -1
-        self.best = _copy(uncompiled(self.model).state_dict())
-        self._look_at_the_optimizer()
+        self.keep()
 
     @property
     def done(self) -> int:
         """Number of finished epochs."""
         return len(self.history["train_loss"])
 
-    def _look_at_the_optimizer(self) -> None:
-        """Raise if it holds foreign parameters; warn if it penalizes what a layer penalizes."""
-        layers = [module for module in self.model.modules() if isinstance(module, L2RegularizationLayer)]
-        self.has_layers = bool(layers)
-        inside = {id(p) for layer in layers for p in penalized_parameters(layer).values()}
-        own = {id(p) for p in self.model.parameters()}
-        for group in self.optimizer.param_groups:
-            held = {id(p) for p in group["params"]}
-            if not held <= own:
-                raise ValueError(
-                    "the optimizer holds parameters that are not those of model; make it after it"
-                )
-            if group.get("weight_decay", 0) > 0 and held & inside:
-                warnings.warn(
-                    f"{len(held & inside)} parameters are penalized twice, by an L2RegularizationLayer and "
-                    "by the optimizer; make the optimizer with weight_decay=0",
-                    UserWarning,
-                    stacklevel=5,
-                )
-
-    def run(
-        self,
-        epochs: int,
-        patience: int | None,
-        file: Checkpoint | None,
-        interrupted: Callable[[], bool],
-        advance: Callable[..., Any],
-    ) -> str:
-        """Train epoch after epoch; return why it ended."""
-        while self.done < epochs:
-            if interrupted():
-                return "interrupted"
-            if patience is not None and self.done - 1 - self.best_epoch >= patience:
-                return "patience"
-            ended_by = self.epoch(interrupted, advance)
-            if ended_by:
-                return ended_by
-            if file is not None:
-                file.save()
-        return "epochs"
+    def keep(self) -> None:
+        """Copy the weights."""
+        self.best = {name: v.detach().clone() for name, v in _uncompiled(self.model).state_dict().items()}
 
     def forward(self, x: Any, y: Any) -> tuple[Any, Tensor]:
         """Return outputs and loss."""
@@ -421,18 +381,18 @@ class _Loop:
             return ended_by
         self.model.eval()
         # what a criterion draws in here must not change the training that follows
-        with torch.no_grad(), kept_generators(self.device):
+        with torch.no_grad(), _kept_generators(self.device):
             row = {"train_loss": train_loss, "penalty": self.penalty(), "norm": _norm(self.weights)}
             row |= self._validate() if self.valid else {}
         loss = row.get("valid_loss", train_loss)
         if not (math.isfinite(train_loss) and math.isfinite(loss) and math.isfinite(row["norm"])):
             return "diverged"
-        if self.scheduler is not None and not isinstance(self.scheduler, PER_STEP):
+        if self.scheduler is not None and not self.per_step:
             self.scheduler.step()
         # Without validation data nothing speaks against the last epoch.
         if self.best_epoch < 0 or not self.valid or loss < self.history["valid_loss"][self.best_epoch]:
             self.best_epoch = self.done
-            self.best = _copy(uncompiled(self.model).state_dict())
+            self.keep()
         for name, value in (row | {"lr": lr, "seconds": time.perf_counter() - started}).items():
             self.history.setdefault(name, []).append(value)
         return None
@@ -450,11 +410,9 @@ class _Loop:
         for x, y in self.train.epoch(self.done):
             self.optimizer.zero_grad()
             _, loss = self.forward(x, y)
-            objective = loss + l2_penalty(self.model) if self.has_layers else loss
-            self.scaler.scale(objective).backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            if isinstance(self.scheduler, PER_STEP):
+            (loss + l2_penalty(self.model) if self.has_layers else loss).backward()
+            self.optimizer.step()
+            if self.per_step:
                 self.scheduler.step()
             total += loss.detach() * len(y)
             rows, unseen = rows + len(y), unseen + 1
@@ -489,5 +447,113 @@ def _norm(tensors: list[Tensor]) -> float:
     return math.hypot(*(float(torch.linalg.vector_norm(t.detach().abs().float())) for t in tensors))
 
 
-def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
+# ---- checkpoints -------------------------------------------------------------------------------------------
+
+
+def _generators(device: torch.device) -> dict[str, Any]:
+    """States of all global generators, as tensors and numbers that any checkpoint can hold."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global one is meant
+    states = {"python": random.getstate(), "numpy": (kind, keys.tolist(), *rest)}
+    own = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return states | {"torch": torch.get_rng_state()} | own
+
+
+def _set_generators(states: Mapping[str, Any], device: torch.device) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+@contextmanager
+def _kept_generators(device: torch.device) -> Iterator[None]:
+    """Put the global generators of the CPU and of a device back afterwards."""
+    before = _generators(device)
+    try:
+        yield
+    finally:
+        _set_generators(before, device)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers into Python's: a checkpoint holds nothing else, so that it can run no code."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
+class _Checkpoint:
+    """The file from which a killed run goes on."""
+
+    def __init__(self, path: Path, loop: _Loop, arguments: Mapping[str, Any]) -> None:
+        self.path, self.loop = path, loop
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model, optimizer = _uncompiled(loop.model), loop.optimizer
+        left_out = ("params", "initial_lr")
+        groups = [{k: _plain(v) for k, v in g.items() if k not in left_out} for g in optimizer.param_groups]
+        # What must be the same for a run to go on, by the names of the arguments.
+        self.fingerprint = {
+            "model (structure)": repr(model),
+            "model (initial weights)": joblib.hash([v.cpu().numpy() for v in model.state_dict().values()]),
+            "train": loop.train.fingerprint(),
+            "valid": loop.valid and loop.valid.fingerprint(),
+            "criterion": getattr(loop.criterion, "__qualname__", type(loop.criterion).__qualname__),
+            "optimizer": f"{type(optimizer).__name__} {groups}",
+            "scheduler": f"{type(loop.scheduler).__name__} {self._schedule()}",
+            "amp": str(loop.precision),
+            **{name: str(value) for name, value in arguments.items()},
+        }
+
+    def _schedule(self) -> Any:
+        return None if self.loop.scheduler is None else _plain(self.loop.scheduler.state_dict())
+
+    def save(self) -> None:
+        """Write a temporary file and rename it: at no time is there half a checkpoint."""
+        loop = self.loop
+        state = {
+            "fingerprint": self.fingerprint,
+            "history": loop.history,
+            "best_epoch": loop.best_epoch,
+            "best": loop.best,
+            "model": _uncompiled(loop.model).state_dict(),
+            "optimizer": _plain(loop.optimizer.state_dict()),
+            "scheduler": self._schedule(),
+            "generators": _generators(loop.device),
+        }
+        part = self.path.with_name(f".{self.path.name}.part")
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.path)
+
+    def load(self) -> None:
+        """Restore everything, if the file exists; leave it alone if it is damaged or of another call."""
+        if not self.path.exists():
+            return
+        try:
+            # only tensors and plain numbers: a checkpoint from elsewhere cannot run code
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            written = state["fingerprint"]
+        except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"{self.path} is damaged or no checkpoint of fit ({reason}); delete it or name another file"
+            ) from None
+        other = [name for name in self.fingerprint if written.get(name) != self.fingerprint[name]]
+        if other:
+            raise ValueError(
+                f"checkpoint {self.path} was written by a call with other arguments: {', '.join(other)}. To "
+                "go on, call fit as then, with model, optimizer and scheduler made anew in the same way; to "
+                "start again, delete the file or name another one"
+            )
+        loop = self.loop
+        _uncompiled(loop.model).load_state_dict(state["model"])
+        loop.optimizer.load_state_dict(state["optimizer"])
+        if loop.scheduler is not None:
+            loop.scheduler.load_state_dict(state["scheduler"])
+        loop.history, loop.best_epoch, loop.best = state["history"], state["best_epoch"], state["best"]
+        _set_generators(state["generators"], loop.device)
