@@ -1,16 +1,15 @@
 """The decay budget: how far weight decay alone shrinks a weight that the data do not support.
 
 A weight without gradient from the data is multiplied by about 1 − lr·λ in every step. After the whole run
-e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW: one
-thousandth from B ≈ 7 on, a millionth from B ≈ 14 on. The same decay as a time: it divides by e in τ steps
-(`timescale`), and B counts the τ that fit into a run. What lies outside its range raises a ValueError.
+e^(−B) of it is left, with the budget B = λ Σ lr_t / (1 − momentum) for SGD and B = λ Σ lr_t for AdamW. In all
+functions `lam` is the ``weight_decay`` of the optimizer, `lr` the learning rate of the first step, `momentum`
+that of SGD (AdamW pays no attention to it), and what lies outside its range raises a ValueError.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,10 +32,8 @@ def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
     ----------
     schedule : {"constant", "cosine", "linear"}
         ``lr``, ``lr`` · ½ (1 + cos(π t / steps)) or ``lr`` · (1 − t / steps) in step t = 0, 1, …
-    lr : float
-        Learning rate of the first step, positive.
-    steps : int
-        Number of steps, at least 1.
+    lr, steps : float, int
+        Learning rate of the first step, and number of steps.
 
     Returns
     -------
@@ -64,13 +61,9 @@ def decay_budget(
     Parameters
     ----------
     lam : float or array-like
-        λ (``weight_decay`` of the optimizer), at least 0.
-    lr : float
-        Learning rate of the first step, positive.
-    steps : int
-        Number of steps, at least 1.
-    momentum : float
-        Momentum of SGD, in [0, 1). AdamW pays no attention to it.
+        λ, at least 0.
+    lr, steps, momentum : float, int, float
+        Learning rate of the first step, number of steps, momentum in [0, 1).
     schedule : {"constant", "cosine", "linear"}
         How the learning rate falls, see `lrs_of`.
     optimizer : {"sgd", "adamw"}
@@ -110,17 +103,14 @@ def remaining_share(
 
     Parameters
     ----------
-    lam : float or array-like
-        λ (``weight_decay`` of the optimizer), at least 0.
-    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
+    lam, lr, steps, momentum, schedule, optimizer : float or array-like, float, int, float, str, str
         As for `decay_budget`.
 
     Returns
     -------
     ndarray of shape (..., steps + 1)
         w_t / w_0 after t = 0, 1, …, steps steps, behind the axes of ``lam``. Negative values mean that the
-        weight has swung past zero; beyond the second of the `decay_limits` they grow, in a long run to
-        infinity and NaN.
+        weight has swung past zero; beyond the second of the `decay_limits` they grow, at last to NaN.
     """
     lams, mu = _lams(lam), _momentum(momentum, optimizer)
     w, v = np.ones_like(lams), np.zeros_like(lams)
@@ -153,8 +143,7 @@ def lam_needed(
     Returns
     -------
     float or ndarray
-        λ with e^(−B) = ``share``, of the shape of ``share``. It can be trusted below the first of the
-        `decay_limits`.
+        λ with e^(−B) = ``share``, of its shape; to be trusted below the first of the `decay_limits`.
     """
     left = np.asarray(share, dtype=np.float64)
     if not np.all((left > 0) & (left <= 1)):
@@ -174,15 +163,10 @@ def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd")
     Returns
     -------
     swings : float
-        (1 − √μ)² / lr with the momentum μ (0 for AdamW). Above it the weight overshoots zero, and the
-        envelope of its swings shrinks by √μ per step, however large λ is.
+        (1 − √μ)² / lr with the momentum μ (0 for AdamW; Polyak 1964). Above it the weight overshoots zero,
+        and the envelope of its swings shrinks by √μ per step, however large λ is.
     diverges : float
         2 (1 + μ) / lr. From here on the weight grows.
-
-    References
-    ----------
-    Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Computational Mathematics
-    and Mathematical Physics 4(5), 1964.
     """
     mu = _momentum(momentum, optimizer)
     return (1 - math.sqrt(mu)) ** 2 / lr, 2 * (1 + mu) / lr
@@ -200,11 +184,7 @@ def timescale(lam: float, lr: float, momentum: float = 0.9, optimizer: Optimizer
     -------
     float
         (1 − momentum) / (lr·λ) steps for SGD, 1 / (lr·λ) for AdamW, whose weights are a moving average of
-        its updates over so many steps.
-
-    References
-    ----------
-    Wang and Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", ICML 2025.
+        its updates over so many steps (Wang and Aitchison, ICML 2025).
     """
     per_step = decay_budget(float(lam), lr, 1, momentum, "constant", optimizer)
     return 1 / per_step if per_step else math.inf
@@ -218,13 +198,9 @@ def lam_of_timescale(
     Parameters
     ----------
     epochs : float
-        Timescale τ, positive.
-    lr : float
-        Learning rate.
-    n, batch_size : int
-        Training rows, and rows per minibatch, from 1 to n.
-    momentum, optimizer : float, str
-        As for `timescale`.
+        Timescale τ.
+    lr, n, batch_size, momentum, optimizer : float, int, int, float, str
+        As for `decay_plan`.
 
     Returns
     -------
@@ -235,31 +211,16 @@ def lam_of_timescale(
     return timescale(1.0, lr, momentum, optimizer) / tau
 
 
-@dataclass(frozen=True)
-class DecayPlan:
-    """What a λ means in a planned run, see `decay_plan`.
+class DecayPlan(NamedTuple):
+    """What a λ means in a planned run, see `decay_plan`."""
 
-    Attributes
-    ----------
-    steps : int
-        Updates of the whole run.
-    timescale, timescale_epochs : float
-        τ at the first learning rate, in steps and in epochs.
-    budget, share_left : float
-        B, and what decay alone leaves of a weight, e^(−B).
-    box : float
-        1/λ for AdamW: where it comes to rest, no weight is larger. Infinite for SGD and for λ = 0.
-    warnings : tuple of str
-        What in the plan will not work, in whole sentences.
-    """
-
-    steps: int
-    timescale: float
+    steps: int  # updates of the whole run
+    timescale: float  # τ at the first learning rate, in steps
     timescale_epochs: float
-    budget: float
-    share_left: float
-    box: float
-    warnings: tuple[str, ...]
+    budget: float  # B
+    share_left: float  # what decay alone leaves of a weight, e^(−B)
+    box: float  # 1/λ for AdamW: where it comes to rest, no weight is larger; infinite for SGD and λ = 0
+    warnings: tuple[str, ...]  # what in the plan will not work, in whole sentences
 
 
 def decay_plan(
@@ -278,10 +239,8 @@ def decay_plan(
     ----------
     lam, lr : float, float
         As for `decay_budget`.
-    n, batch_size : int
-        Training rows, and rows per minibatch, from 1 to n.
-    epochs : float
-        Passes over the training rows; at least one step.
+    n, batch_size, epochs : int, int, float
+        Training rows, rows per minibatch, and passes over the rows.
     momentum, schedule, optimizer : float, str, str
         As for `decay_budget`.
 

@@ -1,8 +1,7 @@
 """The same λ in other words: conversions between the conventions of libraries, books and papers.
 
-This book minimizes (1/n)·Σ ℓ_i + (λ/2)·‖w‖² with ℓ = ½(f − y)² for regression and the cross-entropy for
-classification. Each row of the table is tested by a fit with the library that it names, or with its written
-formula where the library is none of our dependencies.
+Each row of the table is tested by a fit with the library that it names, or with its written formula where the
+library is none of our dependencies.
 """
 
 from __future__ import annotations
@@ -141,35 +140,22 @@ def convert(
         penalty (``"logistic_C"``, ``"gaussian_prior"``) it is above 0 and may be infinite: no penalty.
     source, target : str
         Keys of :data:`CONVENTIONS`.
-    n : int, optional
-        Number of training samples. This and what follows is asked for only where a convention needs it.
-    batch_size : int, optional
-        Number of samples in a minibatch.
-    lr : float, optional
-        Learning rate; with a schedule, the value that the schedule multiplies.
-    noise_var : float, optional
-        σ², the variance of the noise in y; 1 for the cross-entropy.
+    n, batch_size : int, optional
+        Training samples, and those in a minibatch. These and the next are asked for only where needed.
+    lr, noise_var : float, optional
+        Learning rate (with a schedule, the value that it multiplies), and the variance σ² of the noise in y
+        (1 for the cross-entropy).
 
     Returns
     -------
     float or ndarray
         The setting in the convention `target`, of the shape of `value`.
 
-    Raises
-    ------
-    ValueError
-        If a name is unknown, the value is not in the range of its convention, something that the conversion
-        needs is missing or not positive, or one convention is decoupled weight decay and the other is not.
-
     Notes
     -----
     Decoupled weight decay (AdamW) is no L2 penalty: with an adaptive optimizer, no coefficient in the
-    objective gives the same steps (Loshchilov and Hutter, 2019). What can be compared is the decay per step,
-    lr times ``weight_decay``. So the two AdamW conventions convert into each other, but not into any λ.
-
-    References
-    ----------
-    I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+    objective gives the same steps (Loshchilov and Hutter, ICLR 2019). So the two AdamW conventions convert
+    into each other, but not into any λ.
 
     Examples
     --------
@@ -211,16 +197,13 @@ def markdown_table(n: int = 1000, lam: float = 0.01) -> str:
 
     Parameters
     ----------
-    n : int, default 1000
-        Number of training samples. Minibatches have min(200, n), as in scikit-learn's ``MLPClassifier``.
-    lam : float, default 0.01
-        λ of this book.
+    n, lam : int, float
+        Training samples (minibatches have min(200, n), as in scikit-learn's ``MLPClassifier``), and our λ.
 
     Returns
     -------
     str
-        A head and one line per convention; columns: where, what is minimized, λ of this book in
-        terms of that setting, and the number to write there for the given λ, with σ² = 1.
+        Where, what is minimized, our λ in terms of that setting, and the number to write, with σ² = 1.
     """
     lines = ["| Where | What is minimized | our λ | number |", "|---|---|---|---|"]
     for row in _ROWS:

@@ -1,9 +1,4 @@
-"""The article's L2 layer, made sound, and gates that turn plain weight decay into a feature selector.
-
-:class:`L2RegularizationLayer` wraps a module and knows its penalty (λ/2)·‖w‖²; :func:`param_groups` gives the
-same to an optimizer. :func:`gate` writes a weight as a product of factors. L2 on the factors is then no
-longer L2 on the weight: with one gate per input it is the group lasso, which selects.
-"""
+"""The article's L2 layer, made sound, and gates that turn plain weight decay into a feature selector."""
 
 from __future__ import annotations
 
@@ -114,11 +109,7 @@ def _visit(
 
 
 def _entries(module: nn.Module, rule: _Rule | None, may_be_none: bool = False) -> list[_Entry]:
-    """List every parameter once, with the λ of the innermost rule.
-
-    The tensors are looked up at every call, so that the penalty is right whatever stands in the modules at
-    that time: loaded, moved or replaced parameters.
-    """
+    """List every parameter once as it stands in the modules now, with the λ of the innermost rule."""
     found: dict[int, _Entry] = {}
     _visit(module, "", rule, None, found)
     if not may_be_none and all(entry.rule is None for entry in found.values()):
@@ -135,19 +126,13 @@ def penalized_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     Parameters
     ----------
     module : torch.nn.Module
-        Any module. Parameters inside a :class:`L2RegularizationLayer` follow the rule of that layer, and are
-        left out if its λ is 0.
+        Any module. Inside a :class:`L2RegularizationLayer` its rule holds, and nothing is penalized if λ = 0.
 
     Returns
     -------
     dict of str to torch.nn.Parameter
         No biases, no normalization layers, no slope of a PReLU; a shared parameter once, frozen ones not at
         all. May be empty.
-
-    Examples
-    --------
-    >>> list(penalized_parameters(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2))))
-    ['0.weight', '2.weight']
     """
     entries = _entries(module, _Rule.check(1.0, "weights"), may_be_none=True)
     return {entry.name: entry.tensor for entry in entries if entry.is_penalized}
@@ -159,20 +144,17 @@ def param_groups(module: nn.Module, lam: float, penalize: str | Choice = "weight
     Parameters
     ----------
     module : torch.nn.Module
-        Any module.
+        Any module. Inside a :class:`L2RegularizationLayer` its λ and its rule hold: one group per λ.
     lam : float
-        λ ≥ 0, the ``weight_decay`` of the penalized group. For ``torch.optim.SGD`` and ``Adam`` that is the
-        gradient of (λ/2)·‖w‖²; ``AdamW`` makes something else of it.
+        λ ≥ 0, the ``weight_decay`` of the penalized group.
     penalize : {"weights", "all"} or callable, default "weights"
         As in :class:`L2RegularizationLayer`.
 
     Returns
     -------
     list of dict
-        Two groups with ``"params"`` and ``"weight_decay"``: the penalized parameters, then the others with
-        ``weight_decay=0.0``, which may be none. Together they hold each parameter once, frozen ones too. For
-        what lies inside a :class:`L2RegularizationLayer`, its λ and rule hold: one group per λ. Where nothing
-        is penalized, the group of the others is the only one.
+        Groups with ``"params"`` and ``"weight_decay"``: the penalized parameters, if there are any; then the
+        others with ``weight_decay=0.0``. Together they hold each parameter once, frozen ones too.
     """
     decayed: dict[float, list[Tensor]] = {}
     rest: list[Tensor] = []
@@ -265,31 +247,22 @@ def l2_penalty(module: nn.Module) -> Tensor:
     Parameters
     ----------
     module : torch.nn.Module
-        The model; may be such a layer itself. Parameters outside of all layers are not penalized.
+        The model, with at least one such layer; may be one itself.
 
     Returns
     -------
     Tensor, shape ()
         ½·Σ λ‖w‖², each parameter counted once with the λ of the innermost layer around it.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer inside, or two layers give a shared parameter different λ.
     """
     return _penalty(_entries(module, None))
 
 
 class BackwardResult(NamedTuple):
-    """What :meth:`L2RegularizationLayer.fit_and_backward` returns; no tensor in it carries a gradient.
+    """What :meth:`L2RegularizationLayer.fit_and_backward` returns; no tensor in it carries a gradient."""
 
-    The objective is the sum of `loss`, the criterion alone, and `penalty`; `output` is what the module
-    returned, also if that is a tuple, list or mapping of tensors.
-    """
-
-    loss: Tensor
+    loss: Tensor  # the criterion alone
     penalty: Tensor
-    output: Any
+    output: Any  # of the module: a tensor, or a tuple, list or mapping of tensors
 
 
 def _as_tensor(lam: float, device: torch.device) -> Tensor:
@@ -309,30 +282,21 @@ class L2RegularizationLayer(nn.Module):
         Strength λ ≥ 0. May be changed later: ``layer.lam = 1e-2``.
     penalize : {"weights", "all"} or callable, default "weights"
         ``"weights"``: all parameters except biases (by name: ``bias``, ``bias_…``, ``…_bias``), those of
-        torch's normalization layers, and the slope of ``PReLU``. ``"all"``: every parameter. Or a rule of
-        your own, for instance for a normalization layer that torch does not know: ``penalize(module, name)``
-        says whether the parameter of this name, which this module owns, is penalized.
-
-    Raises
-    ------
-    ValueError
-        If `lam` or `penalize` is not valid, there is nothing to penalize, or a shared parameter would get two
-        different λ.
+        torch's normalization layers, and the slope of ``PReLU``. ``"all"``: every parameter. Or a rule:
+        ``penalize(module, name)`` says whether the parameter of this name, which this module owns, counts.
 
     Notes
     -----
-    *Layers in layers.* A parameter is counted once, with λ and rule of the innermost layer around it. An
+    *Layers in layers.* A parameter is counted once, with λ and rule of the innermost layer around it; an
     inner layer with ``lam=0`` exempts its part. A parameter shared between modules is counted once, too; if
-    it lies under different λ, that is an error. Frozen parameters are not penalized.
+    it lies under different λ, that is a ValueError. Frozen parameters are not penalized.
 
-    *State.* The names in ``state_dict`` get the prefix ``module.``, and λ is there as ``strength``, a float64
-    that stays one when the module changes its type. `load_state_dict` brings the stored λ back; a state
-    without one, of an earlier version, leaves λ as it is. Changing λ does not make ``torch.compile`` begin
-    anew, except between 0 and more.
+    *State.* In ``state_dict`` λ is there as ``strength``, a float64 that stays one when the module changes
+    its type. A new λ does not make ``torch.compile`` begin anew, except between 0 and more.
 
     *Several processes.* Wrap the outside: ``L2RegularizationLayer(DistributedDataParallel(net), lam)`` adds
     λw to the averaged gradient. Or use ``DistributedDataParallel(layer)`` with ``criterion(ddp(x), y) +
-    l2_penalty(ddp)``; the mean of equal λw is λw. ``ddp.module.fit_and_backward`` does not call `ddp`.
+    l2_penalty(ddp)``; the mean of equal λw is λw.
 
     *Differences from* ``weight_decay``: a parameter that the loss does not reach has no gradient, and an
     optimizer does not let it decay, but the penalty does. With AdamW the two are not the same at all.
@@ -390,33 +354,15 @@ class L2RegularizationLayer(nn.Module):
         return f"lam={self.rule.lam:g}, penalize={getattr(how, '__name__', repr(how))}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the module. The penalty does not change the output.
-
-        Parameters
-        ----------
-        *args, **kwargs : Any
-            Passed on.
-
-        Returns
-        -------
-        Any
-            What the module returns.
-        """
+        """Call the module. The penalty does not change the output."""
         return self.module(*args, **kwargs)
 
     def get_l2_regularizer(self) -> Tensor:
-        """Compute the penalty ½·Σ λ‖w‖² of all parameters inside, with the λ of the innermost layer each.
-
-        Add it to the loss to train. It has shape (); half precision is summed in float32. Unlike
-        :meth:`fit_and_backward`, this cannot know whether the optimizer penalizes the same parameters again.
-        """
+        """Compute the penalty, see :func:`l2_penalty`; half precision is summed in float32."""
         return l2_penalty(self)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Return the same penalty as ``weight_decay`` of parameter groups, see :func:`param_groups`.
-
-        Use either these groups or :meth:`fit_and_backward`, never both.
-        """
+        """Return the same penalty as ``weight_decay`` of groups: for use without :meth:`fit_and_backward`."""
         return param_groups(self, self.lam, self.rule.penalize)
 
     def fit_and_backward(
@@ -424,9 +370,9 @@ class L2RegularizationLayer(nn.Module):
     ) -> BackwardResult:
         """Run one batch forward and backward: the gradient of loss + penalty is added to every ``.grad``.
 
-        Like ``loss.backward()`` it neither clears gradients first nor changes parameters; that is up to
-        ``optimizer.zero_grad()`` and ``optimizer.step()``. When gradients of several batches are accumulated,
-        the penalty counts once per call: divide the criterion *and* λ by the number of calls.
+        When gradients of several batches are accumulated, the penalty counts once per call: divide the
+        criterion *and* λ by the number of calls. If the optimizer has ``weight_decay`` > 0 for a parameter
+        whose gradient contains the penalty already, its next ``step`` warns.
 
         Parameters
         ----------
@@ -436,24 +382,12 @@ class L2RegularizationLayer(nn.Module):
         target : Any
             For the criterion.
         criterion : callable
-            ``criterion(output, target)`` gives the loss, a tensor of shape (), as ``nn.CrossEntropyLoss()``
-            does.
+            ``criterion(output, target)`` gives the loss, a tensor of shape ().
 
         Returns
         -------
         BackwardResult
             ``(loss, penalty, output)``, detached.
-
-        Raises
-        ------
-        ValueError
-            If `criterion` is a class instead of an instance.
-
-        Warns
-        -----
-        UserWarning
-            At the next ``step`` of an optimizer that has ``weight_decay`` > 0 for a parameter whose gradient
-            contains the penalty already.
         """
         if inspect.isclass(criterion):
             name = criterion.__name__
@@ -465,12 +399,10 @@ class L2RegularizationLayer(nn.Module):
         return BackwardResult(loss.detach(), penalty, map_tensors(Tensor.detach, output))
 
     def _backward(self, loss: Tensor) -> Tensor:
-        """Run loss + penalty backward, and return the penalty.
-
-        λw is added to the gradient of the loss, as an optimizer does it for ``weight_decay``: nodes of
-        autograd for every weight cost more than the arithmetic. Where a hook looks at a gradient on its way,
-        it must see all of it, and autograd does the whole.
-        """
+        """Run loss + penalty backward, and return the penalty."""
+        # λw is added to the gradient of the loss, as an optimizer does it for weight_decay: nodes of autograd
+        # for every weight cost more than the arithmetic. Where a hook looks at a gradient on its way, it must
+        # see all of it, and autograd does the whole.
         groups = self._groups()
         watched = not loss.requires_grad
         for group in groups.values():
@@ -495,12 +427,9 @@ class L2RegularizationLayer(nn.Module):
 
 
 class _Walk(NamedTuple):
-    """What a walk through the tree of a layer has found, and of what the tree consisted.
+    """What a walk through the tree of a layer has found, and of what the tree consisted."""
 
-    The objects are kept: if one were deleted, another one could get its number.
-    """
-
-    modules: list[nn.Module]
+    modules: list[nn.Module]  # kept: if one were deleted, another one could get its number
     held: list[dict[str, Any]]
     layers: list[L2RegularizationLayer]
     seen: list[int]
@@ -577,9 +506,8 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
     """Write the weight as a product W ⊙ g₁ ⊙ … ⊙ g_{depth−1}, so that L2 on the factors selects.
 
     At a fixed product, (λ/2)·(‖W_j‖² + Σ g_{kj}²) is least when all factors are equally large, and then it is
-    (depth·λ/2)·c^{2/depth}, where c is the norm of the effective weight along index j. For ``depth=2`` that
-    is λ·c: the group lasso with ``dim``, the lasso with ``dim=None``. A larger depth penalizes like ℓ_q with
-    q = 2/depth < 1, which selects more sharply but has local minima.
+    (depth·λ/2)·c^{2/depth} with c the norm of the effective weight along index j. For ``depth=2`` that is the
+    group lasso, or with ``dim=None`` the lasso. A larger depth penalizes like ℓ_q with q = 2/depth < 1.
 
     Parameters
     ----------
@@ -601,9 +529,8 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
     Notes
     -----
     Gate first and create the optimizer then, since the gates are new parameters. All factors need the same λ:
-    if one of them is free, it grows while the others shrink. All gates start at 1 and stay alike; W carries
-    the sign. Zeros are approached geometrically and not reached, so a threshold on :func:`gate_strength`
-    decides.
+    if one of them is free, it grows while the others shrink. Gates start at 1. Zeros are approached
+    geometrically and not reached, so a threshold on :func:`gate_strength` decides.
 
     References
     ----------
@@ -614,13 +541,6 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
 
     C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: simple and versatile
     structured penalization", NeurIPS 2025.
-
-    Examples
-    --------
-    >>> model = nn.Sequential(gate(nn.Linear(64, 32), depth=3), nn.ReLU(), nn.Linear(32, 10))
-    >>> optimizer = torch.optim.SGD(param_groups(model, 1e-3), lr=0.1, momentum=0.9)
-    >>> gate_strength(model[0]).shape
-    torch.Size([64])
     """
     weight = module._parameters.get("weight")
     if weight is None:
@@ -646,8 +566,7 @@ def gate_strength(module: nn.Module) -> Tensor:
     Returns
     -------
     Tensor, shape (n,), or that of the weight for ``dim=None``
-        ‖W_j‖·∏g_j, the Euclidean norm of the effective weight along index j of the gated
-        axis; the magnitude of each weight for ``dim=None``. Detached.
+        ‖W_j‖·∏g_j, the norm of the effective weight along index j of the gated axis; detached.
     """
     if not parametrize.is_parametrized(module, "weight"):
         raise ValueError(f"the weight of {type(module).__name__} is not gated; call gate(module) first")

@@ -11,9 +11,7 @@ import numpy as np
 
 
 def exact_zeros(weights: Any, axis: int | tuple[int, ...] | None = None) -> int | np.ndarray:
-    """Count the weights that are exactly 0.
-
-    There is no tolerance: the question of the book is whether a penalty *reaches* zero or only comes close.
+    """Count the weights that are exactly 0, without a tolerance.
 
     Parameters
     ----------
@@ -36,15 +34,13 @@ def weight_histogram(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count weights in bins, one row per λ, with the exact zeros kept apart.
 
-    A weight outside the edges is counted in the bin at that end, so that no weight is lost.
-
     Parameters
     ----------
     weights : array_like, shape (L, ...) or (n,)
-        Weights for each of L values of λ; all further axes (seeds, learning rates, entries) are pooled. A
-        one-dimensional array is one row.
+        Weights for each of L values of λ; all further axes are pooled. A one-dimensional array is one row.
     edges : array_like, shape (bins + 1,), optional
-        Increasing bin edges. By default they reach evenly from −m to m, where m is the largest magnitude.
+        Increasing bin edges; a weight outside is counted in the bin at that end. By default they reach evenly
+        from −m to m, where m is the largest magnitude.
     bins : int, default 61
         Number of bins if `edges` is not given. An odd number puts 0 in the middle of a bin.
 
@@ -126,16 +122,14 @@ def stability(selected: Any) -> Stability:
     Returns
     -------
     Stability
-        `nogueira`, agreement beyond chance, and `jaccard`, the mean over all pairs of (features in both) /
-        (features in either). `nogueira` is NaN if nothing or everything is selected in all rows: such a
-        selector makes no choice, so there is none to be stable. A pair of empty sets counts 1 in `jaccard`.
+        `nogueira` is NaN if nothing or everything is selected in all rows: such a selector makes no choice.
+        A pair of empty sets counts 1 in `jaccard`.
 
     Notes
     -----
     With s_f² the sample variance of the selection of feature f and k̄ the mean number of selected features,
     Φ = 1 − mean_f(s_f²) / (k̄/p · (1 − k̄/p)). The denominator is what the numerator is on average when every
-    row takes its features at random. Without that correction large sets agree for no reason: two random
-    halves have a Jaccard index of about 1/3.
+    row takes its features at random; without it two random halves agree by a Jaccard index of about 1/3.
 
     References
     ----------
@@ -158,7 +152,8 @@ def effective_rank(features: Any) -> float:
     """Count the directions in which features vary, with small ones counted in part.
 
     It is exp(H), where H is the entropy of the shares of variance of the principal components: k if k
-    directions vary equally and the others not at all, 0 if nothing varies.
+    directions vary equally and the others not at all, 0 if nothing varies (after Roy and Vetterli, EUSIPCO
+    2007, who take the shares of the singular values and not of their squares).
 
     Parameters
     ----------
@@ -169,11 +164,6 @@ def effective_rank(features: Any) -> float:
     -------
     float
         Between 1 and min(n − 1, d), or 0.
-
-    References
-    ----------
-    O. Roy and M. Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007. They
-    take the shares of the singular values; here it is their squares, the variances.
     """
     values = _finite("features", features).astype(np.float64)
     variances = np.linalg.svd(values - values.mean(axis=0), compute_uv=False) ** 2
@@ -185,7 +175,7 @@ def effective_rank(features: Any) -> float:
 
 
 class Calibration(NamedTuple):
-    """How well confidence tells accuracy, bin by bin, see :func:`calibration`; NaN in empty bins."""
+    """How well confidence tells accuracy, bin by bin; NaN in empty bins."""
 
     confidence: np.ndarray  # mean probability of the predicted class
     accuracy: np.ndarray  # share of right predictions
@@ -208,12 +198,8 @@ def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
     Returns
     -------
     Calibration
-        The reliability diagram, `confidence`, `accuracy` and `counts` of shape (bins,), and `ece`, the
-        expected calibration error.
-
-    References
-    ----------
-    C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+        The reliability diagram, arrays of shape (bins,), and the expected calibration error (Guo et al.,
+        ICML 2017).
     """
     p, y = _finite("probabilities", probabilities).astype(np.float64), np.asarray(y)
     if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
@@ -229,18 +215,14 @@ def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
 
 
 def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
-    """Ridge coefficients for all λ from one singular value decomposition.
+    """Ridge coefficients w = (XᵀX + nλI)⁻¹Xᵀy for all λ, without intercept.
 
-    Minimizes ½·mean((Xw − y)²) + ½λ‖w‖², the convention of this book, so w = (XᵀX + nλI)⁻¹Xᵀy. scikit-learn's
-    ``Ridge(alpha=n * lam, fit_intercept=False)`` is the same. No intercept is fitted: centre X and y first if
-    they need one.
+    They minimize ½·mean((Xw − y)²) + ½λ‖w‖², as scikit-learn's ``Ridge(alpha=n * lam, fit_intercept=False)``.
 
     Parameters
     ----------
-    X : array_like, shape (n, p)
-        Inputs.
-    y : array_like, shape (n,)
-        Targets.
+    X, y : array_like, shapes (n, p) and (n,)
+        Inputs and targets.
     lams : array_like, shape (L,), or float
         Values of λ, at least 0. λ = 0 gives the least-squares solution of smallest norm.
 
@@ -252,7 +234,7 @@ def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
     Notes
     -----
     With X = U diag(s) Vᵀ, w = V diag(s / (s² + nλ)) Uᵀy: along the direction v_i the least-squares answer is
-    multiplied by s_i² / (s_i² + nλ). Nothing in this factor depends on y, and it is never 0.
+    multiplied by s_i² / (s_i² + nλ).
     """
     X, y = _finite("X", X).astype(np.float64), _finite("y", y)
     lams = np.atleast_1d(_finite("λ", lams)).astype(np.float64)
