@@ -341,7 +341,7 @@ def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     data = make_data(network, "cross_entropy")
     sweep(network, data, 0.1, steps=3, device="cpu", progress=True)
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(progress, "someone_watches", lambda: "terminal")
+    monkeypatch.setattr(progress, "someone_watches", lambda: True)
     monkeypatch.setattr(engine, "SEGMENT_SECONDS", 0.0)  # an update after every step
     monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
     sweep(network, data, 0.1, steps=5000, device="cpu", progress=True)

@@ -1,8 +1,4 @@
-"""The one look of the book's static pictures.
-
-Every colour has a contrast of at least 3:1 against white (4.5:1 where it may carry text) and is never the
-only cue: curves differ in line style and marker as well.
-"""
+"""The one look of the book's static pictures; curves differ in line style and marker as well as in colour."""
 
 from __future__ import annotations
 
@@ -50,11 +46,7 @@ MIN_ALT = 20
 
 
 def use_style() -> None:
-    """Set the house style for all following figures.
-
-    White paper, no frame at the top and right, a light grid, 10-point text, 7.2 inches wide (the text column
-    of the site), 144 dots per inch.
-    """
+    """Set the house style for all following figures."""
     mpl.rcdefaults()
     mpl.rc("figure", figsize=(7.2, 3.6), dpi=DPI)
     mpl.rc("figure.constrained_layout", use=True, w_pad=0.06, h_pad=0.06)
@@ -72,26 +64,19 @@ def use_style() -> None:
 def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> None:
     """Show a figure with its text alternative and its caption, and close it.
 
-    In a notebook this makes two outputs: the picture, with `alt`, `caption` and the picture in dark colours
-    in the output's metadata (where the book's build finds them), and the caption as text. In plain Python the
-    figure is only closed.
+    In a notebook this makes two outputs: the picture, with all that the pages need in its metadata, and the
+    caption. In plain Python the figure is only closed.
 
     Parameters
     ----------
     fig : Figure
         The figure.
     alt : str
-        What a reader who does not see the picture must know: what is drawn and what comes out. At least 20
-        characters.
+        What a reader who does not see the picture must know, in at least 20 characters.
     caption : str
         Caption, Markdown allowed.
     name : str, optional
-        Label for references to the figure.
-
-    Raises
-    ------
-    ValueError
-        If `alt` is too short, `caption` is empty, or `name` is no label.
+        Label for references to the figure: small letters, digits, ``-`` and ``_``.
     """
     alt, caption = " ".join(alt.split()), " ".join(caption.split())
     if len(alt) < MIN_ALT:
@@ -113,7 +98,7 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
 
 
 def pictures(fig: Figure) -> tuple[str, str]:
-    """Draw a figure for a light page and for a dark one.
+    """Draw a figure for a light page and for a dark one: two PNG files in base64.
 
     Parameters
     ----------
@@ -123,7 +108,7 @@ def pictures(fig: Figure) -> tuple[str, str]:
     Returns
     -------
     tuple of str
-        Two PNG files in base64, as a notebook stores them: light, dark.
+        Light, dark.
     """
     fig.set_dpi(DPI)
     light = _png(fig, "white")
@@ -136,10 +121,7 @@ def pictures(fig: Figure) -> tuple[str, str]:
 
 
 def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
-    """Make the x axis a logarithmic λ axis that can show λ = 0.
-
-    A logarithmic axis has no zero. If `lams` holds one, it gets a place of its own at the left edge, labelled
-    0, behind a break in the axis.
+    """Make the x axis a logarithmic λ axis, on which λ = 0 has a place of its own behind a break.
 
     Parameters
     ----------
@@ -153,7 +135,7 @@ def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
     Returns
     -------
     ndarray, shape (L,)
-        Where to draw each λ: λ itself, and for λ = 0 the place at the left edge.
+        Where to draw each λ.
     """
     lams = np.asarray(lams, dtype=np.float64)
     rising = lams.ndim == 1 and np.isfinite(lams).all() and (np.diff(lams) > 0).all()
@@ -187,11 +169,10 @@ def u_curve(
     lams: Any,
     curves: Mapping[str, Any],
     *,
-    spread: str = "minmax",
     ylabel: str | None = None,
     legend: bool | str = True,
 ) -> None:
-    """Draw one or more quantities against λ, with their spread over seeds as a band.
+    """Draw quantities against λ: medians, with a band from the smallest to the largest seed.
 
     Parameters
     ----------
@@ -202,21 +183,11 @@ def u_curve(
     curves : dict of str to array_like, shape (L,) or (L, S)
         One entry per curve; S is the number of seeds. "train", "valid" and "test" keep their looks
         everywhere.
-    spread : {"minmax", "sd"}
-        "minmax": median and band from the smallest to the largest seed. "sd": mean ± one standard deviation
-        (the n − 1 one). The legend says which, and of how many seeds.
     ylabel : str, optional
         Label of the y axis.
     legend : bool or str, default True
         Draw the legend; a text says where, as in ``ax.legend(loc=...)``.
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, or `spread` is unknown.
     """
-    if spread not in ("minmax", "sd"):
-        raise ValueError(f"spread must be 'minmax' or 'sd', got {spread!r}")
     x = lam_axis(ax, lams)
     first = int(np.asarray(lams)[0] == 0)
     looks = _looks(list(curves))
@@ -226,7 +197,7 @@ def u_curve(
         if values.ndim not in (1, 2) or len(values) != len(x):
             raise ValueError(f"curve {name!r} must have shape ({len(x)}[, seeds]), got {values.shape}")
         values = values.reshape(len(x), -1)
-        middle, low, high = _centre(values, spread)
+        middle, low, high = np.median(values, axis=1), values.min(axis=1), values.max(axis=1)
         ax.plot(x[first:], middle[first:], label=name, markevery=max(1, len(x) // 8), **looks[name])
         if first:  # λ = 0 stands apart, so its value is a point of its own
             ax.plot(x[:1], middle[:1], **looks[name] | {"linestyle": "none"})
@@ -238,8 +209,7 @@ def u_curve(
     if ylabel:
         ax.set_ylabel(ylabel)
     if legend:
-        what = "median and min–max" if spread == "minmax" else "mean ± 1 sd"
-        title = f"{what} of {seeds} seeds" if seeds > 1 else None
+        title = f"median and min–max of {seeds} seeds" if seeds > 1 else None
         ax.legend(loc="best" if legend is True else legend, title=title, alignment="left")
 
 
@@ -255,31 +225,20 @@ def weight_histogram(
 ) -> None:
     """Draw a histogram of weights with a logarithmic count axis; the exact zeros have a bar apart.
 
-    On a linear axis the handful of large weights that carry the function would be invisible beside the heap
-    near 0, and on any axis a heap *near* 0 is easily taken for zeros. So the exact zeros stand behind the
-    right edge, with their number, also if it is 0.
-
     Parameters
     ----------
     ax : Axes
         Axes to draw in.
-    edges : array_like, shape (bins + 1,)
-        Bin edges.
-    counts : array_like, shape (bins,)
-        Number of non-zero weights per bin, see :func:`l2lab.measures.weight_histogram`.
+    edges, counts : array_like, shapes (bins + 1,) and (bins,)
+        From :func:`l2lab.measures.weight_histogram`.
     zeros : int, optional
-        Number of weights that are exactly 0. Without it there is no bar.
+        Number of weights that are exactly 0; it is written above its bar, also if it is 0.
     label : str, optional
         Title of the panel, for instance "λ = 0.01".
     color : str
         Colour of the histogram.
     top : float, optional
         Upper end of the count axis, to make panels comparable. By default it fits this histogram.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit.
     """
     edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
     if edges.shape != (counts.size + 1,):
@@ -322,15 +281,6 @@ def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
             k, used = free[used % len(free)], used + 1
         looks[name] = {"color": COLORS[_CYCLE[k]], "linestyle": _LINES[k], "marker": _MARKERS[k]}
     return looks
-
-
-def _centre(values: np.ndarray, spread: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if values.shape[1] == 1:
-        return (values[:, 0],) * 3
-    if spread == "minmax":
-        return np.median(values, axis=1), values.min(axis=1), values.max(axis=1)
-    mean, sd = values.mean(axis=1), values.std(axis=1, ddof=1)
-    return mean, mean - sd, mean + sd
 
 
 def _number(x: float) -> str:

@@ -38,17 +38,16 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, former)
 
 
-def someone_watches() -> str | None:
-    """Tell who sees the output: ``"notebook"``, ``"terminal"``, or None, as when a program executes it."""
+def someone_watches() -> bool:
+    """Tell whether a person sees the output, and not a program that executes a notebook."""
     if "ipykernel" in sys.modules:
         from IPython import get_ipython
 
         kernel = getattr(get_ipython(), "kernel", None)
         if kernel is not None:
-            # A front end with a person at it can answer input(); programs that execute notebooks say that
-            # they cannot.
-            return "notebook" if kernel.get_parent().get("content", {}).get("allow_stdin") else None
-    return "terminal" if sys.stderr is not None and sys.stderr.isatty() else None
+            # A front end with a person at it can answer input(); other programs say that they cannot.
+            return bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
@@ -57,8 +56,7 @@ def progress_bar(total: int | None, wanted: bool, desc: str, unit: str) -> Itera
 
     Yields ``advance(n, shown="")``, which moves the bar by n units and shows a text behind it.
     """
-    watcher = someone_watches() if wanted else None
-    if watcher is None:
+    if not (wanted and someone_watches()):
         yield lambda n, shown="": None
         return
     from tqdm.auto import tqdm  # of a terminal or of a notebook

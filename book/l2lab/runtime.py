@@ -11,10 +11,10 @@ import importlib.metadata
 import os
 import platform
 import random
+import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,21 +31,8 @@ NAMED = ("l2lab", "torch", "numpy", "matplotlib", "ipywidgets", "anywidget")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """What :func:`setup` has chosen.
-
-    Attributes
-    ----------
-    device : torch.device
-        Where tensors live.
-    profile : {"quick", "full"}
-        Size of the experiments.
-    seed : int
-        Seed of the global random generators.
-    threads : int
-        Threads that torch may use on the CPU.
-    """
+class Runtime(NamedTuple):
+    """What :func:`setup` has chosen."""
 
     device: torch.device
     profile: str
@@ -70,7 +57,7 @@ def choose(*, quick: T, full: T) -> T:
     Returns
     -------
     object
-        One of them, for example ``n_seeds = choose(quick=5, full=30)``.
+        One of them.
     """
     return {"quick": quick, "full": full}[profile()]
 
@@ -88,15 +75,11 @@ def processor_name(device: str | torch.device = "cpu") -> str:
     str
         As it calls itself.
     """
-    device = torch.device(device)
-    if device.type == "cuda":
+    if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    named = re.search(r"(?m)^model name\s*:\s*(.+?)\s*$", cpuinfo.read_text() if cpuinfo.exists() else "")
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def seed_everything(seed: int) -> None:
@@ -126,10 +109,8 @@ def _choose_device(prefer: str | torch.device | None = None) -> tuple[torch.devi
     """Do what :func:`pick_device` says; return the device and, in one line, why it is not the wanted one."""
     wanted = prefer or os.environ.get("L2LAB_DEVICE", "").strip()
     if not wanted:
-        if torch.cuda.is_available():
-            wanted = "cuda"
-        else:
-            wanted = "mps" if torch.backends.mps.is_available() else "cpu"
+        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        wanted = next(name for name, there in present.items() if there)
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -145,9 +126,6 @@ def _choose_device(prefer: str | torch.device | None = None) -> tuple[torch.devi
 def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     """Choose the device: CUDA, else MPS (Apple), else CPU.
 
-    A GPU that is present but cannot be used (no free memory, driver too old) must not stop a reader: it is
-    tried with a tiny tensor, and if that fails the CPU is taken and one warning says why.
-
     Parameters
     ----------
     prefer : str or torch.device, optional
@@ -156,7 +134,8 @@ def pick_device(prefer: str | torch.device | None = None) -> torch.device:
     Returns
     -------
     torch.device
-        A device on which a tensor could be allocated; a ValueError says which names are known.
+        Tried with a tiny tensor: if that fails (no free memory, driver too old) it is the CPU, with a warning
+        that says why.
     """
     device, why_not = _choose_device(prefer)
     if why_not:
@@ -185,16 +164,16 @@ def versions() -> str:
 def setup(seed: int = 0, threads: int = 1) -> Runtime:
     """Prepare torch for the book and print in one line what was chosen, and why a GPU cannot be used.
 
-    One thread is the default: the networks of this book are small, and two threads that wait for each other
-    on a loaded machine are slower than one. Denormal numbers are flushed to zero: dying weights pass
-    through them, and arithmetic on them is slow. Algorithms are deterministic where there are such.
+    Algorithms are deterministic where there are such, and denormal numbers are flushed to zero: dying weights
+    pass through them, and arithmetic on them is slow.
 
     Parameters
     ----------
     seed : int, default 0
         See :func:`seed_everything`.
     threads : int, default 1
-        Threads for torch, NumPy and scikit-learn on the CPU.
+        Threads for torch, NumPy and scikit-learn on the CPU. On the small networks of this book, two that
+        wait for each other are slower than one.
 
     Returns
     -------
