@@ -56,7 +56,7 @@ test-portable: env-test ## run all notebooks with the kernels of other processor
 	  env L2LAB_DEVICE=cpu $(KERNELS_$k) $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) $(or $(NB),book) || failed="$$failed $k"; ) \
 	test -z "$$failed" || { echo "test-portable: FAILED with the kernels of$$failed" >&2; exit 1; }
 
-bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-*.json
+bench: env ## measure the sweep against a loop over λ, and the cost of the penalty; writes book/results/{bench,penalty}-cpu.json
 	@$(RUN) -m l2lab.bench
 
 bench-select: env-test ## compare the feature selector with its rivals (PROFILE=full: hours); writes selection-*.json into FOLDER (_build/studies)

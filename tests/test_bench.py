@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,20 +11,19 @@ from l2lab import bench
 from l2lab.engine import CNN, MLP
 
 CASES = (bench.Case("MLP", MLP((6, 7, 3)), 5, 3, 20), bench.Case("CNN", CNN(1, (2,), 3, 4), 4, 3, 20))
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_all_ways_do_the_same(case):
     """Otherwise their times could not be compared."""
-    loop, (group,) = bench._two_ways(case, CPU, torch.float64)
+    loop, (group,) = bench._two_ways(case, torch.float64)
     group.run(20)
     for k, lam in enumerate((1e-5, 1e-3, 1e-1)):
         for name, value in loop(lam).named_parameters():
             torch.testing.assert_close(group.params[name][k], value.detach(), rtol=0, atol=1e-10)
     ended = {}
     for way in bench.PENALTY_WAYS:
-        module, step = bench._penalty_step(case, way, CPU)
+        module, step = bench._penalty_step(case, way)
         for _ in range(20):
             step()
         ended[way] = torch.cat([p.detach().flatten() for p in module.parameters()])
@@ -38,7 +36,7 @@ def test_the_files_hold_what_the_chapter_reads(tmp_path, monkeypatch):
     small = {"CASES": CASES, "PENALTY_CASES": CASES, "REPETITIONS": 3, "REPETITION_SECONDS": 0.001}
     for name, value in (small | {"RESULTS": tmp_path}).items():
         monkeypatch.setattr(bench, name, value)
-    monkeypatch.setattr(bench.runtime, "setup", lambda: SimpleNamespace(device=CPU))  # leaves torch as it is
+    monkeypatch.setattr(bench.runtime, "setup", lambda: None)  # leaves torch as it is
     monkeypatch.setattr(bench.measure_penalty, "__defaults__", (3,))
     bench.main()
     read = {"bench": {"batch_size", "K", "loop_us", "sweep_us"}, "penalty": {"described", "median_ratio"}}

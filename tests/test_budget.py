@@ -29,19 +29,18 @@ def trained(lam: float, lrs: np.ndarray, momentum: float, optimizer: str) -> np.
     return np.array(seen) / 2.0
 
 
-class TestLearningRates:
-    def test_same_as_torch_schedulers(self) -> None:
-        for schedule, make in (
-            ("cosine", lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40)),
-            ("linear", lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 40)),
-        ):
-            opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.2)
-            scheduler, lrs = make(opt), []
-            for _ in range(40):
-                lrs.append(opt.param_groups[0]["lr"])
-                opt.step()
-                scheduler.step()
-            np.testing.assert_allclose(lrs_of(schedule, 0.2, 40), lrs, rtol=1e-9)
+def test_learning_rates_are_those_of_torch_schedulers() -> None:
+    for schedule, make in (
+        ("cosine", lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40)),
+        ("linear", lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 40)),
+    ):
+        opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.2)
+        scheduler, lrs = make(opt), []
+        for _ in range(40):
+            lrs.append(opt.param_groups[0]["lr"])
+            opt.step()
+            scheduler.step()
+        np.testing.assert_allclose(lrs_of(schedule, 0.2, 40), lrs, rtol=1e-9)
 
 
 class TestRemainingShare:
@@ -64,25 +63,8 @@ class TestRemainingShare:
 
 
 class TestBudget:
-    @pytest.mark.parametrize("schedule", SCHEDULES)
-    @pytest.mark.parametrize(
-        ("lam", "steps", "momentum", "optimizer", "error"),
-        [
-            # −ln(1 − x) = x + x²/2 + …: with lr·λ = 1e-3 the budget is at most 0.05 % too small
-            (0.01, 1000, 0.0, "sgd", 5.1e-4),
-            (0.01, 1000, 0.9, "adamw", 5.1e-4),
-            # Momentum needs about 10 of the 4000 steps to run up: 0.25 %. Steps of lr·λ = 2.5e-5 add 0.24 %.
-            # Hence 1 % is generous, while a budget without the 1/(1 − μ) is wrong by a factor of 10.
-            (2.5e-4, 4000, 0.9, "sgd", 0.01),
-        ],
-    )
-    def test_what_is_left(self, lam, steps, momentum, optimizer, error, schedule) -> None:
-        B = decay_budget(lam, 0.1, steps, momentum, schedule, optimizer)
-        share = remaining_share(lam, 0.1, steps, momentum, schedule, optimizer)[-1]
-        assert -math.log(share) == pytest.approx(B, rel=error)
-
     @pytest.mark.parametrize(("lam", "steps"), [(2e-3, 1000), (5e-3, 4000), (1e-4, 300), (2e-3, 200)])
-    def test_the_stated_error(self, lam: float, steps: int) -> None:
+    def test_what_is_left_with_the_stated_error(self, lam: float, steps: int) -> None:
         B, share = decay_budget(lam, 0.1, steps), remaining_share(lam, 0.1, steps)[-1]
         stated = 0.1 * lam * 1.9 / (2 * 0.1**2) - 0.9 / (0.1 * steps)
         assert -math.log(share) / B - 1 == pytest.approx(stated, abs=0.015)
@@ -113,12 +95,6 @@ class TestLimits:
     def test_adamw_is_sgd_without_momentum(self) -> None:
         assert decay_limits(0.1, 0.9, "adamw") == decay_limits(0.1, 0.0)
 
-    def test_beyond_the_limit_there_is_no_warning(self, recwarn) -> None:
-        share = remaining_share(1e3, 1.0, 500)
-        assert abs(share[50]) > 1e50
-        assert not math.isfinite(share[-1])
-        assert not recwarn.list
-
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -137,7 +113,7 @@ def test_bad_input(change: dict, message: str) -> None:
             function(**{"lam": 0.1, "lr": 0.1, "steps": 10, **change})
 
 
-@pytest.mark.parametrize("share", [0.0, 1.5, math.nan])
-def test_bad_share(share: float) -> None:
-    with pytest.raises(ValueError, match="share must"):
-        lam_needed(share, 0.1, 10)
+def test_bad_share() -> None:
+    for share in (0.0, 1.5, math.nan):
+        with pytest.raises(ValueError, match="share must"):
+            lam_needed(share, 0.1, 10)

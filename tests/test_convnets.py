@@ -21,9 +21,8 @@ def network(seed=0, **options):
 @pytest.fixture
 def data():
     generator = torch.Generator().manual_seed(3)
-    return torch.randn(22, 1, 12, 12, generator=generator).double(), torch.randint(
-        5, (22,), generator=generator
-    )
+    X = torch.randn(22, 1, 12, 12, generator=generator).double()
+    return X, torch.randint(5, (22,), generator=generator)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 5), (8, 8), (33, 17)])
@@ -52,9 +51,8 @@ def test_padding_changes_nothing():
 
 def test_features_choose_columns():
     whole, part = network(), network(features=[3, 0, 17])
-    part.load_state_dict(
-        {k: v for k, v in whole.state_dict().items() if not k.startswith("fc1")}, strict=False
-    )
+    convolutions = {k: v for k, v in whole.state_dict().items() if k.startswith("conv")}
+    part.load_state_dict(convolutions, strict=False)
     x = torch.randn(2, 1, 9, 9).double()
     assert torch.equal(part.pooled(x), whole.pooled(x)[:, [3, 0, 17]])
 
@@ -90,10 +88,8 @@ def test_training_is_sgd(data, gated):
     if gated:
         models = [gate_parts(model) for model in models]
     lams = [0.0, 0.01, 0.1]
-    expected = [
-        by_torch_optim(copy.deepcopy(m), X, y, lam, 4, 9, **options)
-        for m, lam in zip(models, lams, strict=True)
-    ]
+    pairs = zip(copy.deepcopy(models), lams, strict=True)
+    expected = [by_torch_optim(model, X, y, lam, 4, 9, **options) for model, lam in pairs]
     train_all(models, X, y, lams, epochs=4, batch_size=8, lr=0.02, seed=9, device="cpu", **options)
     for model, other in zip(models, expected, strict=True):
         assert not model.training

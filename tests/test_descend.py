@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from l2lab.engine import Descent, on_weights, ramp, schedule
+from l2lab.engine import Descent, ramp, schedule
+from l2lab.engine.descend import on_weights
 
 K, STEPS = 3, 25
 LAM = torch.tensor([0.0, 0.03, 0.5], dtype=torch.float64)

@@ -271,8 +271,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(tmp_pa
 
 def test_a_finished_run_is_read_and_may_be_made_longer(tmp_path):
     path = tmp_path / "new" / "folder" / "run.pt"
-    first = call(checkpoint=path, epochs=2)
-    again = call(checkpoint=path, epochs=2)
+    first, again = (call(checkpoint=path, epochs=2) for _ in range(2))
     assert_equal(first, again)
     assert again.history["seconds"].tolist() == first.history["seconds"].tolist()  # read, not done again
     assert_equal(call(checkpoint=path, epochs=5), call(epochs=5))
@@ -334,58 +333,7 @@ def test_a_file_that_is_no_sound_checkpoint_is_refused_and_kept(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "run.pt"
-    call(checkpoint=path, epochs=1)
-    good = path.read_bytes()
-
-    def full_disk(state, file):
-        file.write(good[:100])
-        raise OSError("no space left")
-
-    monkeypatch.setattr(training.torch, "save", full_disk)
-    with pytest.raises(OSError, match="no space left"):
-        call(checkpoint=path, epochs=2)
-    monkeypatch.undo()
-    assert path.read_bytes() == good
-    assert_equal(call(checkpoint=path, epochs=2), call(epochs=2))
-
-
-def test_ctrl_c_returns_what_there_is(tmp_path):
-    """In the middle of the third epoch: the first two count, and the run goes on from there."""
-    before = signal.getsignal(signal.SIGINT)
-    batches = []
-
-    class Pressed(nn.CrossEntropyLoss):
-        def forward(self, outputs, y):
-            batches.append(len(y))
-            if len(batches) == 13:
-                signal.raise_signal(signal.SIGINT)
-            return super().forward(outputs, y)
-
-    options = {"valid": None, "criterion": Pressed(), "checkpoint": tmp_path / "run.pt"}
-    result = call(make_model(dropout=0.3), **options)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert (result.stopped, result.best_epoch, len(batches)) == ("interrupted", 1, 13)
-    whole = call(make_model(dropout=0.3), valid=None, epochs=2)
-    assert torch.equal(result.model[0].weight, whole.model[0].weight)
-    assert_equal(call(make_model(dropout=0.3), **options), call(make_model(dropout=0.3), valid=None))
-
-
 # ---- mixed precision ---------------------------------------------------------------------------------------
-
-
-def test_amp_on_the_cpu_is_bfloat16_with_float32_weights():
-    seen = []
-    model = make_model()
-    model[4].register_forward_hook(lambda module, args, outputs: seen.append(outputs.dtype))
-    result = call(model, amp=True, epochs=6)
-    assert set(seen) == {torch.bfloat16}
-    assert model[0].weight.dtype == torch.float32
-    exact = call(epochs=6)
-    assert call(amp="auto", epochs=1).model[0].weight.dtype == torch.float32
-    np.testing.assert_allclose(result.history["train_loss"], exact.history["train_loss"], rtol=0.05)
-    assert not torch.equal(result.model[0].weight, exact.model[0].weight)
 
 
 @pytest.mark.parametrize(

@@ -65,18 +65,6 @@ def test_histogram_puts_each_weight_where_it_belongs():
     np.testing.assert_array_equal(edges, [-1, -0.5, 0, 0.5, 1])
 
 
-def test_histogram_default_edges_cover_all_weights_and_are_shared():
-    w = torch.linspace(-2, 1, 600).reshape(2, 3, 100)  # (L, seeds, n)
-    edges, counts, _ = weight_histogram(w, bins=61)
-    assert edges[[0, -1]].tolist() == [-2, 2]
-    for row, expected in zip(w, counts, strict=True):
-        np.testing.assert_array_equal(np.histogram(row, edges)[0], expected)
-    edges, counts, zeros = weight_histogram(np.zeros((2, 5)), bins=3)
-    assert edges[[0, -1]].tolist() == [-1, 1]
-    assert not counts.any()
-    assert zeros.tolist() == [5, 5]
-
-
 @pytest.mark.parametrize("w", [np.float32(1e-45), 5e-324, 1e-200, 1e200])
 def test_histogram_of_dying_and_exploding_weights(w):
     edges, counts, zeros = weight_histogram(np.array([w, -w, 0]), bins=5)
@@ -105,13 +93,6 @@ def test_support_scores_are_those_of_scikit_learn(selected, truth):
         assert single.n_selected == row.sum()
 
 
-def test_support_scores_of_empty_sets():
-    none, some = np.zeros(3, bool), np.array([True, False, False])
-    assert support_scores(none, some) == (0, 0, 0, 0)
-    assert support_scores(some, none) == (0, 0, 0, 1)
-    assert support_scores(none, none) == (1, 1, 1, 0)
-
-
 # ---------------------------------------------------------------- stability
 
 
@@ -121,19 +102,9 @@ def test_stability_of_two_sets_by_hand():
     assert value.nogueira == pytest.approx(0)
     assert value.jaccard == pytest.approx(1 / 3)
     assert stability(np.tile(np.arange(30) < 4, (6, 1))) == (1, 1)
-
-
-@settings(max_examples=60, deadline=None)
-@given(hnp.arrays(bool, st.tuples(st.integers(2, 6), st.integers(1, 9))))
-def test_stability_is_bounded_and_does_not_depend_on_any_order(selected):
-    value = stability(selected)
-    np.testing.assert_allclose(stability(selected[::-1, ::-1]), value, atol=1e-14)  # it may be 0
-    assert 0 <= value.jaccard <= 1
-    if 0 < selected.mean() < 1:
-        # the lower bound of the paper; for sets of equal size Φ is Kuncheva's index averaged over pairs
-        assert -1 / (len(selected) - 1) - 1e-12 <= value.nogueira <= 1 + 1e-12
-    else:
-        assert np.isnan(value.nogueira)
+    nothing = stability(np.zeros((3, 5), bool))
+    assert np.isnan(nothing.nogueira)
+    assert nothing.jaccard == 1
 
 
 def test_stability_of_sets_of_one_size_is_the_mean_of_kunchevas_index():
@@ -172,14 +143,6 @@ def test_ridge_without_penalty_is_the_smallest_solution_also_for_equal_columns()
     assert not ridge_path(np.zeros((3, 2)), np.ones(3), [0, 1]).any()
 
 
-def test_ridge_path_takes_float32_and_integers_in_double_precision():
-    X, y = np.array([[1, 2], [3, 4], [5, 7]]), np.array([1, 0, 2])
-    expected = ridge_path(X.astype(float), y, 0.1)
-    np.testing.assert_array_equal(ridge_path(X, y, 0.1), expected)
-    np.testing.assert_array_equal(ridge_path(X.astype(np.float32), y, 0.1), expected)
-    assert expected.dtype == np.float64
-
-
 # ---------------------------------------------------------------- rank and calibration
 
 
@@ -190,11 +153,7 @@ def test_effective_rank_counts_equal_directions():
     columns = np.linalg.qr(np.hstack([np.ones((200, 1)), rng.standard_normal((200, 7))]))[0][:, 1:]
     assert effective_rank(columns @ basis[:7]) == pytest.approx(7, abs=1e-9)
     assert effective_rank(5 + columns @ basis[:7]) == pytest.approx(7, abs=1e-9)
-
-
-def test_effective_rank_of_unequal_directions():
-    x = np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]])  # variances 1 : 4
-    shares = np.array([0.2, 0.8])
+    x, shares = np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]]), np.array([0.2, 0.8])  # variances 1 : 4
     assert effective_rank(x) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
     assert effective_rank(np.ones((5, 3))) == 0.0
 
@@ -214,19 +173,6 @@ def test_calibration_by_hand():
     assert calibration(p, [0, 1, 1, 0], bins=10).ece == pytest.approx((0.425 * 2 + 0.55 + 0.4) / 4)
 
 
-def test_calibration_against_scikit_learn():
-    from sklearn.calibration import calibration_curve
-
-    rng = np.random.default_rng(1)
-    top = rng.uniform(0.5, 1, 3000)
-    right = rng.random(3000) < top**2
-    p = np.stack([top, 1 - top], axis=1)
-    result = calibration(p, np.where(right, 0, 1), bins=10)
-    share, mean = calibration_curve(right, top, n_bins=10)
-    np.testing.assert_allclose(result.accuracy[5:], share)
-    np.testing.assert_allclose(result.confidence[5:], mean)
-
-
 # ---------------------------------------------------------------- bad input
 
 X = np.ones((3, 2))
@@ -240,12 +186,10 @@ X = np.ones((3, 2))
         (weight_histogram, ([],), "non-empty"),
         (weight_histogram, ([1.0], [1, 0]), "increas"),
         (support_scores, ([0.0, 1.2], [True, False]), "coef != 0"),
-        (support_scores, ([0, 1], [True, False]), "coef != 0"),  # indices would be silently wrong
         (support_scores, ([True], [True, False]), "length of truth"),
         (stability, ([[1, 0], [0, 1]],), "coef != 0"),
         (stability, ([[True, False]],), "at least 2 rows"),
         (calibration, ([[0.5, 0.6]], [0]), "softmax"),
-        (calibration, ([[-0.5, 1.5]], [0]), "softmax"),
         (ridge_path, (X, np.ones(3), [0.1, -1]), "at least 0"),
         (ridge_path, (X, np.ones(3), [[0.1]]), "1-D"),
         (ridge_path, (np.full((3, 2), np.inf), np.ones(3), 0.1), "infinite"),

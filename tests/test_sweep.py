@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import signal
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from l2lab import progress
-from l2lab.engine import CNN, MLP, SweepResult, minibatches, splits, sweep
+from l2lab.engine import CNN, MLP, SweepResult, minibatches, sweep
 from l2lab.progress import interruptible
 
 engine = inspect.getmodule(sweep)
@@ -107,7 +106,7 @@ def test_every_model_equals_its_separately_trained_twin(net, loss, optimizer, sc
 
 
 def test_deep_networks_of_one_output():
-    """Float labels of one output; the metrics are those of the modules at the end."""
+    """Float labels of one output, images as flat rows; the metrics are those of the modules at the end."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 64)), rng.standard_normal(30)
     for network in (MLP((64, 6, 5, 1)), CNN(1, (2, 3), 1, 8)):
@@ -118,31 +117,20 @@ def test_deep_networks_of_one_output():
         assert result.metrics["train_loss"][2, 1, 0] == pytest.approx(float(loss), abs=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_training_in_groups_changes_nothing(optimizer, monkeypatch):
+def test_training_in_groups_changes_nothing(monkeypatch):
     """A CPU trains only as many models together as fit into its cache; the axes must stay in order."""
     network = NETS["mlp"]
     data = make_data(network, "cross_entropy")
-    args = {"seeds": SEEDS, "lrs": LRS, "steps": 9, "batch_size": 6, "optimizer": optimizer, **DOUBLE}
+    args = {"seeds": SEEDS, "lrs": LRS, "steps": 9, "batch_size": 6, **DOUBLE}
     whole = sweep(network, data, LAMS, **args)
-    monkeypatch.setattr(engine, "_models_at_once", lambda *args: 5)  # 12 models in 3 groups
+    monkeypatch.setattr(engine, "CACHE_BYTES", 20_000)  # 12 models in several groups
+    assert 1 < engine._models_at_once(network, 12, torch.zeros(1).double(), 6, {"optimizer": "sgd"}) < 12
     monkeypatch.setattr(engine, "EVALUATION_NUMBERS", 1)  # evaluation in many parts
     parts = sweep(network, data, LAMS, **args)
     for name in whole.params:
         torch.testing.assert_close(whole.params[name], parts.params[name], rtol=0, atol=1e-12)
     for key in whole.metrics:
         np.testing.assert_allclose(whole.metrics[key], parts.metrics[key], rtol=0, atol=1e-12)
-
-
-def test_groups_fit_into_the_cache():
-    """Small networks are trained together, large ones one by one."""
-
-    def together(network, batch_size, n_models=64):
-        return engine._models_at_once(network, n_models, torch.zeros(1), batch_size, {"optimizer": "sgd"})
-
-    assert together(MLP((64, 32, 10)), 32) == 64
-    assert 8 <= together(MLP((64, 128, 10)), 64) <= 32
-    assert together(MLP((784, 256, 10)), 128) == 1
 
 
 def test_minibatches_are_shuffled_epochs():
@@ -156,24 +144,12 @@ def test_minibatches_are_shuffled_epochs():
     assert any(not torch.equal(a, b) for a, b in zip(batches, other, strict=True))
 
 
-@pytest.fixture(scope="module")
-def result():
+def test_shapes_weights_norms_and_modules():
     network = MLP((6, 7, 3))
     data = make_data(network, "cross_entropy")
-    return sweep(network, data, LAMS, seeds=SEEDS, lrs=LRS, steps=8, **DOUBLE)
-
-
-def test_shapes_and_axes(result):
-    assert result.shape == (3, 2, 2)
-    assert set(result.metrics) == {
-        f"{s}_{m}" for s in ("train", "valid", "test") for m in ("loss", "accuracy")
-    }
-    assert all(values.shape == (3, 2, 2) for values in result.metrics.values())
-    assert result.params["0.weight"].shape == (3, 2, 2, 7, 6)
+    result = sweep(network, data, LAMS, seeds=SEEDS, lrs=LRS, steps=8, **DOUBLE)
+    assert result.params["0.weight"].shape == (*result.shape, 7, 6) == (3, 2, 2, 7, 6)
     assert "3 λ × 2 seeds × 2 learning rates, 8 steps" in repr(result)
-
-
-def test_weights_norms_and_modules(result):
     module = result.module(2, 1, 0)
     first, second = (module[i].weight.detach().numpy().ravel() for i in (0, 2))
     np.testing.assert_array_equal(result.weights()[2, 1, 0], np.concatenate([first, second]))
@@ -182,14 +158,6 @@ def test_weights_norms_and_modules(result):
     np.testing.assert_allclose(result.norms()[2, 1, 0], both, rtol=1e-12)
     nn.init.zeros_(module[0].weight)
     assert np.abs(result.weights(0)[2, 1, 0]).max() > 0  # a copy
-
-
-def test_images_may_be_flat_rows():
-    network = CNN(1, (2,), 3, 4)
-    data = make_data(network, "cross_entropy")
-    flat = {key: (X.reshape(len(X), -1), y) for key, (X, y) in data.items()}
-    a, b = (sweep(network, d, 0.1, steps=3, **DOUBLE) for d in (data, flat))
-    np.testing.assert_array_equal(a.weights(), b.weights())
 
 
 def fake_result(**metrics):
@@ -230,7 +198,6 @@ def test_best_by_the_rule_of_one_standard_error():
     ]:
         best = fake_result(valid_loss=loss(third)).best(one_standard_error=True)
         assert (best.l, best.r) == (expected, 0)
-        assert best.value == pytest.approx(np.mean([[2, 2], [0.9, 1.1], third][expected]))
         assert fake_result(valid_loss=loss(third)).best().l == 1
     # only the learning rate of the best setting counts, although λ = 1 is close at the other one, too
     assert fake_result(valid_loss=loss([3.0, 3.0], other_lr=1.05)).best(one_standard_error=True)[:2] == (1, 0)
@@ -250,8 +217,7 @@ def test_a_diverging_model_is_named_and_leaves_the_others_alone():
         RuntimeWarning, match=r"2 of 4 models diverged.*λ in \[0.0, 0.1\] and learning rates in \[1000.0\]"
     ) as caught:
         result = sweep(network, data, [0, 0.1], lrs=(0.01, 1000.0), **args)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
+    assert [w.filename for w in caught] == [__file__]
     for values in result.metrics.values():
         assert np.isnan(values[:, :, 1]).all()
         assert np.isfinite(values[:, :, 0]).all()
@@ -263,7 +229,7 @@ def test_infinite_weights_behind_closed_relus_count_as_diverged():
     """relu(−∞) = 0: the loss alone looks healthy."""
     network = MLP((6, 7, 3))
     X, y = make_data(network, "cross_entropy")["train"]
-    data, _ = splits.check_data({"train": (np.abs(X), y)}, network, torch.float64, torch.device("cpu"))
+    data, _ = engine.check_data({"train": (np.abs(X), y)}, network, torch.float64, torch.device("cpu"))
     params = network.init((0, 0), torch.float64)
     params["0.weight"][1] = -torch.inf
     loss = engine._measure(network, data, params)["train_loss"]
@@ -271,38 +237,8 @@ def test_infinite_weights_behind_closed_relus_count_as_diverged():
     assert np.isnan(loss[1])
 
 
-def test_ctrl_c_returns_the_state_so_far(monkeypatch):
-    """All models have done the same number of steps, and the handler of before is back."""
-    network = MLP((6, 7, 3))
-    data = make_data(network, "cross_entropy")
-    before = signal.getsignal(signal.SIGINT)
-    original = engine._train
-
-    def train_and_press(groups, *others):
-        """Press in the third segment of the first group, before the others have their turn."""
-        run, segments = groups[0].run, []
-
-        def run_and_press(stop):
-            segments.append(stop)
-            if len(segments) == 3:
-                signal.raise_signal(signal.SIGINT)
-            run(stop)
-
-        groups[0].run = run_and_press
-        return original(groups, *others)
-
-    monkeypatch.setattr(engine, "_train", train_and_press)
-    result = sweep(network, data, LAMS, seeds=SEEDS, steps=10_000, batch_size=5, **DOUBLE)
-    monkeypatch.undo()
-    assert signal.getsignal(signal.SIGINT) is before
-    assert result.interrupted
-    assert 0 < result.steps < 10_000
-    again = sweep(network, data, LAMS[1], seeds=SEEDS[1], steps=result.steps, batch_size=5, **DOUBLE)
-    np.testing.assert_allclose(result.weights()[1, 1], again.weights()[0, 0], rtol=0, atol=1e-8)
-
-
 @pytest.fixture
-def ctrl_c_interrupts() -> Iterator[None]:
+def ctrl_c_interrupts():
     """Python's own handler: where the tests run in the background, Ctrl-C is ignored from the start."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -318,19 +254,14 @@ def test_the_second_ctrl_c_interrupts_at_once(ctrl_c_interrupts):
         assert interrupted()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    with interruptible():
-        assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_works_outside_of_the_main_thread():
     answers = []
 
     def ask():
         with interruptible() as interrupted:
             answers.append(interrupted())
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=ask)  # which gets no signals
     thread.start()
     thread.join()
     assert answers == [False]
@@ -350,8 +281,6 @@ def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
     assert "λ sweep" in err
     assert "step/s" in err
     assert not err.endswith("\n")
-    sweep(network, data, 0.1, steps=3, device="cpu", progress=False)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_all_kinds_of_arrays_are_accepted():
@@ -381,7 +310,6 @@ NAN = float("nan")
     ("call", "message"),
     [
         (good(lams=[0.1, -0.1]), "lams must not be negative, got -0.1"),
-        (good(lams=[0.1, NAN]), "lams must be finite"),
         (good(lams=[]), "lams must be .* non-empty"),
         (good(lams="many"), "lams must be a number"),
         (good(seeds=0.5), "seeds must be integers"),

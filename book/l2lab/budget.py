@@ -38,7 +38,7 @@ def lrs_of(schedule: Schedule, lr: float, steps: int) -> np.ndarray:
     Returns
     -------
     ndarray of shape (steps,)
-        The learning rates, never zero.
+        Never zero.
     """
     checks.one_of("schedule", schedule, ("constant", "cosine", "linear"))
     checks.number("lr", lr, 0, math.inf, open_low=True)
@@ -62,10 +62,8 @@ def decay_budget(
     ----------
     lam : float or array-like
         λ, at least 0.
-    lr, steps, momentum : float, int, float
-        Learning rate of the first step, number of steps, momentum in [0, 1).
-    schedule : {"constant", "cosine", "linear"}
-        How the learning rate falls, see `lrs_of`.
+    lr, steps, momentum, schedule : float, int, float, str
+        The run; the schedule is one of `lrs_of`.
     optimizer : {"sgd", "adamw"}
         With SGD (λ/2)‖w‖² is part of the objective, so momentum collects its gradient and acts like a
         learning rate 1/(1 − momentum) times as large. AdamW shrinks the weights apart from the gradient.
@@ -79,12 +77,7 @@ def decay_budget(
     -----
     e^(−B) is the limit of small steps. What is really left (`remaining_share`) has the logarithm −B (1 + ε)
     with ε ≈ lr·λ (1 + μ) / (2 (1 − μ)²) − μ / ((1 − μ)·steps) for SGD with momentum μ and constant learning
-    rate (μ = 0 for AdamW): the first part is the size of the steps, the second the run-up of the momentum.
-    Beyond the first of the `decay_limits` the formula does not hold.
-
-    References
-    ----------
-    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    rate (μ = 0 for AdamW). Beyond the first of the `decay_limits` the formula does not hold.
     """
     lams = _lams(lam)
     reach = lrs_of(schedule, lr, steps).sum() / (1 - _momentum(momentum, optimizer))
@@ -162,11 +155,9 @@ def decay_limits(lr: float, momentum: float = 0.9, optimizer: Optimizer = "sgd")
 
     Returns
     -------
-    swings : float
-        (1 − √μ)² / lr with the momentum μ (0 for AdamW; Polyak 1964). Above it the weight overshoots zero,
-        and the envelope of its swings shrinks by √μ per step, however large λ is.
-    diverges : float
-        2 (1 + μ) / lr. From here on the weight grows.
+    swings, diverges : float
+        (1 − √μ)² / lr and 2 (1 + μ) / lr with the momentum μ (0 for AdamW; Polyak 1964). Between them the
+        weight overshoots zero, and the envelope of its swings shrinks by √μ per step, however large λ is.
     """
     mu = _momentum(momentum, optimizer)
     return (1 - math.sqrt(mu)) ** 2 / lr, 2 * (1 + mu) / lr

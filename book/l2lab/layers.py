@@ -19,7 +19,6 @@ from . import checks
 
 __all__ = [
     "BackwardResult", "L2RegularizationLayer", "gate", "gate_strength", "l2_penalty", "param_groups",
-    "penalized_parameters",
 ]  # fmt: skip
 
 # Layers whose parameters are not penalized: scales and shifts behind a normalization, and the slope of a
@@ -121,19 +120,7 @@ def _entries(module: nn.Module, rule: _Rule | None, may_be_none: bool = False) -
 
 
 def penalized_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that an L2 penalty on a module acts on, by name.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Any module. Inside a :class:`L2RegularizationLayer` its rule holds, and nothing is penalized if λ = 0.
-
-    Returns
-    -------
-    dict of str to torch.nn.Parameter
-        No biases, no normalization layers, no slope of a PReLU; a shared parameter once, frozen ones not at
-        all. May be empty.
-    """
+    """Return the parameters that an L2 penalty on a module acts on, by name; may be empty."""
     entries = _entries(module, _Rule.check(1.0, "weights"), may_be_none=True)
     return {entry.name: entry.tensor for entry in entries if entry.is_penalized}
 
@@ -534,13 +521,8 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
 
     References
     ----------
-    P. D. Hoff, "Lasso, fractional norm and structured sparse estimation using a Hadamard product
-    parametrization", Computational Statistics & Data Analysis 115, 2017.
-
-    L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
-
-    C. Kolb, L. Frost, B. Bischl and D. Rügamer, "Differentiable sparsity via D-gating: simple and versatile
-    structured penalization", NeurIPS 2025.
+    Hoff, Computational Statistics & Data Analysis 115, 2017; Ziyin and Wang, "spred: Solving L1 penalty with
+    SGD", ICML 2023; Kolb et al., "Differentiable sparsity via D-gating", NeurIPS 2025.
     """
     weight = module._parameters.get("weight")
     if weight is None:

@@ -15,10 +15,8 @@ def exact_zeros(weights: Any, axis: int | tuple[int, ...] | None = None) -> int 
 
     Parameters
     ----------
-    weights : array_like
-        Weights (a NumPy array, or a tensor on the CPU), any shape.
-    axis : int or tuple of int, optional
-        Axes to count over; by default all of them.
+    weights, axis : array_like (a tensor on the CPU, too), int or tuple of int or None
+        Weights, and the axes to count over; by default all of them.
 
     Returns
     -------
@@ -46,12 +44,8 @@ def weight_histogram(
 
     Returns
     -------
-    edges : ndarray of float, shape (bins + 1,)
-        Bin edges.
-    counts : ndarray of int, shape (L, bins)
-        Number of weights that are *not* zero in each bin.
-    zeros : ndarray of int, shape (L,)
-        Number of weights that are exactly zero.
+    edges, counts, zeros : ndarray, shapes (bins + 1,), (L, bins) and (L,)
+        Bin edges, the number of weights that are *not* zero in each bin, and of those that are exactly zero.
     """
     w = np.atleast_2d(_finite("weights", weights)).astype(np.float64)
     w = w.reshape(len(w), -1)
@@ -76,19 +70,15 @@ class SupportScores(NamedTuple):
 def support_scores(selected: Any, truth: Any) -> SupportScores:
     """Compare selected features with the true ones.
 
-    A share of nothing counts as 0, except that selecting nothing where nothing is true is a perfect answer.
-
     Parameters
     ----------
-    selected : array_like of bool, shape (..., p)
-        True where a feature is selected, for instance ``coefs != 0`` of shape (L, p) along a λ path.
-    truth : array_like of bool, shape (p,)
-        True where a feature matters.
+    selected, truth : array_like of bool, shapes (..., p) and (p,)
+        True where a feature is selected, for instance ``coefs != 0``, and where it matters.
 
     Returns
     -------
     SupportScores
-        `precision`, `recall`, `f1` and `n_selected`, of shape (...).
+        A share of nothing counts as 0, but selecting nothing where nothing is true is a perfect answer.
     """
     selected, truth = _mask(selected), _mask(truth)
     if truth.ndim != 1 or selected.ndim < 1 or selected.shape[-1] != len(truth):
@@ -149,21 +139,11 @@ def stability(selected: Any) -> Stability:
 
 
 def effective_rank(features: Any) -> float:
-    """Count the directions in which features vary, with small ones counted in part.
+    """Count the directions in which the features (n, d) vary, with small ones counted in part.
 
     It is exp(H), where H is the entropy of the shares of variance of the principal components: k if k
     directions vary equally and the others not at all, 0 if nothing varies (after Roy and Vetterli, EUSIPCO
     2007, who take the shares of the singular values and not of their squares).
-
-    Parameters
-    ----------
-    features : array_like, shape (n, d)
-        One row per sample.
-
-    Returns
-    -------
-    float
-        Between 1 and min(n − 1, d), or 0.
     """
     values = _finite("features", features).astype(np.float64)
     variances = np.linalg.svd(values - values.mean(axis=0), compute_uv=False) ** 2
@@ -184,22 +164,9 @@ class Calibration(NamedTuple):
 
 
 def calibration(probabilities: Any, y: Any, bins: int = 10) -> Calibration:
-    """Compare the confidence of a classifier with its accuracy, bin by bin.
+    """Compare the confidence of a classifier with its accuracy, bin by bin (Guo et al., ICML 2017).
 
-    Parameters
-    ----------
-    probabilities : array_like, shape (n, C)
-        Probabilities of the classes; rows sum to 1.
-    y : array_like of int, shape (n,)
-        True classes.
-    bins : int, default 10
-        Number of bins of equal width on [0, 1].
-
-    Returns
-    -------
-    Calibration
-        The reliability diagram, arrays of shape (bins,), and the expected calibration error (Guo et al.,
-        ICML 2017).
+    Of n rows `probabilities` are (n, C), the true classes `y` (n,); the result has arrays (bins,).
     """
     p, y = _finite("probabilities", probabilities).astype(np.float64), np.asarray(y)
     if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:

@@ -69,14 +69,10 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
 
     Parameters
     ----------
-    fig : Figure
-        The figure.
-    alt : str
-        What a reader who does not see the picture must know, in at least 20 characters.
-    caption : str
-        Caption, Markdown allowed.
-    name : str, optional
-        Label for references to the figure: small letters, digits, ``-`` and ``_``.
+    fig, alt : Figure, str
+        The figure, and what a reader who does not see it must know, in at least 20 characters.
+    caption, name : str
+        Caption, Markdown allowed, and label for references: small letters, digits, ``-`` and ``_``.
     """
     alt, caption = " ".join(alt.split()), " ".join(caption.split())
     if len(alt) < MIN_ALT:
@@ -98,18 +94,7 @@ def show(fig: Figure, *, alt: str, caption: str, name: str | None = None) -> Non
 
 
 def pictures(fig: Figure) -> tuple[str, str]:
-    """Draw a figure for a light page and for a dark one: two PNG files in base64.
-
-    Parameters
-    ----------
-    fig : Figure
-        The figure; it keeps its colours.
-
-    Returns
-    -------
-    tuple of str
-        Light, dark.
-    """
+    """Draw a figure, which keeps its colours, for a light page and a dark one: two PNG files in base64."""
     fig.set_dpi(DPI)
     light = _png(fig, "white")
     layout = fig.get_layout_engine()
@@ -183,10 +168,8 @@ def u_curve(
     curves : dict of str to array_like, shape (L,) or (L, S)
         One entry per curve; S is the number of seeds. "train", "valid" and "test" keep their looks
         everywhere.
-    ylabel : str, optional
-        Label of the y axis.
-    legend : bool or str, default True
-        Draw the legend; a text says where, as in ``ax.legend(loc=...)``.
+    ylabel, legend : str, bool or str
+        Label of the y axis; whether to draw the legend, or where, as in ``ax.legend(loc=...)``.
     """
     x = lam_axis(ax, lams)
     first = int(np.asarray(lams)[0] == 0)
@@ -233,12 +216,8 @@ def weight_histogram(
         From :func:`l2lab.measures.weight_histogram`.
     zeros : int, optional
         Number of weights that are exactly 0; it is written above its bar, also if it is 0.
-    label : str, optional
-        Title of the panel, for instance "λ = 0.01".
-    color : str
-        Colour of the histogram.
-    top : float, optional
-        Upper end of the count axis, to make panels comparable. By default it fits this histogram.
+    label, color, top : str, str, float
+        Title of the panel, colour, and upper end of the count axis, to make panels comparable.
     """
     edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
     if edges.shape != (counts.size + 1,):

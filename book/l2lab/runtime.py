@@ -22,9 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from . import checks
 
-__all__ = [
-    "Runtime", "choose", "pick_device", "processor_name", "profile", "seed_everything", "setup", "versions",
-]  # fmt: skip
+__all__ = ["Runtime", "choose", "pick_device", "setup", "versions"]
 
 # What a report of an error should name, in this order.
 NAMED = ("l2lab", "torch", "numpy", "matplotlib", "ipywidgets", "anywidget")
@@ -63,18 +61,7 @@ def choose(*, quick: T, full: T) -> T:
 
 
 def processor_name(device: str | torch.device = "cpu") -> str:
-    """Name the processor, and not the computer, for a result file.
-
-    Parameters
-    ----------
-    device : str or torch.device, default "cpu"
-        Whose.
-
-    Returns
-    -------
-    str
-        As it calls itself.
-    """
+    """Name the processor of a device, and not the computer, for a result file."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -83,13 +70,7 @@ def processor_name(device: str | torch.device = "cpu") -> str:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (all devices).
-
-    Parameters
-    ----------
-    seed : int
-        Between 0 and 2³² − 1, the range of NumPy's legacy generator; else a ValueError.
-    """
+    """Seed the global generators of Python, NumPy and torch (all devices) with a number below 2³²."""
     seed = checks.whole("seed", seed, 0)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that use the legacy generator must be seeded, too
@@ -169,11 +150,9 @@ def setup(seed: int = 0, threads: int = 1) -> Runtime:
 
     Parameters
     ----------
-    seed : int, default 0
-        See :func:`seed_everything`.
-    threads : int, default 1
-        Threads for torch, NumPy and scikit-learn on the CPU. On the small networks of this book, two that
-        wait for each other are slower than one.
+    seed, threads : int
+        Seed of the global generators of Python, NumPy and torch; threads for torch, NumPy and scikit-learn
+        on the CPU. On the small networks of this book, two that wait for each other are slower than one.
 
     Returns
     -------

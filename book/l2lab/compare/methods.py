@@ -19,7 +19,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor
 
 from ..data import Problem
-from ..engine import on_weights
+from ..engine.descend import on_weights
 from ..survival import (
     HALVINGS,
     LONGEST,

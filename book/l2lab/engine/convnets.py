@@ -15,9 +15,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from .. import runtime
 from ..layers import gate, penalized_parameters
 from ..progress import interruptible, progress_bar
-from .descend import Descent, schedule
+from .descend import Descent, minibatches, schedule
 from .descend import ramp as make_ramp
-from .splits import minibatches
 
 __all__ = ["ImageClassifier", "predict", "random_shift", "train_all"]
 
@@ -37,16 +36,12 @@ class ImageClassifier(nn.Module):
 
     Parameters
     ----------
-    in_channels : int, default 1
-        1 for grey images, 3 for colour.
-    n_classes : int, default 20
-        Number of outputs.
+    in_channels, n_classes : int
+        1 for grey images, 3 for colour; number of outputs.
     channels : tuple of 4 int, default (8, 16, 32, 32)
         Output channels of ``conv1`` … ``conv4``.
-    grid : int, default 3
-        The last maps are averaged over grid × grid fields, whatever their size.
-    hidden : int, default 64
-        Units of ``fc1``.
+    grid, hidden : int
+        The last maps are averaged over grid × grid fields, whatever their size; units of ``fc1``.
     features : sequence of int, optional
         Which of the ``channels[3] * grid**2`` pooled features ``fc1`` sees; by default all. For pruned
         networks.
@@ -95,12 +90,8 @@ class ImageClassifier(nn.Module):
             pooled = F.adaptive_avg_pool2d(maps, self.grid)
         else:
             heights, widths = mask[:, 0, :, 0].sum(1).int().tolist(), mask[:, 0, 0].sum(1).int().tolist()
-            pooled = torch.stack(
-                [
-                    F.adaptive_avg_pool2d(own[:, :h, :w], self.grid)
-                    for own, h, w in zip(maps, heights, widths, strict=True)
-                ]
-            )
+            cut = (own[:, :h, :w] for own, h, w in zip(maps, heights, widths, strict=True))
+            pooled = torch.stack([F.adaptive_avg_pool2d(own, self.grid) for own in cut])
         pooled = pooled.flatten(1)
         return pooled if self.features is None else pooled[:, self.features]
 
@@ -121,12 +112,8 @@ def random_shift(x: Tensor, generator: torch.Generator, most: int = 2) -> Tensor
 
     Parameters
     ----------
-    x : Tensor, shape (B, C, H, W)
-        Images.
-    generator : torch.Generator
-        Draws the shift.
-    most : int, default 2
-        Largest shift in pixels.
+    x, generator, most : Tensor of shape (B, C, H, W), torch.Generator, int
+        Images, what draws the shift, and how many pixels it is at most.
 
     Returns
     -------
@@ -167,45 +154,28 @@ def train_all(
     ----------
     models : sequence of torch.nn.Module
         K networks with equal shapes; trained in place, and moved to the device.
-    X : Tensor, shape (n, C, H, W)
-        Training images.
-    y : Tensor of int64, shape (n,)
-        Their classes.
+    X, y : Tensor, shapes (n, C, H, W) and (n,)
+        Training images and their classes.
     lams : sequence of float
         K values of λ.
-    epochs, batch_size : int
-        Passes through the data, and rows of a minibatch.
-    lr : float
-        Learning rate.
+    epochs, batch_size, lr : int, int, float
+        Passes through the data, rows of a minibatch, and learning rate.
     fixed : mapping of str to float, optional
         Parameters with a λ of their own, the same for all models and from the start on.
-    ramp : tuple of float, default (0, 0)
-        λ is 0 until the first share of the steps, and has its full value from the second share on.
-    gate_lr : float, default 1
-        Factor on the learning rate of gates.
-    augment : callable, optional
-        ``augment(batch, generator)`` gives the batch that the networks see.
-    seed : int, default 0
-        Order of the rows, and the generator of `augment`.
-    device : str or torch.device, optional
-        Default :func:`l2lab.runtime.pick_device`.
-    progress : bool, default True
-        Show a bar if somebody watches.
+    ramp, gate_lr : tuple of float, float
+        λ is 0 until the first share of the steps, and has its full value from the second share on; factor on
+        the learning rate of gates.
+    augment, seed : callable, int
+        ``augment(batch, generator)`` gives the batch that the networks see; of the order of the rows, and of
+        the generator of `augment`.
+    device, progress : str or torch.device, bool
+        As for :func:`l2lab.engine.sweep`.
 
     Returns
     -------
     list of torch.nn.Module
-        The same models, in evaluation mode. After Ctrl-C they are as far as they got.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many λ as models, or a name in `fixed` is unknown.
-
-    Warns
-    -----
-    RuntimeWarning
-        If a network diverged.
+        The same models, in evaluation mode. After Ctrl-C they are as far as they got; a warning names the λ
+        of those that diverged.
     """
     models, lams = list(models), [float(lam) for lam in lams]
     if len(models) != len(lams):
@@ -279,14 +249,12 @@ def _copies(
 
 @torch.no_grad()
 def predict(model: nn.Module, X: Tensor) -> Tensor:
-    """Compute the logits of many images.
+    """Compute the logits of many images, in evaluation mode.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Any classifier of images; put into evaluation mode.
-    X : Tensor, shape (n, C, H, W)
-        Images of one size.
+    model, X : torch.nn.Module, Tensor of shape (n, C, H, W)
+        Any classifier, and images of one size.
 
     Returns
     -------

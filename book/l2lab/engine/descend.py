@@ -1,8 +1,8 @@
 """The one place where parameters of a study or sweep are updated.
 
 K copies of a network are a dictionary of tensors (K, ...), its *leaves*. A loss gives one number per copy;
-since copies share nothing, the gradient of their sum is the gradient of each. λ and learning rate are one
-number per copy, so that a whole grid is trained at once. Every update is the one that ``torch.optim`` makes.
+since copies share nothing, the gradient of their sum is the gradient of each. Every update is the one that
+``torch.optim`` makes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import checks
 from ..budget import lrs_of
 
-__all__ = ["OPTIMIZERS", "Descent", "on_weights", "ramp", "schedule"]
+__all__ = ["OPTIMIZERS", "Descent", "minibatches", "on_weights", "ramp", "schedule"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 # Of Adam and AdamW, as in torch.optim.
@@ -41,14 +41,10 @@ def schedule(
 
     Parameters
     ----------
-    kind : {"constant", "cosine", "linear"}
-        1, (1 + cos(π·t/steps))/2 or 1 − t/steps in step t = 0 … steps − 1, see :func:`l2lab.budget.lrs_of`.
-    steps : int
-        Number of steps.
-    warm_up : float, default 0
-        In the first so many steps the factor is at most (t + 1)/warm_up times that.
-    cool_down : float, default 0
-        In the last so many steps it is at most (steps − t − 1)/cool_down times that.
+    kind, steps : str, int
+        As in :func:`l2lab.budget.lrs_of`.
+    warm_up, cool_down : float, default 0
+        In step t the factor is at most (t + 1)/warm_up and at most (steps − t − 1)/cool_down times that.
 
     Returns
     -------
@@ -82,21 +78,36 @@ def ramp(start: float, end: float) -> Callable[[int], float]:
     return lambda t: 1.0 if t >= end else 0.0 if t <= start else (t - start) / (end - start)
 
 
-def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
-    """Apply λ to all weights and to no bias.
+def minibatches(n: int, batch_size: int, steps: int, seed: int = 0) -> list[Tensor]:
+    """Draw the rows of each minibatch: shuffled epochs, whose last batch may be smaller.
 
     Parameters
     ----------
-    params : mapping with str keys
-        Parameters by the names of a module's ``state_dict``.
-    lam : Tensor, shape (K,)
-        λ of every copy.
+    n, batch_size, steps : int
+        Training rows, rows per batch (at most `n`), and number of batches.
+    seed : int, default 0
+        Seed of the shuffling; the global generator is not used.
 
     Returns
     -------
-    dict of str to Tensor
-        For the argument `lam` of :class:`Descent`.
+    list of Tensor of int64
+        `steps` index tensors.
     """
+    checks.whole("batch_size", batch_size, 1)
+    checks.whole("steps", steps, 1)
+    if batch_size > n:
+        raise ValueError(
+            f"batch_size={batch_size} is larger than the {n} training rows; use batch_size=None for all"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    batches: list[Tensor] = []
+    while len(batches) < steps:
+        batches += torch.randperm(n, generator=generator).split(batch_size)
+    return batches[:steps]
+
+
+def on_weights(params: Mapping[str, Any], lam: Tensor) -> dict[str, Tensor]:
+    """Apply λ, (K,), to all weights and to no bias: the argument `lam` of :class:`Descent`."""
     return {name: lam for name in params if name.endswith("weight")}
 
 
@@ -112,21 +123,19 @@ class Descent:
     params : dict of str to Tensor, shape (K, ...)
         Initial parameters, which are changed in place.
     loss : callable, optional
-        ``loss(params, t)`` gives the loss of every copy in step t, a tensor (K,) that autograd can
-        differentiate.
+        ``loss(params, t)`` gives the loss of every copy in step t, (K,), for autograd.
     lr : float, Tensor of shape (K,), or dict of these
         Learning rate of every copy; a dict gives those of every parameter.
     lam : dict of str to float or Tensor of shape (K,), optional
-        λ of the parameters that decay, see :func:`on_weights`.
+        λ of the parameters that decay.
     optimizer : {"sgd", "adam", "adamw"}
         ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights are multiplied by 1 − lr·λ apart
-        from the gradient (Loshchilov and Hutter 2019).
+        from the gradient (Loshchilov and Hutter 2019), which does not minimize the objective.
     momentum : float, default 0.9
         Of SGD.
-    rate : callable, optional
-        ``rate(t)``: factor on all learning rates in step t, see :func:`schedule`.
-    share : callable, or dict of str to callable, optional
-        ``share(t)``: factor on all λ in step t, see :func:`ramp`; a dict has those of some parameters.
+    rate, share : callable, optional
+        Factors on all learning rates (see :func:`schedule`) and all λ (see :func:`ramp`) in step t; for λ
+        also a dict with those of some parameters.
     after : callable, optional
         ``after(params, t)`` is called after every update, without gradients: a proximal step, for instance.
     gradient : callable, optional
@@ -135,15 +144,8 @@ class Descent:
 
     Attributes
     ----------
-    params, first : dict of str to Tensor
-        The leaves, and the momentum of SGD or first moment of Adam.
-    done : int
-        Number of steps done.
-
-    Raises
-    ------
-    ValueError
-        If the optimizer is unknown, or a name or a length does not fit the parameters.
+    params, first, done : dict of str to Tensor, dict of str to Tensor, int
+        The leaves; the momentum of SGD or first moment of Adam; the number of steps done.
     """
 
     def __init__(
@@ -190,7 +192,7 @@ class Descent:
 
     @torch.no_grad()
     def run(self, stop: int) -> None:
-        """Go on until `stop` steps are done.
+        """Go on until so many steps are done.
 
         Parameters
         ----------

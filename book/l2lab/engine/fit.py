@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -45,32 +45,20 @@ DECOUPLED = tuple(
 PER_STEP = (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR)
 
 
-@dataclass(frozen=True)
-class FitResult:
+class FitResult(NamedTuple):
     """What :func:`fit` returns.
 
-    Attributes
-    ----------
-    history : dict of str to ndarray, shape (epochs,)
-        One entry per finished epoch. ``"train_loss"``: mean over the rows while the weights were changing,
-        without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"`` (see :func:`fit`),
-        ``"valid_loss"`` and, for classes, ``"valid_accuracy"``. Of the epoch: ``"lr"`` (that of the first
-        parameter group) and ``"seconds"``.
-    best_epoch : int
-        Position of the smallest validation loss; without validation data the last; −1 if there is none.
-    stopped : {"epochs", "patience", "interrupted", "diverged"}
-        Why training ended.
-    seconds : float
-        Wall-clock time of this call.
-    model : torch.nn.Module
-        The model that was given, with the weights of `best_epoch`, in evaluation mode.
+    `history` has one entry per finished epoch. ``"train_loss"``: mean over the rows while the weights were
+    changing, without the penalty. Measured after the epoch: ``"penalty"`` and ``"norm"`` (see :func:`fit`),
+    ``"valid_loss"`` and, for classes, ``"valid_accuracy"``. Of the epoch: ``"lr"`` (that of the first
+    parameter group) and ``"seconds"``.
     """
 
     history: dict[str, np.ndarray]
-    best_epoch: int
-    stopped: str
-    seconds: float
-    model: nn.Module
+    best_epoch: int  # smallest validation loss; without validation data the last one; −1 if there is none
+    stopped: str  # why: "epochs", "patience", "interrupted", "diverged"
+    seconds: float  # wall-clock time of the call
+    model: nn.Module  # the one that was given, with the weights of `best_epoch`, in evaluation mode
 
     def __repr__(self) -> str:
         epochs = len(self.history["train_loss"])
@@ -130,29 +118,16 @@ def fit(
     device : str or torch.device, optional
         Default :func:`l2lab.runtime.pick_device`.
     seed : int, default 0
-        Seed of the order of the rows and of everything random in the model, such as dropout. The initial
-        weights are those of `model`. The global generators get this seed, and are put back at the end; what
-        is drawn during validation changes nothing.
+        Seed of the order of the rows and of everything random in the model, such as dropout. The global
+        generators get it, and are put back at the end; what is drawn during validation changes nothing.
     progress : bool, default True
         Show a bar with loss, penalty, ‖w‖ and the remaining time, if somebody watches.
 
     Returns
     -------
     FitResult
-        The history, and the model with its best weights. The first Ctrl-C stops training after the batch.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, the optimizer cannot be used, or the checkpoint is damaged or of a
-        call with other arguments.
-
-    Warns
-    -----
-    RuntimeWarning
-        If loss or weights become infinite or NaN. Training stops there; the epoch counts for nothing.
-    UserWarning
-        If a parameter is penalized twice, by a layer and by ``weight_decay``.
+        The history, and the model with its best weights. The first Ctrl-C stops training after the batch, and
+        a loss or a weight that is no longer finite does so with a warning; that epoch counts for nothing.
 
     Notes
     -----
@@ -165,13 +140,6 @@ def fit(
     call `fit` again with the same arguments; `epochs` alone may be larger. On a CPU the run ends with the
     same bits as one that was never interrupted, also with a ``DataLoader`` without a ``generator`` of its
     own. Arrays are compared with those of the first call; batches and the code of functions are not.
-
-    Examples
-    --------
-    >>> model = nn.Linear(64, 10)
-    >>> optimizer = torch.optim.SGD(param_groups(model, 1e-3), lr=0.1, momentum=0.9)
-    >>> result = fit(model, problem.splits["train"], problem.splits["valid"], criterion=nn.CrossEntropyLoss(),
-    ...              optimizer=optimizer, epochs=100, patience=10, checkpoint="digits.pt")
     """
     started = time.perf_counter()
     checks.whole("epochs", epochs, 1)
@@ -195,11 +163,11 @@ def fit(
             precision=_precision(amp, where, {p.dtype for p in model.parameters()}),
             device=where,
         )
-        file = None
-        if checkpoint is not None:
-            others = {"batch_size": batch_size, "patience": patience, "seed": seed}
-            file = _Checkpoint(Path(checkpoint), loop, others)
-            file.load()
+        path = None if checkpoint is None else Path(checkpoint)
+        if path is not None:
+            fingerprint = _fingerprint(loop, batch_size=batch_size, patience=patience, seed=seed)
+            if path.exists():
+                _load(path, fingerprint, loop)
         steps = None if loop.train.length is None else loop.train.length * (epochs - loop.done)
         with interruptible() as interrupted, progress_bar(steps, progress, "training", "batch") as advance:
             stopped = None
@@ -210,8 +178,8 @@ def fit(
                     stopped = "patience"
                 else:
                     stopped = loop.epoch(interrupted, advance)
-                    if file is not None and stopped is None:
-                        file.save()
+                    if path is not None and stopped is None:
+                        _save(path, fingerprint, loop)
         _uncompiled(model).load_state_dict(loop.best)
     model.eval()
     if stopped == "diverged":
@@ -485,75 +453,62 @@ def _plain(value: Any) -> Any:
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
-class _Checkpoint:
-    """The file from which a killed run goes on."""
+def _fingerprint(loop: _Loop, **arguments: Any) -> dict[str, str]:
+    """Describe what must be the same for a run to go on, by the names of the arguments of :func:`fit`."""
+    model, optimizer, schedule = _uncompiled(loop.model), loop.optimizer, loop.scheduler
+    left_out = ("params", "initial_lr")
+    groups = [{k: _plain(v) for k, v in g.items() if k not in left_out} for g in optimizer.param_groups]
+    return {
+        "model (structure)": repr(model),
+        "model (initial weights)": joblib.hash([v.cpu().numpy() for v in model.state_dict().values()]),
+        "train": loop.train.fingerprint(),
+        "valid": str(loop.valid and loop.valid.fingerprint()),
+        "criterion": getattr(loop.criterion, "__qualname__", type(loop.criterion).__qualname__),
+        "optimizer": f"{type(optimizer).__name__} {groups}",
+        "scheduler": f"{type(schedule).__name__} {schedule and _plain(schedule.state_dict())}",
+        "amp": str(loop.precision),
+        **{name: str(value) for name, value in arguments.items()},
+    }
 
-    def __init__(self, path: Path, loop: _Loop, arguments: Mapping[str, Any]) -> None:
-        self.path, self.loop = path, loop
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model, optimizer = _uncompiled(loop.model), loop.optimizer
-        left_out = ("params", "initial_lr")
-        groups = [{k: _plain(v) for k, v in g.items() if k not in left_out} for g in optimizer.param_groups]
-        # What must be the same for a run to go on, by the names of the arguments.
-        self.fingerprint = {
-            "model (structure)": repr(model),
-            "model (initial weights)": joblib.hash([v.cpu().numpy() for v in model.state_dict().values()]),
-            "train": loop.train.fingerprint(),
-            "valid": loop.valid and loop.valid.fingerprint(),
-            "criterion": getattr(loop.criterion, "__qualname__", type(loop.criterion).__qualname__),
-            "optimizer": f"{type(optimizer).__name__} {groups}",
-            "scheduler": f"{type(loop.scheduler).__name__} {self._schedule()}",
-            "amp": str(loop.precision),
-            **{name: str(value) for name, value in arguments.items()},
-        }
 
-    def _schedule(self) -> Any:
-        return None if self.loop.scheduler is None else _plain(self.loop.scheduler.state_dict())
+def _parts(loop: _Loop) -> dict[str, Any]:
+    """List all that has a state of its own."""
+    parts = {"model": _uncompiled(loop.model), "optimizer": loop.optimizer, "scheduler": loop.scheduler}
+    return {name: part for name, part in parts.items() if part is not None}
 
-    def save(self) -> None:
-        """Write a temporary file and rename it: at no time is there half a checkpoint."""
-        loop = self.loop
-        state = {
-            "fingerprint": self.fingerprint,
-            "history": loop.history,
-            "best_epoch": loop.best_epoch,
-            "best": loop.best,
-            "model": _uncompiled(loop.model).state_dict(),
-            "optimizer": _plain(loop.optimizer.state_dict()),
-            "scheduler": self._schedule(),
-            "generators": _generators(loop.device),
-        }
-        part = self.path.with_name(f".{self.path.name}.part")
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path)
 
-    def load(self) -> None:
-        """Restore everything, if the file exists; leave it alone if it is damaged or of another call."""
-        if not self.path.exists():
-            return
-        try:
-            # only tensors and plain numbers: a checkpoint from elsewhere cannot run code
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            written = state["fingerprint"]
-        except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(
-                f"{self.path} is damaged or no checkpoint of fit ({reason}); delete it or name another file"
-            ) from None
-        other = [name for name in self.fingerprint if written.get(name) != self.fingerprint[name]]
-        if other:
-            raise ValueError(
-                f"checkpoint {self.path} was written by a call with other arguments: {', '.join(other)}. To "
-                "go on, call fit as then, with model, optimizer and scheduler made anew in the same way; to "
-                "start again, delete the file or name another one"
-            )
-        loop = self.loop
-        _uncompiled(loop.model).load_state_dict(state["model"])
-        loop.optimizer.load_state_dict(state["optimizer"])
-        if loop.scheduler is not None:
-            loop.scheduler.load_state_dict(state["scheduler"])
-        loop.history, loop.best_epoch, loop.best = state["history"], state["best_epoch"], state["best"]
-        _set_generators(state["generators"], loop.device)
+def _save(path: Path, fingerprint: Mapping[str, str], loop: _Loop) -> None:
+    """Write a temporary file and rename it: at no time is there half a checkpoint."""
+    state = {name: _plain(part.state_dict()) for name, part in _parts(loop).items()}
+    state |= {"history": loop.history, "best_epoch": loop.best_epoch, "best": loop.best}
+    state |= {"generators": _generators(loop.device), "fingerprint": fingerprint}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_name(f".{path.name}.part")
+    with written.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    written.replace(path)
+
+
+def _load(path: Path, fingerprint: Mapping[str, str], loop: _Loop) -> None:
+    """Restore everything; leave a file alone that is damaged or of another call."""
+    try:
+        # only tensors and plain numbers: a checkpoint from elsewhere cannot run code
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["fingerprint"]
+    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path} is damaged or no checkpoint of fit ({reason}); delete it or name another file"
+        ) from None
+    if other := [name for name in fingerprint if found.get(name) != fingerprint[name]]:
+        raise ValueError(
+            f"checkpoint {path} was written by a call with other arguments: {', '.join(other)}. To go on, "
+            "call fit as then, with model, optimizer and scheduler made anew in the same way; to start "
+            "again, delete the file or name another one"
+        )
+    for name, part in _parts(loop).items():
+        part.load_state_dict(state[name])
+    loop.history, loop.best_epoch, loop.best = state["history"], state["best_epoch"], state["best"]
+    _set_generators(state["generators"], loop.device)

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .descend import Descent, Leaves, on_weights, ramp, schedule
+from .descend import Descent, Leaves, minibatches, on_weights, ramp, schedule
 from .networks import MLP, MLPGradient
-from .splits import minibatches
 from .sweep import CACHE_BYTES
 
 __all__ = ["GatedNetworks", "GatedRecipe", "Rows", "groups_of"]
@@ -92,37 +91,18 @@ class GatedNetworks:
     All D − 1 gates of a feature start equal and see the same gradient and the same decay, so they stay equal:
     one number g per feature, used D − 1 times, is all that must be stored. With D = 1 and a mask the same
     code trains ordinary networks on subsets of the features.
-
-    Parameters
-    ----------
-    rows : Rows
-        All rows.
-    recipe : GatedRecipe
-        How to train.
-    lams : Tensor, shape (K,)
-        λ of first layer and gates.
-    seeds : list of int, length K
-        Of the initial weights.
-    weights : Tensor, shape (K, n)
-        Weight of every row in every model, with mean 1.
-    mask : Tensor, shape (K, p), optional
-        Which features a network sees, instead of gates.
-    outer_decay : Tensor, shape (K,), optional
-        λ of all other weights; small by default.
-    without : Tensor of bool, shape (K, p), optional
-        Which features a network with gates must do without.
     """
 
     def __init__(
         self,
         rows: Rows,
         recipe: GatedRecipe,
-        lams: Tensor,
-        seeds: list[int],
-        weights: Tensor,
-        mask: Tensor | None = None,
-        outer_decay: Tensor | None = None,
-        without: Tensor | None = None,
+        lams: Tensor,  # of first layer and gates, (K,)
+        seeds: list[int],  # of the initial weights
+        weights: Tensor,  # of every row in every model, with mean 1, (K, n)
+        mask: Tensor | None = None,  # which features a network sees, instead of gates, (K, p)
+        outer_decay: Tensor | None = None,  # λ of all other weights, (K,)
+        without: Tensor | None = None,  # which features a network with gates must do without, (K, p)
     ) -> None:
         like = rows.X
         n_models, p = len(seeds), like.shape[1]

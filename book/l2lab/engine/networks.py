@@ -1,13 +1,11 @@
 """Networks with a leading K axis: K copies that share the batch, each with its own weights.
 
 :class:`MLP` and :class:`CNN` are *specifications*. Parameters are dictionaries from the names of the module's
-``state_dict`` to tensors (K, ...). An MLP also brings :class:`MLPGradient`: its gradient written out by hand
-in preallocated memory, which makes a sweep of small networks about one and a half times as fast.
+``state_dict`` to tensors (K, ...).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,16 +23,8 @@ __all__ = ["CNN", "MLP", "MLPGradient"]
 Parameters = Mapping[str, Tensor]
 
 
-class _Network(ABC):
+class _Network:
     """What MLP and CNN have in common."""
-
-    @abstractmethod
-    def module(self) -> nn.Sequential:
-        """Build one copy as an ordinary module, with torch's default initialization."""
-
-    @abstractmethod
-    def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs (K, B, n_outputs) of all copies, see :meth:`init`, on a batch of B inputs."""
 
     @property
     def n_inputs(self) -> int:
@@ -59,23 +49,7 @@ class _Network(ABC):
     def init(
         self, seeds: Iterable[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> dict[str, Tensor]:
-        """Draw initial parameters, one copy per seed.
-
-        Parameters
-        ----------
-        seeds : iterable of int, length K
-            Copy k gets the numbers that ``torch.manual_seed(seeds[k]); network.module()`` gives. The global
-            generator is left as it was.
-        dtype : torch.dtype, default torch.float32
-            Type of the result. The numbers are drawn in torch's default type and then converted.
-        device : torch.device or str, default "cpu"
-            Where the result lives. The numbers are always drawn on the CPU.
-
-        Returns
-        -------
-        dict of str to Tensor, shape (K, ...)
-            Contiguous parameters.
-        """
+        """Draw initial parameters (K, ...): those of :meth:`module` after ``torch.manual_seed`` of each."""
         seeds = list(seeds)
         drawn: dict[int, dict[str, Tensor]] = {}
         with torch.random.fork_rng(devices=[]):
@@ -91,6 +65,8 @@ class _Network(ABC):
 @dataclass(frozen=True)
 class MLP(_Network):
     """Fully connected network with ReLU between the layers.
+
+    Its outputs on a batch `x` are differentiable with respect to `params`, a dict as from :meth:`init`.
 
     Parameters
     ----------
@@ -130,10 +106,7 @@ class MLP(_Network):
         return nn.Sequential(*layers[:-1])
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
-        """Compute the outputs (K, B, n_outputs) of all copies on a shared batch `x`, (B, n_inputs).
-
-        They are differentiable with respect to `params`, a dict of tensors (K, ...) as from :meth:`init`.
-        """
+        """Compute the outputs (K, B, n_outputs) of all copies on a shared batch `x`, (B, n_inputs)."""
         *hidden, last = _layers(params)
         h = x.T  # features first: (inputs, B), later (K, units, B)
         for weight, bias in hidden:
@@ -157,11 +130,9 @@ def _linear(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
 class MLPGradient:
     """Outputs and hand-written gradient of K MLPs on one shared batch of B rows.
 
-    Activations are kept features first, (K, units, B): the first layer of all copies together is then one
-    ordinary matrix product, (K·units, inputs) times (inputs, B), and every other product is a batched one
-    on contiguous memory. All results go to memory that is allocated once.
-
-    `like` has the type and the device of parameters and inputs.
+    It makes a sweep of small networks about one and a half times as fast. Activations are kept features
+    first, (K, units, B): the first layer of all copies together is then one ordinary matrix product, and
+    every other product is a batched one on contiguous memory, which is allocated once, `like` parameters.
     """
 
     def __init__(self, network: MLP, n_models: int, batch_size: int, like: Tensor) -> None:
@@ -212,16 +183,16 @@ class MLPGradient:
 class CNN(_Network):
     """Small convolutional network: blocks of 3×3 convolution, ReLU and 2×2 max-pooling, then a linear layer.
 
+    Its outputs on a batch `x` are differentiable with respect to `params`, a dict as from :meth:`init`.
+
     Parameters
     ----------
     in_channels : int
         Channels of the image: 1 for grey, 3 for colour.
     channels : tuple of int, default (8, 16)
         Output channels of each block.
-    n_outputs : int, default 10
-        Number of outputs.
-    image_size : int, default 16
-        Height and width in pixels. Each block halves it, so it must be divisible by ``2 ** len(channels)``.
+    n_outputs, image_size : int
+        Number of outputs; height and width in pixels, to be halved by each block.
     """
 
     in_channels: int
@@ -231,13 +202,8 @@ class CNN(_Network):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
-        for size in (self.in_channels, *self.channels, self.n_outputs, self.image_size):
-            checks.whole("a size of the CNN", size, 1)
-        if not self.channels or self.image_size % 2 ** len(self.channels):
-            raise ValueError(
-                f"image_size={self.image_size} cannot be halved once for each of channels={self.channels}; "
-                f"use a multiple of {2 ** len(self.channels)}"
-            )
+        if self.image_size % 2 ** len(self.channels):
+            raise ValueError(f"image_size={self.image_size} is no multiple of {2 ** len(self.channels)}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -245,39 +211,25 @@ class CNN(_Network):
         return (self.in_channels, self.image_size, self.image_size)
 
     @property
-    def blocks(self) -> list[tuple[int, int, int]]:
-        """Input channels, output channels and image size of every block."""
-        ins = (self.in_channels, *self.channels)
-        return [(i, o, self.image_size >> k) for k, (i, o) in enumerate(pairwise(ins))]
-
-    @property
-    def n_features(self) -> int:
-        """Inputs of the last, linear layer."""
-        return self.channels[-1] * (self.image_size >> len(self.channels)) ** 2
-
-    @property
     def activations_per_sample(self) -> int:
         """Numbers per copy and sample that a step works on at a time; decides what fits into a cache."""
         # autograd keeps maps, ReLU and pooled maps of every block
-        return sum(3 * o * size**2 for _, o, size in self.blocks)
+        return sum(3 * n * (self.image_size >> k) ** 2 for k, n in enumerate(self.channels))
 
     def module(self) -> nn.Sequential:
         """Build one copy as an ordinary module; it takes images (B, in_channels, image_size, image_size)."""
-        layers: list[tuple[str, nn.Module]] = []
-        for k, (n_in, n_out, _) in enumerate(self.blocks, start=1):
-            layers += [
-                (f"conv{k}", nn.Conv2d(n_in, n_out, 3, padding=1)),
-                (f"relu{k}", nn.ReLU()),
-                (f"pool{k}", nn.MaxPool2d(2)),
-            ]
-        layers += [("flatten", nn.Flatten()), ("linear", nn.Linear(self.n_features, self.n_outputs))]
+        layers: dict[str, nn.Module] = {}
+        for k, (n_in, n_out) in enumerate(pairwise((self.in_channels, *self.channels)), start=1):
+            layers[f"conv{k}"] = nn.Conv2d(n_in, n_out, 3, padding=1)
+            layers |= {f"relu{k}": nn.ReLU(), f"pool{k}": nn.MaxPool2d(2)}
+        n_features = self.channels[-1] * (self.image_size >> len(self.channels)) ** 2
+        layers |= {"flatten": nn.Flatten(), "linear": nn.Linear(n_features, self.n_outputs)}
         return nn.Sequential(OrderedDict(layers))
 
     def forward(self, params: Parameters, x: Tensor) -> Tensor:
         """Compute the outputs (K, B, n_outputs) of all copies on shared images `x`, see :meth:`module`.
 
-        They are differentiable with respect to `params`, a dict of tensors (K, ...) as from :meth:`init`. The
-        copies sit side by side in the channels: the first convolution sees the shared image once and has
+        The copies sit side by side in the channels: the first convolution sees the shared image once and has
         K·channels outputs, the later ones are grouped convolutions with K groups.
         """
         *blocks, (weight, bias) = _layers(params)

@@ -33,7 +33,8 @@ from .. import data, runtime
 from ..checks import one_of
 from ..compare import TASKS as BOOK_TASKS
 from ..data import Problem
-from ..engine import MLP, Descent, minibatches, on_weights, sweep
+from ..engine import MLP, Descent, minibatches, sweep
+from ..engine.descend import on_weights
 from .record import FOLDER, Record, code_hash, hash_of
 
 __all__ = [
