@@ -287,15 +287,6 @@ class L2RegularizationLayer(nn.Module):
 
     *Differences from* ``weight_decay``: a parameter that the loss does not reach has no gradient, and an
     optimizer does not let it decay, but the penalty does. With AdamW the two are not the same at all.
-
-    Examples
-    --------
-    >>> layer = L2RegularizationLayer(nn.Linear(4, 2), lam=1e-3)
-    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)  # no weight_decay: the layer does it
-    >>> x, y = torch.randn(8, 4), torch.randint(0, 2, (8,))
-    >>> optimizer.zero_grad()
-    >>> loss, penalty, output = layer.fit_and_backward(x, y, nn.CrossEntropyLoss())
-    >>> optimizer.step()
     """
 
     strength: Tensor
@@ -364,11 +355,8 @@ class L2RegularizationLayer(nn.Module):
         Parameters
         ----------
         inputs : Tensor, tuple, mapping or Any
-            What the module is called with: a tuple as ``module(*inputs)``, a mapping as
-            ``module(**inputs)``, all else as ``module(inputs)``.
-        target : Any
-            For the criterion.
-        criterion : callable
+            A tuple becomes ``module(*inputs)``, a mapping ``module(**inputs)``, all else ``module(inputs)``.
+        target, criterion : Any, callable
             ``criterion(output, target)`` gives the loss, a tensor of shape ().
 
         Returns
@@ -499,19 +487,16 @@ def gate(module: nn.Module, *, dim: int | None = 1, depth: int = 2) -> nn.Module
     Parameters
     ----------
     module : torch.nn.Module
-        The module that owns the weight, such as a ``Linear``. It is changed in place; its output stays.
-    dim : int or None, default 1
-        Axis of the weight that gets one gate per index. For ``Linear`` and ``Conv``, 1 is one gate per
-        input (channel) and 0 one per output (channel). None: one gate per single weight.
-    depth : int, default 2
-        Number of factors, W included.
+        What owns the weight, such as a ``Linear``. It is changed in place; its output stays.
+    dim, depth : int or None, int
+        Axis of the weight that gets one gate per index: 1 is one per input (channel), 0 one per output
+        (channel), None one per single weight. Number of factors, W included.
 
     Returns
     -------
     torch.nn.Module
-        The same module. ``module.weight`` is now the product, W is
-        ``module.parametrizations.weight.original`` (the same parameter as before), the gates are
-        ``module.parametrizations.weight[0].factors``, of shape (n,) each, or the weight's for ``dim=None``.
+        The same module. ``module.weight`` is now the product, W (the same parameter as before) is
+        ``module.parametrizations.weight.original``, the gates ``module.parametrizations.weight[0].factors``.
 
     Notes
     -----

@@ -115,12 +115,6 @@ def stability(selected: Any) -> Stability:
         `nogueira` is NaN if nothing or everything is selected in all rows: such a selector makes no choice.
         A pair of empty sets counts 1 in `jaccard`.
 
-    Notes
-    -----
-    With s_f² the sample variance of the selection of feature f and k̄ the mean number of selected features,
-    Φ = 1 − mean_f(s_f²) / (k̄/p · (1 − k̄/p)). The denominator is what the numerator is on average when every
-    row takes its features at random; without it two random halves agree by a Jaccard index of about 1/3.
-
     References
     ----------
     S. Nogueira, K. Sechidis and G. Brown, "On the stability of feature selection algorithms", Journal of
@@ -197,11 +191,6 @@ def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
     -------
     ndarray, shape (L, p)
         One row of coefficients per λ.
-
-    Notes
-    -----
-    With X = U diag(s) Vᵀ, w = V diag(s / (s² + nλ)) Uᵀy: along the direction v_i the least-squares answer is
-    multiplied by s_i² / (s_i² + nλ).
     """
     X, y = _finite("X", X).astype(np.float64), _finite("y", y)
     lams = np.atleast_1d(_finite("λ", lams)).astype(np.float64)
@@ -209,6 +198,7 @@ def ridge_path(X: Any, y: Any, lams: Any) -> np.ndarray:
         raise ValueError(f"λ must be a number of at least 0 or a 1-D array of such, got {lams}")
     if X.ndim != 2 or y.shape != (len(X),):
         raise ValueError(f"X (n, p) and y (n,) are needed, got {X.shape} and {y.shape}")
+    # With X = U diag(s) Vᵀ, w = V diag(s / (s² + nλ)) Uᵀy.
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     # Directions of rounding noise (NumPy's rank rule) count as absent, so that λ = 0 means the solution of
     # smallest norm and not a division by nearly 0.

@@ -43,8 +43,7 @@ class ImageClassifier(nn.Module):
     grid, hidden : int
         The last maps are averaged over grid × grid fields, whatever their size; units of ``fc1``.
     features : sequence of int, optional
-        Which of the ``channels[3] * grid**2`` pooled features ``fc1`` sees; by default all. For pruned
-        networks.
+        Which of the ``channels[3] * grid**2`` pooled features ``fc1`` sees, in pruned networks.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ def ramp(start: float, end: float) -> Callable[[int], float]:
     Parameters
     ----------
     start, end : float
-        The two steps, start ≤ end.
+        The two steps.
 
     Returns
     -------
@@ -124,10 +124,8 @@ class Descent:
         Initial parameters, which are changed in place.
     loss : callable, optional
         ``loss(params, t)`` gives the loss of every copy in step t, (K,), for autograd.
-    lr : float, Tensor of shape (K,), or dict of these
-        Learning rate of every copy; a dict gives those of every parameter.
-    lam : dict of str to float or Tensor of shape (K,), optional
-        λ of the parameters that decay.
+    lr, lam : float or Tensor of shape (K,); for lam a dict of these, for lr it may be one
+        Learning rate of every copy or, in a dict, of every parameter; λ of the parameters that decay.
     optimizer : {"sgd", "adam", "adamw"}
         ``"adam"``: the penalty is part of the gradient. ``"adamw"``: weights are multiplied by 1 − lr·λ apart
         from the gradient (Loshchilov and Hutter 2019), which does not minimize the objective.

@@ -422,8 +422,12 @@ def _generators(device: torch.device) -> dict[str, Any]:
     """States of all global generators, as tensors and numbers that any checkpoint can hold."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global one is meant
     states = {"python": random.getstate(), "numpy": (kind, keys.tolist(), *rest)}
-    own = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return states | {"torch": torch.get_rng_state()} | own
+    states["torch"] = torch.get_rng_state()
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
 
 
 def _set_generators(states: Mapping[str, Any], device: torch.device) -> None:
@@ -432,6 +436,8 @@ def _set_generators(states: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
 
 
 @contextmanager
