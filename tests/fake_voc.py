@@ -1,4 +1,4 @@
-"""Small folders laid out like Pascal VOC 2007 and Caltech-101: no network is needed."""
+"""A small folder laid out like Pascal VOC 2007: no network is needed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from PIL import Image
 from l2lab.data import load_pictograms20
 
 VOC_NAMES = ("cat", "cow", "person")
-CALTECH_SIZES = {"BACKGROUND_Google": 12, "Faces_easy": 11, "Faces": 8}  # the first two do not count
-CALTECH_SIZES |= {"airplanes": 10, "bonsai": 5, "ant": 3}
 
 
 class Object(NamedTuple):
@@ -60,15 +58,3 @@ def fake_devkit(root: Path, n_trainval: int = 12, n_test: int = 4, seed: int = 0
     for image_set, listed in numbers.items():
         (base / "ImageSets" / "Main" / f"{image_set}.txt").write_text("\n".join(listed) + "\n")
     return objects
-
-
-def fake_caltech(root: Path) -> None:
-    """Write ``caltech101/101_ObjectCategories`` with classes of known sizes; some pictures are grey."""
-    rng = np.random.default_rng(0)
-    for name, count in CALTECH_SIZES.items():
-        folder = root / "caltech101" / "101_ObjectCategories" / name
-        folder.mkdir(parents=True)
-        for i in range(count):
-            shape = (40 + i, 60, 3) if i % 2 else (30, 50 + i)
-            picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
-            picture.save(folder / f"image_{i + 1:04d}.jpg")

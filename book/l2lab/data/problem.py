@@ -26,7 +26,7 @@ def _part(split: str, index: int, doc: str) -> property:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """Data with its splits and, where it is known, its truth.
+    """Data with its splits and, where it is known, its truth; a ValueError if shapes do not fit.
 
     Parameters
     ----------
@@ -49,11 +49,6 @@ class Problem:
         The labels before label noise, for every split that has some.
     noise : dict, optional
         What was made worse on purpose, and by how much.
-
-    Raises
-    ------
-    ValueError
-        If shapes or values do not fit together.
     """
 
     name: str
@@ -72,9 +67,7 @@ class Problem:
             if X.ndim != 2 or X.shape[1] != p or y.shape != (len(X),) or not len(X):
                 raise ValueError(f"split {key!r}: X {X.shape} and y {y.shape} do not fit {p} feature names")
             if not (np.isfinite(X).all() and np.isfinite(y).all()):
-                raise ValueError(
-                    f"split {key!r} holds NaN or infinite values; drop or impute these rows first"
-                )
+                raise ValueError(f"split {key!r} holds NaN or infinite values; drop these rows first")
         if self.support is not None and self.support.shape != (p,):
             raise ValueError(f"support must have shape ({p},), got {self.support.shape}")
 
@@ -92,11 +85,7 @@ class Problem:
 
     @property
     def content_hash(self) -> str:
-        """First 16 hex digits of a SHA-256 over the three splits, equal on every machine.
-
-        Floats are hashed in units of 1e-6: sums and matrix products differ in their last bits between
-        machines, and a result file must still match its data.
-        """
+        """First 16 hex digits of a SHA-256 over the splits, floats in millionths: equal on every machine."""
         digest = hashlib.sha256()
         for key in SPLITS:
             for array in self.splits[key]:
@@ -127,7 +116,7 @@ def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -
     Parameters
     ----------
     y : ndarray of int, shape (n,)
-        Labels 0 … `n_classes` − 1.
+        Labels 0 … `n_classes` − 1; left as they are.
     fraction : float
         Share of wrong labels, 0 … 1.
     n_classes : int
@@ -138,7 +127,7 @@ def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -
     Returns
     -------
     ndarray of int64, shape (n,)
-        New labels; `y` is left as it is.
+        New labels.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"the fraction of wrong labels must be between 0 and 1, got {fraction!r}")

@@ -25,7 +25,7 @@ def digits(
     noisy_valid: bool = False,
     fractions: Sequence[float] = FRACTIONS,
 ) -> Problem:
-    """Handwritten digits: 1797 pictures of 8×8 pixels, 10 classes.
+    """Handwritten digits: 1797 pictures of 8×8 pixels, 10 classes (UCI: Alpaydin and Kaynak 1998, CC BY 4.0).
 
     Columns are (pixel − its training mean) / 8, so a pixel of range 0 … 16 spans 2 units.
 
@@ -50,10 +50,6 @@ def digits(
     -------
     Problem
         With `clean_labels` where there is label noise; `support` is False for noise columns.
-
-    Notes
-    -----
-    From scikit-learn (UCI: Alpaydin and Kaynak 1998, CC BY 4.0).
     """
     bunch = load_digits()
     splits = _split(bunch.data, bunch.target, fractions, n_train, seed, stratify=True)
@@ -81,28 +77,19 @@ def breast_cancer(
     """Breast cancer Wisconsin: 569 cell samples, malignant (0) or benign (1).
 
     The 30 measurements are strongly correlated. Columns are standardized with the training rows.
+    From UCI: Wolberg et al. 1995, CC BY 4.0.
 
     Parameters
     ----------
-    n_train : int, optional
-        Keep only so many training rows, see :func:`digits`.
-    noise_features : int, default 0
-        Number of columns appended that know nothing of the target.
-    seed : int, default 0
-        Draws the split and the noise columns.
+    n_train, noise_features, seed, fractions
+        As for :func:`digits`.
     degree : int, default 1
         2 adds the squares of all measurements and the products of all pairs: 495 columns, many of them alike.
-    fractions : sequence of 3 floats
-        Shares of training, validation and test rows.
 
     Returns
     -------
     Problem
         Classification, 2 classes.
-
-    Notes
-    -----
-    From scikit-learn (UCI: Wolberg et al. 1995, CC BY 4.0).
     """
     checks.whole("degree", degree, 1)
     bunch = load_breast_cancer()
@@ -141,24 +128,15 @@ def diabetes(seed: int = 0) -> Problem:
 
 
 def _split(
-    X: np.ndarray,
-    y: np.ndarray,
-    fractions: Sequence[float],
-    n_train: int | None,
-    seed: int,
-    *,
-    stratify: bool,
+    X: np.ndarray, y: np.ndarray, fractions: Sequence[float], n_train: int | None, seed: int, stratify: bool
 ) -> dict[str, Split]:
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(
-            f"fractions must be three positive shares (train, valid, test) with sum 1, got {fractions}"
-        )
+        raise ValueError(f"fractions must be three positive shares with sum 1, got {fractions}")
     y = y.astype(np.int64 if stratify else np.float64)
 
-    def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
-        return train_test_split(
-            rows, test_size=size, random_state=seed, stratify=y[rows] if stratify else None
-        )
+    def cut(rows: np.ndarray, share: float) -> list[np.ndarray]:
+        classes = y[rows] if stratify else None
+        return train_test_split(rows, test_size=share, random_state=seed, stratify=classes)
 
     # Validation and test are cut off first: they stay the same whatever n_train is.
     rest, test = cut(np.arange(len(y)), fractions[2])
