@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,6 +36,7 @@ HASHES = [
     (data.digits, {}, "5f02e312c102e3c6"),
     (data.digits, NOISY, "d9ffd2aeffa4324b"),
     (data.breast_cancer, {"noise_features": 30}, "3d8a378157c625b2"),
+    (data.breast_cancer, {"n_train": 120, "degree": 2}, "3dffc2b8d564e8eb"),
     (data.diabetes, {"seed": 3}, "3528815adbde9dee"),
     (data.sparse_regression, {"rho": 0.7, "coefs": "uniform"}, "801dfbd9f098be65"),
     (data.sparse_regression, {"n_true": 100, "coefs": "normal"}, "b4e3af25f1de0882"),
@@ -54,16 +53,6 @@ def test_hashes_are_the_same_on_every_machine(make, options, content_hash):
     assert make(**options).content_hash == content_hash
 
 
-def test_hash_ignores_last_bits_and_sees_everything_else():
-    table = data.digits(400)  # multiples of 1/3200: half of them are ties of ordinary rounding to 1e-6
-    nudged = {key: (np.nextafter(X, np.inf), y) for key, (X, y) in table.splits.items()}
-    assert replace(table, splits=nudged).content_hash == table.content_hash
-    (X, y), valid, test = table.splits.values()
-    changed = [(X + 1e-5, y), valid, test], [(X[::-1], y[::-1]), valid, test], [(X, y), test, valid]
-    hashes = [replace(table, splits=dict(zip(table.splits, c, strict=True))).content_hash for c in changed]
-    assert len({*hashes, table.content_hash}) == 4  # the order of rows decides the minibatches
-
-
 BAD = np.array([[0.0, np.nan]])
 
 
@@ -72,23 +61,16 @@ BAD = np.array([[0.0, np.nan]])
     [
         (data.Problem, ("p", "regression", {"train": (np.ones((2, 3)), np.ones(2))}, "a"), "feature names"),
         (data.Problem, ("p", "regression", {"train": (BAD, np.ones(1))}, ("a", "b")), "NaN"),
-        (data.Problem, ("p", "regression", {}, ("a",), None, np.ones(3, bool)), "support must have shape"),
-        (data.digits, {"n_train": 0}, "n_train"),
         (data.digits, {"n_train": 5000}, "more than the 1077 training rows"),
         (data.digits, {"label_noise": 1.1}, "between 0 and 1"),
-        (data.digits, {"noise_features": -1}, "noise_features"),
         (data.digits, {"fractions": (0.5, 0.5)}, "three positive shares with sum 1"),
         (data.breast_cancer, {"degree": 0}, "degree"),
         (data.sparse_regression, {"n_true": 101}, "cannot matter"),
         (data.sparse_regression, {"rho": 1.0}, "rho must"),
         (data.sparse_regression, {"coefs": "two"}, "coefs"),
         (data.sparse_regression, {"snr": 0}, "snr"),
-        (data.ng_classification, {"n_samples": 0}, "negative dimensions"),
         (data.xor, {"p": 1}, "p must"),
-        (data.friedman, {"p": 4}, "p must"),
-        (data.legendre, {"noise": -0.1}, "noise"),
     ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_bad_input_is_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
@@ -99,17 +81,14 @@ def test_bad_input_is_refused(make, options, message):
 def test_splits_are_a_stratified_partition_of_the_source(make):
     problem, bunch = make(), REAL[make]()
     X, y = (np.concatenate(parts) for parts in zip(*problem.splits.values(), strict=True))
-    # Undo the scaling, which is affine and increasing per column, and find every row exactly once.
-    low, high = bunch.data.min(axis=0), bunch.data.max(axis=0)
-    back = (X - X.min(axis=0)) / np.maximum(np.ptp(X, axis=0), 1e-9) * (high - low) + low
-    if problem.task == "regression":
-        y = (y - y.min()) / np.ptp(y) * np.ptp(bunch.target) + bunch.target.min()
 
-    def ordered(rows):
-        return rows[np.lexsort(np.round(rows, 6).T)]
+    def ordered(X, y):
+        """Rows in an order, without the scaling, which is affine and increasing per column."""
+        rows = np.column_stack([X, y]).astype(float)
+        rows = (rows - rows.min(axis=0)) / np.maximum(np.ptp(rows, axis=0), 1e-9)
+        return rows[np.lexsort(np.round(rows, 8).T)]
 
-    wanted = np.column_stack([bunch.data, bunch.target]).astype(float)
-    np.testing.assert_allclose(ordered(np.column_stack([back, y])), ordered(wanted), rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(ordered(X, y), ordered(bunch.data, bunch.target), atol=1e-9)
     sizes = np.array([len(y) for _, y in problem.splits.values()])
     np.testing.assert_allclose(sizes / sizes.sum(), [0.6, 0.2, 0.2], atol=0.003)
     if problem.n_classes:
@@ -124,7 +103,6 @@ def test_statistics_come_from_training_rows_only():
         assert np.abs(problem.X_test.mean(axis=0)).max() > 1e-3
     y, digits = data.diabetes().y_train, data.digits().X_train
     np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-12)
-    np.testing.assert_allclose(digits.mean(axis=0), 0, atol=1e-12)
     assert np.ptp(digits, axis=0).max() == pytest.approx(2)  # pixels 0 … 16, divided by 8
 
 
@@ -140,27 +118,13 @@ def test_n_train_gives_nested_stratified_sets_and_leaves_validation_and_test():
         assert np.ptp(counts) <= 2
 
 
-def test_products_of_a_table():
-    plain, wide = data.breast_cancer(120, seed=3), data.breast_cancer(120, seed=3, degree=2)
-    assert wide.X_train.shape == (120, 495)  # 30 + 30 · 31 / 2
-    np.testing.assert_allclose(wide.X_train.std(0), 1, atol=1e-4)
-    # The first columns are the measurements, a product is named by its factors, and the rows are the same.
-    np.testing.assert_allclose(wide.X_test[:, :30], plain.X_test, atol=1e-5)
-    names = plain.feature_names
-    column = wide.X_test[:, wide.feature_names.index(f"{names[0]} · {names[4]}")]
-    assert np.corrcoef(column, plain.X_test[:, 0] * plain.X_test[:, 4])[0, 1] == pytest.approx(1, abs=1e-6)
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 12), st.integers(1, 300), st.floats(0, 1), st.integers(0, 2**31))
 def test_exactly_the_asked_share_of_labels_is_wrong(n_classes, n, fraction, seed):
     y = np.random.default_rng(1).integers(0, n_classes, n)
-    before = y.copy()
     noisy = data.flip_labels(y, fraction, n_classes, seed)
-    np.testing.assert_array_equal(y, before)
     assert (noisy != y).sum() == round(fraction * n)
-    assert noisy.min() >= 0
-    assert noisy.max() < n_classes
+    assert 0 <= noisy.min() <= noisy.max() < n_classes
 
 
 @pytest.mark.parametrize(("noisy_valid", "spoiled"), [(False, ["train"]), (True, ["train", "valid"])])
@@ -190,12 +154,6 @@ def test_noise_columns_are_permuted_copies_the_same_in_every_split_and_know_noth
     assert correlation[30:].max() < 4 / np.sqrt(len(problem.y_train))
 
 
-def test_more_noise_keeps_the_first_columns():
-    few, many = (data.breast_cancer(noise_features=k) for k in (3, 65))
-    np.testing.assert_array_equal(few.X_train, many.X_train[:, :33])
-    assert np.unique(many.X_train, axis=1).shape == many.X_train.shape  # also when columns are copied again
-
-
 @pytest.mark.parametrize(("n_true", "rho", "snr"), [(3, 0.0, 2.0), (8, 0.6, 5.0), (1, -0.3, 0.5)])
 def test_regression_has_the_asked_correlation_and_snr(n_true, rho, snr):
     problem = data.sparse_regression(30, 8, n_true, rho, snr, n_test=200_000)
@@ -209,22 +167,10 @@ def test_regression_has_the_asked_correlation_and_snr(n_true, rho, snr):
     np.testing.assert_allclose(found, problem.coef, atol=0.05)
 
 
-def test_coefficients_and_support():
-    made = [data.sparse_regression(n_true=40, coefs=c) for c in ("unit", "uniform", "normal")]
-    for problem in (*made, data.sparse_regression(n_true=100)):
-        np.testing.assert_array_equal(problem.support, problem.coef != 0)
-        assert problem.support.sum() in (40, 100)
-    unit, uniform, normal = (problem.coef[problem.support] for problem in made)
-    assert set(unit) == {-1, 1} == set(np.sign(uniform))
-    assert 0.3 <= np.abs(uniform).min() < np.abs(uniform).max() <= 1.5 < np.abs(normal).max()
-
-
 def test_truth_seed_keeps_the_truth_and_draws_new_rows():
-    one, two = (data.sparse_regression(20, 30, 5, seed=s, truth_seed=0, coefs="normal") for s in (0, 1))
+    one, two = (data.sparse_regression(20, 30, 5, seed=s, truth_seed=0) for s in (0, 1))
     np.testing.assert_array_equal(one.coef, two.coef)
     assert not np.isin(one.X_train, two.X_train).any()
-    other = data.sparse_regression(20, 30, 5, seed=0, truth_seed=1, coefs="normal")
-    assert (one.coef != other.coef).any()
 
 
 def test_xor_needs_both_inputs_and_has_one_wrong_label_in_twenty():
@@ -241,10 +187,9 @@ def test_friedman_is_scikit_learns_function():
     signal = 10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2 + 10 * u[:, 3] + 5 * u[:, 4]
     slope, intercept = np.polyfit(signal, problem.y_test, 1)
     y = (problem.y_test - intercept) / slope  # in Friedman's unit
-    assert (y - signal).std() == pytest.approx(1, rel=0.03)
     theirs = make_friedman1(20_000, 7, noise=1.0, random_state=0)[1]  # the same law: equal mean and spread
     assert y.mean() == pytest.approx(theirs.mean(), abs=0.3)
-    assert y.std() == pytest.approx(theirs.std(), rel=0.03)
+    assert [(y - signal).std(), y.std()] == pytest.approx([1, theirs.std()], rel=0.03)
     assert 0 <= u.min() < u.max() <= 1
     np.testing.assert_allclose([problem.y_train.mean(), problem.y_train.std()], [0, 1], atol=1e-12)
     assert problem.support.tolist() == [True] * 5 + [False] * 2
@@ -261,14 +206,10 @@ def test_ng_labels_follow_the_logistic_of_the_relevant_input():
     assert np.abs(np.corrcoef(problem.X_test.T, y)[-1, 1:-1]).max() < 0.01
     # the true rule errs as often as it is said to: 4 standard errors
     assert np.mean((x > 0) != y) == pytest.approx(problem.noise["bayes_error"], abs=0.002)
-
-
-def test_ng_pairs_runs_and_holds_out_a_part():
-    few, many = data.ng_classification(100, 3, seed=4), data.ng_classification(100, 60, seed=4)
-    assert [len(y) for _, y in few.splits.values()] == [70, 30, 2000]
-    for (X, y), (wider, same) in zip(few.splits.values(), many.splits.values(), strict=True):
-        np.testing.assert_array_equal(X, wider[:, :4])
-        np.testing.assert_array_equal(y, same)
+    assert [len(y) for _, y in problem.splits.values()] == [70, 30, 200_000]
+    wider = data.ng_classification(100, 60)  # runs can be compared pairwise
+    np.testing.assert_array_equal(wider.X_train[:, :6], problem.X_train)
+    np.testing.assert_array_equal(wider.y_valid, problem.y_valid)
 
 
 def test_legendre_columns_and_targets():

@@ -6,7 +6,6 @@ import copy
 import csv
 import json
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -24,22 +23,19 @@ import pytest
 
 pytest.importorskip("resource", reason="grading needs Linux, macOS or WSL")
 import grade
-from test_assignments import code_of, wrong_answer
+from test_assignments import code_of, mutants_of, wrong_answer
 
 COURSE = Path(__file__).resolve().parents[1] / "book" / "assignments"
 NAME = "01_ridge_by_hand"
 SOURCE = nbformat.read(COURSE / "source" / NAME / f"{NAME}.ipynb", 4)
 RELEASED = nbformat.read(COURSE / f"{NAME}.ipynb", 4)
 MARK = f"299.{uuid.uuid4().int % 10**12}"  # seconds that the children of a submission sleep: to find them by
-MUTANTS = runpy.run_path(str(COURSE / "mutants" / f"{NAME}.py"))["MUTANTS"]
-CHANGE, FAILED = next((change, failed) for cell, change, failed in MUTANTS.values() if cell == "q4")
+CHANGE, FAILED = next((change, failed) for cell, change, failed in mutants_of(NAME).values() if cell == "q4")
 WRONG = wrong_answer(code_of(SOURCE)["q4"], CHANGE)
 MARKS = [cell.metadata.nbgrader for cell in SOURCE.cells]
 LEFT = str(17 - sum(mark.points for mark in MARKS if mark.grade_id in FAILED))  # with this wrong answer
 WALLED = subprocess.run("bwrap --unshare-all --ro-bind / / true", shell=True).returncode == 0
 VICTIM = Path(tempfile.gettempdir(), f"l2-victim-{MARK}")
-
-
 ANSWERS = {
     cell.metadata.nbgrader.grade_id: "\n".join(line for line in cell.source.split("\n") if "### " not in line)
     for cell in SOURCE.cells
@@ -180,33 +176,28 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
     return place / "out", *run(place / "submissions", place / "out")
 
 
-def test_every_file_gets_its_line_and_its_points(graded):
-    lines = {row["file"].removeprefix("'"): (row["status"], row["score"]) for row in graded[1]}
+def test_every_file_gets_its_line_its_points_and_its_page_and_what_a_submission_starts_is_gone(graded):
+    out, table, said = graded
+    lines = {row["file"].removeprefix("'"): (row["status"], row["score"]) for row in table}
     assert lines == {name: (status, points) for name, (_, status, points) in GRADED.items()}
-    assert {row["student"] for row in graded[1]} >= {ANNA, "damaged"}
-    assert "4/4 [" in graded[2]
-    with grade.nbgrader(graded[0]).gradebook as gradebook:  # not a silent 0 for whom it could not grade
+    assert {row["student"] for row in table} >= {ANNA, "damaged"}
+    assert "4/4 [" in said
+    with grade.nbgrader(out).gradebook as gradebook:  # not a silent 0 for whom it could not grade
         known = {submission.student.id for submission in gradebook.assignment_submissions(NAME)}
     assert known == {ANNA, "damaged", "hostile"}
-
-
-def test_what_a_submission_starts_and_writes_is_gone(graded):
-    assert ("NO BUBBLEWRAP" in graded[2]) != WALLED
+    assert ("NO BUBBLEWRAP" in said) != WALLED
     assert not VICTIM.exists()
     assert not [p for p in psutil.process_iter(["cmdline"]) if MARK in (p.info["cmdline"] or [])]
+    page = (out / "feedback" / "damaged" / NAME / f"{NAME}.html").read_text("utf-8")
+    assert "AssertionError" in page
+    assert "more checks run when this is graded" in page
+    assert not {word for word in ("q4_seed", "HIDDEN TESTS", "q4_rng") if word in page}
 
 
 def test_without_bubblewrap_nothing_is_graded_unless_one_says_so(monkeypatch):
     monkeypatch.setattr(grade.shutil, "which", lambda _: "/no/bwrap")
     with pytest.raises(SystemExit, match="NO BUBBLEWRAP"):
         grade.grade_all([SimpleNamespace()], SimpleNamespace(trust=False))
-
-
-def test_feedback_says_what_failed_and_shows_no_hidden_test(graded):
-    page = (graded[0] / "feedback" / "damaged" / NAME / f"{NAME}.html").read_text("utf-8")
-    assert "AssertionError" in page
-    assert "more checks run when this is graded" in page
-    assert not {word for word in ("q4_seed", "HIDDEN TESTS", "q4_rng") if word in page}
 
 
 def test_a_second_run_grades_nothing_twice_and_keeps_points_given_by_hand(graded, tmp_path):

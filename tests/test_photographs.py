@@ -13,30 +13,20 @@ from fake_voc import fake_devkit
 from l2lab.data import images, load_voc2007
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A small VOCdevkit and what is in it."""
-    root = tmp_path_factory.mktemp("devkit")
-    return root, fake_devkit(root)
-
-
 @pytest.mark.parametrize("margin", [0.0, 0.2])
-def test_voc_cuts_the_annotated_boxes_out_of_the_photographs(made, monkeypatch, margin):
+def test_voc_cuts_the_annotated_boxes_out_of_the_photographs(tmp_path, monkeypatch, margin):
     monkeypatch.setattr(images, "MIN_SIDE", 8)
     monkeypatch.setattr(images, "MARGIN", margin)
-    root, objects = made
-    data = load_voc2007(root)
-    wanted = {k: [o for o in objects if o.image_set == k and not o.difficult] for k in ("trainval", "test")}
-    trained = [
-        (group, data.classes[label])
-        for part in (data["train"], data["valid"])
-        for group, label in zip(part.groups.tolist(), part.labels, strict=True)
-    ]
-    assert sorted(trained) == sorted((o.photograph, o.name) for o in wanted["trainval"])
+    objects = [o for o in fake_devkit(tmp_path) if not o.difficult]
+    data = load_voc2007(tmp_path)
+    trained = []
+    for part in (data["train"], data["valid"]):
+        trained += zip(part.groups.tolist(), [data.classes[label] for label in part.labels], strict=True)
+    assert sorted(trained) == sorted((o.photograph, o.name) for o in objects if o.image_set == "trainval")
     assert 0.1 < len(data["valid"]) / len(trained) < 0.4
-    test = data["test"]
-    for o, crop, label in zip(wanted["test"], test.pictures, test.labels, strict=True):
-        photograph = Image.open(root / f"VOCdevkit/VOC2007/JPEGImages/{o.photograph}.jpg")
+    wanted = [o for o in objects if o.image_set == "test"]
+    for o, crop, label in zip(wanted, data["test"].pictures, data["test"].labels, strict=True):
+        photograph = Image.open(tmp_path / f"VOCdevkit/VOC2007/JPEGImages/{o.photograph}.jpg")
         assert data.classes[label] == o.name
         xmin, ymin, xmax, ymax = o.box
         if not margin:
@@ -49,22 +39,21 @@ def test_voc_cuts_the_annotated_boxes_out_of_the_photographs(made, monkeypatch, 
 
 
 def test_voc_is_fetched_and_small_objects_and_too_many_of_a_class_are_left_out(tmp_path, monkeypatch):
-    fetched = []
+    fetched: list = []  # the fake archive holds both image sets: nothing is fetched twice
 
     def fetch(url: str, root: Path, **options: str) -> None:
-        fetched.append(url)
-        objects.extend(fake_devkit(Path(root)))
+        fetched.append(fake_devkit(Path(root)))
 
-    objects: list = []
     monkeypatch.setattr(torchvision.datasets.voc, "download_and_extract_archive", fetch)
-    monkeypatch.setattr(images, "MIN_SIDE", 60)
+    monkeypatch.setattr(images, "MIN_SIDE", 40)
     monkeypatch.setattr(images, "SIZE_CAP", 30)
     large = load_voc2007(tmp_path)
     assert max(large.sizes(key).max() for key in large.splits) == 30
+    (objects,) = fetched
     sides = [min(o.box[2] - o.box[0], o.box[3] - o.box[1]) + 1 for o in objects if not o.difficult]
-    assert 0 < large.counts().sum() == sum(side >= 60 for side in sides) < len(sides)
+    assert 0 < large.counts().sum() == sum(side >= 40 for side in sides) < len(sides)
     monkeypatch.setattr(images, "MIN_SIDE", 8)
     monkeypatch.setattr(images, "MAX_PER_CLASS", 2)
     capped = load_voc2007(tmp_path).counts()
     assert (capped[:, 0] + capped[:, 1]).max() == capped[:, 2].max() == 2
-    assert len(fetched) == 1  # the fake archive holds both image sets
+    assert len(fetched) == 1

@@ -21,7 +21,6 @@ and from :func:`load_voc2007`, which fetches 0.9 GB.
 
 from .images import (
     PictureSet,
-    PictureSplit,
     letterbox,
     load_pictograms20,
     load_voc2007,
@@ -35,7 +34,7 @@ from .synthetic import friedman, legendre, ng_classification, sparse_regression,
 from .tables import breast_cancer, diabetes, digits
 
 __all__ = [
-    "PictureSet", "PictureSplit", "Problem", "breast_cancer", "diabetes", "digits", "flip_labels", "friedman",
-    "legendre", "letterbox", "load_pictograms20", "load_voc2007", "ng_classification", "open_picture",
-    "pad_batch", "size_buckets", "sparse_regression", "standardize", "xor",
+    "PictureSet", "Problem", "breast_cancer", "diabetes", "digits", "flip_labels", "friedman", "legendre",
+    "letterbox", "load_pictograms20", "load_voc2007", "ng_classification", "open_picture", "pad_batch",
+    "size_buckets", "sparse_regression", "standardize", "xor",
 ]  # fmt: skip

@@ -42,24 +42,12 @@ MAX_PER_CLASS = 600
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PictureSplit:
-    """Some labelled pictures: the training, validation or test part of a :class:`PictureSet`.
-
-    Parameters
-    ----------
-    pictures : tuple of PIL.Image.Image, length n
-        Each of its own size and mode.
-    labels : ndarray of int64, shape (n,)
-        Class numbers.
-    groups : ndarray of str, shape (n,)
-        What belongs together and must not be split: the family of an icon, the photograph of a crop.
-    sources : tuple of str, length n
-        File (and box) that a picture comes from.
-    """
+    """The training, validation or test part of a :class:`PictureSet`."""
 
     pictures: tuple[Image.Image, ...]
-    labels: np.ndarray
-    groups: np.ndarray
-    sources: tuple[str, ...]
+    labels: np.ndarray  # class numbers, int64
+    groups: np.ndarray  # what must not be split: the family of an icon, the photograph of a crop
+    sources: tuple[str, ...]  # file (and box) that a picture comes from
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -81,8 +69,9 @@ class PictureSet:
         Short name, also used in result files.
     classes : tuple of str
         Names of the classes, in the order of their numbers.
-    splits : dict of str to PictureSplit
-        Usually ``"train"``, ``"valid"`` and ``"test"``.
+    splits : dict of str
+        ``"train"``, ``"valid"`` and ``"test"``, each with `pictures` (a tuple of PIL.Image.Image), `labels`
+        (their class numbers), `groups` (what must not be split) and `sources` (file and box).
     """
 
     name: str
@@ -132,9 +121,6 @@ class PictureSet:
         )
 
 
-# ---- reading -----------------------------------------------------------------------------------------------
-
-
 def open_picture(path: str | Path | BinaryIO) -> Image.Image:
     """Read one picture completely, upright as its camera meant it.
 
@@ -146,12 +132,8 @@ def open_picture(path: str | Path | BinaryIO) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        In the mode that the file has.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or if it is no picture, cut off or damaged. The message names the file.
+        In the mode that the file has. An error (FileNotFoundError, or ValueError if it is no picture, cut off
+        or damaged) names the file.
     """
     name = path if isinstance(path, str | Path) else getattr(path, "name", "the picture")
     try:
@@ -169,14 +151,11 @@ def open_picture(path: str | Path | BinaryIO) -> Image.Image:
 
 
 def _pixels(picture: Image.Image, channels: int, longest: int | None = None) -> np.ndarray:
-    """Give a picture of any mode as uint8 (height, width, channels), perhaps scaled to a longest side.
-
-    Of 16 bits 65535 is white, and transparency lets white through.
-    """
+    """Give a picture of any mode as uint8 (height, width, channels), perhaps scaled to a longest side."""
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        grey = np.clip(np.asarray(picture).astype(np.float64), 0, 65535) / 257
+    if picture.mode.startswith("I"):
+        grey = np.clip(np.asarray(picture).astype(np.float64), 0, 65535) / 257  # of 16 bits 65535 is white
         picture = Image.fromarray(np.rint(grey).astype(np.uint8))
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         picture = picture.convert("RGBA")
@@ -188,13 +167,9 @@ def _pixels(picture: Image.Image, channels: int, longest: int | None = None) -> 
 
 
 def _resize(picture: Image.Image, longest: int) -> Image.Image:
-    """Bring the longest side of a picture to a length; its aspect stays."""
     side = max(picture.size)
     method = Image.Resampling.BOX if side >= longest else Image.Resampling.BICUBIC
     return picture.resize(tuple(max(1, round(s * longest / side)) for s in picture.size), method)
-
-
-# ---- the sets ----------------------------------------------------------------------------------------------
 
 
 def load_pictograms20() -> PictureSet:
@@ -229,7 +204,9 @@ def load_voc2007(root: str | Path = "data/voc2007") -> PictureSet:
     """Objects cut from the photographs of Pascal VOC 2007: 20 classes, every crop of its own size.
 
     Objects that VOC marks as difficult are left out, and small ones. Training and validation crops come from
-    the official image set "trainval" and share no photograph, test crops come from the image set "test".
+    the official image set "trainval" and share no photograph, test crops come from the image set "test"
+    (Everingham et al., IJCV 88, 2010). The photographs are from Flickr and under its terms: do not pass the
+    crops on.
 
     Parameters
     ----------
@@ -240,11 +217,6 @@ def load_voc2007(root: str | Path = "data/voc2007") -> PictureSet:
     -------
     PictureSet
         With the splits "train", "valid" and "test"; `groups` are the numbers of the photographs.
-
-    Notes
-    -----
-    Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 88 (2010). The photographs are from
-    Flickr and under its terms: do not pass the crops on.
     """
     return _set_of("voc2007", *(_voc_crops(Path(root), part) for part in ("trainval", "test")), tries=100)
 
@@ -296,9 +268,8 @@ def hold_out_groups(
     share of a class is nowhere far from `fraction`.
     """
     names, group_of_row = np.unique(groups, return_inverse=True)
-    found, class_of_row = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(names), len(found)), dtype=np.int64)
-    np.add.at(table, (group_of_row, class_of_row), 1)
+    by_class = (group_of_row[labels == c] for c in np.unique(labels))
+    table = np.stack([np.bincount(groups, minlength=len(names)) for groups in by_class], axis=1)
     total = table.sum(axis=0)
     best, chosen = np.inf, None
     for attempt in range(tries):
@@ -314,9 +285,6 @@ def hold_out_groups(
     if chosen is None:
         raise ValueError(f"no choice among {len(names)} groups leaves pictures of every class on both sides")
     return np.isin(group_of_row, chosen)
-
-
-# ---- tensors -----------------------------------------------------------------------------------------------
 
 
 def letterbox(pictures: Sequence[Image.Image], size: int, channels: int = 1) -> torch.Tensor:
@@ -352,10 +320,8 @@ def pad_batch(pictures: Sequence[Image.Image], channels: int = 1) -> tuple[torch
 
     Parameters
     ----------
-    pictures : sequence of PIL.Image.Image, length n
-        As for :func:`letterbox`, at least one.
-    channels : {1, 3}
-        Grey or RGB.
+    pictures, channels
+        As for :func:`letterbox`; at least one picture.
 
     Returns
     -------

@@ -12,10 +12,9 @@ import numpy as np
 Split = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "valid", "test")
 
-# The hash sees every float as a whole number of millionths: fine enough that two different problems never
-# agree, coarse enough that the last bits, which depend on the machine's BLAS and libm, never matter. The
-# rounding edge is put where fractions never lie (the golden ratio is the number that they approximate worst):
-# with 400 rows half of the centred pixels would be exact ties of ordinary rounding.
+# The hash sees every float as a whole number of millionths, so that the last bits, which depend on the
+# machine's BLAS and libm, never matter. The rounding edge is put where fractions never lie (they approximate
+# the golden ratio worst): with 400 rows half of the centred pixels would be ties of rounding.
 HASH_UNIT = 1e-6
 HASH_EDGE = (3 - 5**0.5) / 2
 
@@ -78,10 +77,7 @@ class Problem:
     X_test = _part("test", 0, "Test inputs, shape (n_test, p): for the final number only.")
     y_test = _part("test", 1, "Test targets, shape (n_test,).")
 
-    @property
-    def n_features(self) -> int:
-        """Number of columns p."""
-        return len(self.feature_names)
+    n_features = property(lambda self: len(self.feature_names), doc="Number of columns p.")
 
     @property
     def content_hash(self) -> str:
@@ -102,8 +98,7 @@ class Problem:
 
 def standardized_targets(splits: dict[str, Split]) -> dict[str, Split]:
     """Give the targets of the training rows mean 0 and variance 1, and the others the same change."""
-    y_train = splits["train"][1]
-    mean, scale = float(y_train.mean()), float(y_train.std())
+    mean, scale = float(splits["train"][1].mean()), float(splits["train"][1].std())
     return {key: (X, (y - mean) / scale) for key, (X, y) in splits.items()}
 
 
@@ -122,7 +117,7 @@ def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -
     n_classes : int
         Number of classes, at least 2.
     seed : int or sequence of int, default 0
-        Seed of :func:`numpy.random.default_rng`.
+        For :func:`numpy.random.default_rng`.
 
     Returns
     -------

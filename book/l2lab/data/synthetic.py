@@ -33,21 +33,17 @@ def sparse_regression(
     Parameters
     ----------
     n, p, n_true : int, default 200, 100 and 10
-        Numbers of training rows, of inputs, and of inputs with a non-zero coefficient, 0 … p, at random
-        places.
+        Numbers of training rows, of inputs, and of those with a non-zero coefficient, at random places.
     rho : float, default 0
         The correlation of the inputs i and j is rho^|i−j|; −1 < rho < 1.
     snr : float, default 2
         Signal-to-noise ratio wᵀΣw / σ², with Σ the covariance of an input row. Without signal σ = 1.
-    seed : int, default 0
-        Draws inputs, coefficients and noise.
+    seed, n_test : int, default 0 and 2000
+        Draws inputs, coefficients and noise; number of test rows.
     coefs : {"unit", "uniform", "normal"}
         Non-zero coefficients: ±1; a random sign times U(0.3, 1.5); or N(0, 1).
-    n_test : int, default 2000
-        Number of test rows.
     truth_seed : int, optional
-        Draws the coefficients apart from the rows, so that samples with different `seed` share one truth:
-        needed where selected sets are compared between samples. By default `seed` draws both.
+        Draws the coefficients apart from the rows, so that samples with different `seed` share one truth.
 
     Returns
     -------
@@ -85,7 +81,7 @@ def sparse_regression(
 def ng_classification(
     n_samples: int = 100, n_irrelevant: int = 0, seed: int = 0, *, n_test: int = 2000
 ) -> Problem:
-    """One relevant input among many irrelevant ones: the experiment of Ng (2004).
+    """One relevant input among many irrelevant ones: the experiment of Ng (ICML 2004).
 
     The inputs are independent standard normal and P(y = 1 | x) = 1 / (1 + exp(−10·x₁)). As in the paper, 30 %
     of the samples are held out for choosing λ.
@@ -104,10 +100,6 @@ def ng_classification(
     -------
     Problem
         Two classes, with `support`, `coef` and ``noise["bayes_error"]``: the error rate of the true θ.
-
-    References
-    ----------
-    A. Y. Ng, "Feature selection, L1 vs. L2 regularization, and rotational invariance", ICML 2004.
     """
     splits = {}
     n_valid = min(round(0.3 * n_samples), n_samples - 1)
@@ -156,7 +148,7 @@ def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Prob
 
 
 def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -> Problem:
-    """Friedman's curved function of five inputs among `p`.
+    """Friedman's curved function (Annals of Statistics 19, 1991) of five inputs among `p`.
 
     With u uniform on [0, 1]ᵖ, y = 10 sin(πu₁u₂) + 20(u₃ − ½)² + 10u₄ + 5u₅ + ε, where ε has standard
     deviation 1 and the rest 4.9. The columns of X are the u, shifted and scaled to mean 0 and variance 1; y
@@ -173,10 +165,6 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
     -------
     Problem
         Regression, with `support`.
-
-    References
-    ----------
-    J. H. Friedman, "Multivariate adaptive regression splines", Annals of Statistics 19, 1991.
     """
     checks.whole("p", p, 5)
     rng = np.random.default_rng(seed)
@@ -199,10 +187,8 @@ def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -
 
     Parameters
     ----------
-    n, degree : int, default 20 and 15
-        Number of training points, and of (noisy) validation points; highest degree.
-    noise : float, default 0.2
-        Standard deviation of the noise in y.
+    n, degree, noise : int, int and float, default 20, 15 and 0.2
+        Number of training points, and of (noisy) validation points; highest degree; noise in y.
     seed : int, default 0
         Draws points and noise. The same seed with another `degree` gives the same points.
 
@@ -210,7 +196,7 @@ def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -
     -------
     Problem
         Regression. The test rows are an even grid of 400 points from −1 to 1 with the noise-free sin 3x as
-        target, so the test error is the distance to the truth and its picture a smooth curve.
+        target, so the test error is the distance to the truth.
     """
     checks.number("noise", noise, 0, np.inf)
     rng = np.random.default_rng(seed)

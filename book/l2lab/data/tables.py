@@ -32,17 +32,16 @@ def digits(
     Parameters
     ----------
     n_train : int, optional
-        Keep only so many training rows, all classes in their proportion. Validation and test rows stay the
-        same, and a larger training set contains a smaller one.
+        Keep only so many training rows, all classes in their proportion; a larger set contains a smaller one.
     label_noise : float, default 0
         Fraction of the training labels that is replaced by another, wrong class.
     noise_features : int, default 0
         Number of columns appended that know nothing of the label: copies of real columns with their rows
-        permuted within each split, so that mean and variance stay. More columns keep the first ones.
+        permuted within each split. More columns keep the first ones.
     seed : int, default 0
         Draws the split, the wrong labels and the noise columns.
     noisy_valid : bool, default False
-        Spoil the validation labels as well, as label noise rarely spares the validation set.
+        Spoil the validation labels as well.
     fractions : sequence of 3 floats
         Shares of training, validation and test rows.
 
@@ -76,8 +75,8 @@ def breast_cancer(
 ) -> Problem:
     """Breast cancer Wisconsin: 569 cell samples, malignant (0) or benign (1).
 
-    The 30 measurements are strongly correlated. Columns are standardized with the training rows.
-    From UCI: Wolberg et al. 1995, CC BY 4.0.
+    From UCI (Wolberg et al. 1995, CC BY 4.0). The 30 measurements are strongly correlated; columns are
+    standardized with the training rows.
 
     Parameters
     ----------
@@ -109,17 +108,8 @@ def breast_cancer(
 def diabetes(seed: int = 0) -> Problem:
     """Diabetes (Efron et al. 2004): 442 patients, 10 measurements, disease progression after one year.
 
-    Columns and target are standardized with the training rows, so that no intercept is needed.
-
-    Parameters
-    ----------
-    seed : int, default 0
-        Draws the split.
-
-    Returns
-    -------
-    Problem
-        Regression.
+    Columns and target are standardized with the training rows, so that no intercept is needed; `seed` draws
+    the split. A :class:`Problem` of regression.
     """
     bunch = load_diabetes(scaled=False)
     splits = _standardized(_split(bunch.data, bunch.target, FRACTIONS, None, seed, stratify=False))
@@ -167,8 +157,7 @@ def _with_noise_columns(problem: Problem, k: int, seed: int) -> Problem:
     if k == 0:
         return problem
     p = problem.n_features
-    # Every split copies the same columns in the same order.
-    order = np.random.default_rng((seed, 3)).permutation(p)
+    order = np.random.default_rng((seed, 3)).permutation(p)  # the same in every split
     splits = {}
     for part, key in enumerate(SPLITS):
         rng = np.random.default_rng((seed, 2, part))

@@ -1,26 +1,23 @@
 """Draw Pictograms-20 from the icon sets of the npm package @iconify/json: zip and table of authors.
 
-The book never needs this: it reads the committed files in book/l2lab/data/pictograms20. To make them again
-(about a minute once the package is there; 105 MB to fetch, 490 MB unpacked):
+The book never needs this: it reads the committed files. To make them again (105 MB to fetch), in this folder:
 
-    npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz
-    pip install resvg-py==0.5.0
-    cd book/l2lab/data/pictograms20
-    PYTHONPATH=../../.. python make_pictograms.py --iconify PATH/TO/package --out .
+    npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz && pip install resvg-py==0.5.0
+    PYTHONPATH=../../.. python make_pictograms.py package .
 
-Another version of the npm package has other icons. What an icon shows is taken from its published name; the
-names of each class, and the icons that were found wrong by eye, are in make_pictograms_names.json.
+What an icon shows is taken from its published name; the names of each class, and the icons that were found
+wrong by eye, are in make_pictograms_names.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
 import csv
 import hashlib
 import io
 import json
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,26 +31,16 @@ RULES = json.loads(Path(__file__).with_name("make_pictograms_names.json").read_t
 # A name of two classes belongs to the first.
 CLASS = {name: label for label, names in reversed(RULES["names"].items()) for name in names}
 LICENCES = {"MIT", "Apache-2.0", "ISC", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "BSD-3-Clause", "Unlicense"}
-# Logos show brands, and flags show nothing else.
-CATEGORIES_LEFT_OUT = {"Logos", "Programming"}
+CATEGORIES_LEFT_OUT = {"Logos", "Programming"}  # logos show brands
 FLAG_SETS = {"circle-flags", "flag", "flagpack", "cif"}
 # These animals are drawn as such in emoji; elsewhere "ram" is memory and "turkey" a roast or a country.
 EMOJI_FAMILIES = {"noto", "fluent-emoji", "twemoji", "emojione", "fxemoji"}
 EMOJI_ANIMALS = {"ram", "chicken", "turkey", "calf", "goose", "hen", "rooster"}
 SCOOTER_FAMILIES = {"solar", "ri"}  # whose "scooter" has an engine
-
-RENDER_SIDE = 128  # pixels; what duplicates are looked for in
-SIGNATURE_SIDE = 16
 MIN_DIFFERENCE = 0.045  # mean grey difference of two signatures that are no duplicates
-PER_CLASS_AND_FAMILY = 8
-PER_CLASS = 100
-TEST_FAMILIES = 0.34  # share of the families, for ...
-TEST_SHARE = 0.30  # ... this share of the pictures
-MULTIPLES = (1, 1.5, 2, 3, 4)
-ATTRIBUTION_COLUMNS = (
-    *("set", "title", "family", "split", "author", "author_url", "license", "license_url", "version"),
-    "images",
-)
+PER_CLASS, PER_CLASS_AND_FAMILY = 100, 8
+TEST_FAMILIES, TEST_SHARE = 0.34, 0.30  # shares of the families and of the pictures
+COLUMNS = "set,title,family,split,author,author_url,license,license_url,version,images"
 
 
 class Icon(NamedTuple):
@@ -151,15 +138,14 @@ def signature(picture: Image.Image) -> np.ndarray:
     side = max(picture.size)
     square = Image.new("RGB", (side, side), "white")
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    method = Image.Resampling.BOX if side >= SIGNATURE_SIDE else Image.Resampling.BICUBIC
-    small = square.resize((SIGNATURE_SIDE, SIGNATURE_SIDE), method).convert("L")
-    return np.asarray(small, np.float32) / 255
+    method = Image.Resampling.BOX if side >= 16 else Image.Resampling.BICUBIC
+    return np.asarray(square.resize((16, 16), method).convert("L"), np.float32) / 255
 
 
 def encode(icon: Icon) -> bytes:
     """Draw an icon in its final size, a multiple of its grid, and give it as PNG: grey, or 32 colours."""
     grid = min(max(float(icon.box[3]), 15), 48)
-    multiple = MULTIPLES[hash_number(icon.set + icon.name + "size", 8) % len(MULTIPLES)]
+    multiple = (1, 1.5, 2, 3, 4)[hash_number(icon.set + icon.name + "size", 8) % 5]
     picture = draw(icon, min(max(round(grid * multiple), 20), 128))
     grey = not icon.coloured and np.asarray(picture).std(axis=2).max() < 3
     small = picture.convert("L") if grey else picture.quantize(32, method=2, dither=0)
@@ -173,15 +159,12 @@ def choose_icons(icons: list[Icon]) -> list[Icon]:
 
     Duplicates are looked for in all families together: no drawing may be in training and test.
     """
-    kept: list[Icon] = []
-    signatures: list[np.ndarray] = []
-    taken: collections.Counter = collections.Counter()
-    candidates = [icon for icon in icons if is_wanted(icon)]
-    for icon in sorted(candidates, key=lambda icon: hash_number(f"{icon.set}:{icon.name}", 12)):
+    kept, signatures, taken = [], [], collections.Counter()
+    for icon in sorted(filter(is_wanted, icons), key=lambda icon: hash_number(f"{icon.set}:{icon.name}", 12)):
         if taken[icon.label, icon.family] >= PER_CLASS_AND_FAMILY:
             continue
         try:
-            drawn = draw(icon, RENDER_SIDE)
+            drawn = draw(icon, 128)
         except Exception as error:  # an SVG that is not valid
             print(f"{icon.set}:{icon.name} left out: {error}")
             continue
@@ -218,7 +201,7 @@ def make(iconify: Path, out: Path) -> None:
     place_of = {icon.set: place for place, icon in zip(places, chosen, strict=True)}
     with (out / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(ATTRIBUTION_COLUMNS)
+        table.writerow(COLUMNS.split(","))
         for name in sorted(number):
             about = about_sets[name]
             author, licence = about["author"], about["license"]
@@ -228,8 +211,4 @@ def make(iconify: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iconify", type=Path, required=True, help="the unpacked npm package @iconify/json")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
-    given = parser.parse_args()
-    make(given.iconify, given.out)
+    make(*map(Path, sys.argv[1:]))
