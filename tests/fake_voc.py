@@ -1,4 +1,4 @@
-"""Small folders laid out like Pascal VOC 2007 and Caltech-101: no network is needed."""
+"""A small folder laid out like Pascal VOC 2007: no network is needed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from l2lab.data import load_pictograms20
-
-VOC_NAMES = ("cat", "cow", "person")
-CALTECH_SIZES = {"BACKGROUND_Google": 12, "Faces_easy": 11, "Faces": 8}  # the first two do not count
-CALTECH_SIZES |= {"airplanes": 10, "bonsai": 5, "ant": 3}
+NAMES = ("cat", "cow", "person")
+OBJECT = """<object><name>{}</name><difficult>{:d}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>
+<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"""
 
 
 class Object(NamedTuple):
@@ -25,10 +23,9 @@ class Object(NamedTuple):
     difficult: bool
 
 
-def fake_devkit(root: Path, n_trainval: int = 12, n_test: int = 4, seed: int = 0) -> list[Object]:
-    """Write ``VOCdevkit/VOC2007`` with photographs that show pictograms, and return what is in them."""
-    rng = np.random.default_rng(seed)
-    icons = load_pictograms20()
+def fake_devkit(root: Path, n_trainval: int = 12, n_test: int = 4) -> list[Object]:
+    """Write ``VOCdevkit/VOC2007`` with photographs of nothing, and return what is said to be in them."""
+    rng = np.random.default_rng(0)
     base = root / "VOCdevkit" / "VOC2007"
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (base / folder).mkdir(parents=True, exist_ok=True)
@@ -37,38 +34,16 @@ def fake_devkit(root: Path, n_trainval: int = 12, n_test: int = 4, seed: int = 0
     for k in range(n_trainval + n_test):
         image_set, number = "trainval" if k < n_trainval else "test", f"{k + 1:06d}"
         numbers[image_set].append(number)
-        width, height = [(160, 120), (120, 160), (150, 100)][k % 3]
-        photograph = Image.fromarray(rng.integers(120, 256, (height, width, 3), dtype=np.uint8))
-        text = ""
-        # The last object of every third photograph is difficult.
-        for j in range(1 + k % 3):
-            name = VOC_NAMES[(k + j) % len(VOC_NAMES)]
-            rows = np.flatnonzero(icons["test"].labels == icons.classes.index(name))
-            icon = icons["test"].pictures[rng.choice(rows)].convert("RGB")
-            icon.thumbnail((90, 90))
-            x, y = (int(rng.integers(0, photograph.size[i] - icon.size[i] + 1)) for i in (0, 1))
-            photograph.paste(icon, (x, y))
-            box = (x + 1, y + 1, x + icon.width, y + icon.height)
-            difficult = j == 2
-            objects.append(Object(image_set, number, name, box, difficult))
-            corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-            found = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners)
-            text += f"<object><name>{name}</name><difficult>{int(difficult)}</difficult>"
-            text += f"<bndbox>{found}</bndbox></object>"
+        w, h = [(160, 120), (120, 160), (150, 100)][k % 3]
+        photograph = Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8))
         photograph.save(base / "JPEGImages" / f"{number}.jpg", quality=90)
+        for j in range(1 + k % 3):  # the last object of every third photograph is difficult
+            side = rng.integers(30, 91, 2)
+            x, y = rng.integers(0, (w, h) - side + 1) + 1
+            box = tuple(map(int, (x, y, x + side[0] - 1, y + side[1] - 1)))
+            objects.append(Object(image_set, number, NAMES[(k + j) % 3], box, j == 2))
+        text = "".join(OBJECT.format(o.name, o.difficult, *o.box) for o in objects if o.photograph == number)
         (base / "Annotations" / f"{number}.xml").write_text(f"<annotation>{text}</annotation>")
     for image_set, listed in numbers.items():
         (base / "ImageSets" / "Main" / f"{image_set}.txt").write_text("\n".join(listed) + "\n")
     return objects
-
-
-def fake_caltech(root: Path) -> None:
-    """Write ``caltech101/101_ObjectCategories`` with classes of known sizes; some pictures are grey."""
-    rng = np.random.default_rng(0)
-    for name, count in CALTECH_SIZES.items():
-        folder = root / "caltech101" / "101_ObjectCategories" / name
-        folder.mkdir(parents=True)
-        for i in range(count):
-            shape = (40 + i, 60, 3) if i % 2 else (30, 50 + i)
-            picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
-            picture.save(folder / f"image_{i + 1:04d}.jpg")

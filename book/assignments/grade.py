@@ -1,12 +1,11 @@
 """Grade a folder of submissions with nbgrader: ``make grade``, or ``python book/assignments/grade.py``.
 
-Every file gets a line in ``grades.csv``.  nbgrader runs once for each student, with a gradebook of its own;
-the student's kernel runs inside bubblewrap.  The output is a course folder of nbgrader.
+Every file gets a line in ``grades.csv``.  nbgrader runs once for each student, in a process of its own; the
+student's kernel runs inside bubblewrap.  The output is a course folder of nbgrader.
 """
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -29,7 +28,6 @@ import nbformat
 import pandas as pd
 from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGraderAPI
-from nbgrader.preprocessors import SaveAutoGrades
 from tqdm import tqdm
 from traitlets.config.loader import Config, PyFileConfigLoader
 
@@ -51,8 +49,8 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # nb
 def nbgrader(root: Path, **settings: dict[str, Any]) -> NbGraderAPI:
     """Return nbgrader at work in a course folder, with further settings by class."""
     config = PyFileConfigLoader("nbgrader_config.py", path=str(COURSE)).load_config()
-    config.merge(Config(settings))
-    config.CourseDirectory.root = str(root)
+    db_url = f"sqlite:///{root}/gradebook.db?timeout=600"  # seconds that one process waits for others
+    config.merge(Config({"CourseDirectory": {"root": str(root), "db_url": db_url}, **settings}))
     return NbGraderAPI(config=config)
 
 
@@ -87,7 +85,7 @@ def collect(given: argparse.Namespace, released: nbformat.NotebookNode) -> list[
             seen[same] = seen.get(same, 0) + 1
             student += f"~{seen[same]}" if seen[same] > 1 else ""
             status += [] if file.endswith(f"{name}.ipynb") else ["renamed"]
-        row = SimpleNamespace(student=student, file=file, status=status, notebook=notebook, tests=[])
+        row = SimpleNamespace(student=student, file=file, status=status, notebook=notebook, points={})
         row.digest, row.done = hashlib.sha256(data).hexdigest(), given.out / "runs" / f"{student}.done"
         rows.append(row)
     return rows
@@ -125,12 +123,9 @@ def grade_one(row: Any, place: Path, given: argparse.Namespace) -> None:
     (place / "kernels" / "student" / "kernel.json").write_text(json.dumps(kernel))
     os.environ |= {"JUPYTER_PATH": str(place), "JUPYTER_RUNTIME_DIR": str(home)}
     tempfile.tempdir = str(home)  # there Jupyter writes how to connect
-    api = nbgrader(
-        given.out,
-        CourseDirectory={"db_url": f"sqlite:///{shutil.copy(given.out / 'gradebook.db', place)}"},
-        Execute={"timeout": given.timeout, "kernel_name": "student"},
-        ConnectionFileMixin={"transport": "ipc", "ip": f"{home}/kernel"},  # reaches through the wall
-    )
+    ipc = {"transport": "ipc", "ip": f"{home}/kernel"}  # reaches through the wall
+    execute = {"timeout": given.timeout, "kernel_name": "student"}
+    api = nbgrader(given.out, Execute=execute, ConnectionFileMixin=ipc)
     for step in (api.autograde, api.generate_feedback):
         done = step(name, row.student)
         print(done.get("log"), done.get("error"))
@@ -141,8 +136,7 @@ def grade_one(row: Any, place: Path, given: argparse.Namespace) -> None:
 def grade_all(todo: list[Any], given: argparse.Namespace) -> None:
     """Grade several at a time, and note how it ended."""
     fork = get_context("fork")  # nbgrader is imported once
-    with tempfile.TemporaryDirectory(prefix="l2-") as folder, open(given.out / "runs" / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # students of a killed run hold it as long as they go on
+    with tempfile.TemporaryDirectory(prefix="l2-") as folder:
         trial = [*wall(Path(folder)), sys.executable, "-c", "import ipykernel"]
         given.walled = subprocess.run(trial).returncode == 0
         if not given.walled and not given.trust:
@@ -166,33 +160,26 @@ def grade_all(todo: list[Any], given: argparse.Namespace) -> None:
 def load(row: Any, name: str, out: Path, gradebook: Any) -> None:
     """Put the points of the tests, those given by hand included, into a row, and how its grading ended."""
     status = row.done.read_text().split()[1]
-    if status == "graded":
+    if status != "graded":
+        forget(gradebook, name, row.student)
+    else:
         notebook = nbformat.read(out / "autograded" / row.student / name / f"{name}.ipynb", 4)
-        try:
-            submission = gradebook.find_submission_notebook(name, name, row.student)
-        except MissingEntry:  # from the gradebook of the student into that of the course
-            gradebook.update_or_create_student(row.student)
-            gradebook.update_or_create_submission(name, row.student)
-            about = {"student": row.student, "assignment": name, "notebook": name}
-            SaveAutoGrades().preprocess(notebook, {"nbgrader": about | {"db_url": gradebook.engine.url}})
-            submission = gradebook.find_submission_notebook(name, name, row.student)
-        errors = {}
-        for cell in notebook.cells:
-            for output in (o for o in cell.get("outputs", []) if o.output_type == "error"):
-                errors[cell.metadata.get("nbgrader", {}).get("grade_id")] = f"{output.ename}: {output.evalue}"
-                status = "timeout" if output.ename == "CellTimeoutError" else status
-        for grade in submission.grades:
-            score = None if grade.needs_manual_grade else grade.score
-            output = "read by a person" if score is None else errors.get(grade.name, "")[:1000]
-            test = {"name": grade.name, "score": score, "max_score": grade.max_score, "output": output}
-            row.tests.append(test)
+        if any(o.get("ename") == "CellTimeoutError" for c in notebook.cells for o in c.get("outputs", [])):
+            status = "timeout"
+        for grade in gradebook.find_submission_notebook(name, name, row.student).grades:
+            row.points[grade.name] = None if grade.needs_manual_grade else grade.score
     row.status = [status, *row.status] if status != "graded" or not row.status else row.status
+
+
+def forget(gradebook: Any, name: str, student: str) -> None:
+    """Remove what nbgrader has noted of an earlier version, or of one that it could not grade."""
+    with contextlib.suppress(MissingEntry):
+        gradebook.remove_submission(name, student)
 
 
 def write_table(rows: list[Any], most: dict[str, float], path: Path) -> pd.DataFrame:
     """Write grades.csv."""
-    points = [{test["name"]: test["score"] for test in row.tests} for row in rows]
-    points = pd.DataFrame(points, columns=list(most), dtype=float)
+    points = pd.DataFrame([row.points for row in rows], columns=list(most), dtype=float)
     table = pd.DataFrame(map(vars, rows), columns=["student", "file", "status"])
     table["status"] = table["status"].str.join(", ")
     table = table.replace("^(?=[=+@-])", "'", regex=True)  # no formula for Excel
@@ -201,15 +188,6 @@ def write_table(rows: list[Any], most: dict[str, float], path: Path) -> pd.DataF
         table[question] = tests.sum(skipna=False)
     table.to_csv(path, index=False, float_format="%g", encoding="utf-8-sig")
     return table
-
-
-def write_gradescope(rows: list[Any], path: Path) -> None:
-    """Write results.json: the points of the best file, and what is to be said of each."""
-    graded = [[test | {"score": test["score"] or 0} for test in row.tests] for row in rows]
-    best = max(graded, key=lambda tests: sum(test["score"] for test in tests), default=[])
-    said = "\n".join(f"{row.file}: {', '.join(row.status)}" for row in rows) or "Nothing was handed in."
-    score = sum(test["score"] for test in best)
-    path.write_text(json.dumps({"score": score, "tests": best, "output": said}))
 
 
 def main() -> None:
@@ -222,7 +200,6 @@ def main() -> None:
     parser.add_argument("--timeout", type=int, default=60, help="seconds for a cell; for all ten times that")
     parser.add_argument("--memory", type=int, default=8192, help="MiB of address space for one process")
     parser.add_argument("--trust", action="store_true", help="grade even where bubblewrap does not work")
-    parser.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json there")
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # of nbformat and SQLAlchemy, for those who write programs
     name, file = given.assignment, f"{given.assignment}.ipynb"
@@ -244,8 +221,7 @@ def main() -> None:
     todo = [row for row in graded if not row.done.exists() or row.digest not in row.done.read_text()]
     with api.gradebook as gradebook:
         for row in todo:
-            with contextlib.suppress(MissingEntry):  # an earlier version
-                gradebook.remove_submission(name, row.student)
+            forget(gradebook, name, row.student)
     if todo:
         grade_all(todo, given)
     with api.gradebook as gradebook:
@@ -253,8 +229,6 @@ def main() -> None:
             load(row, name, out, gradebook)
         most = {cell.name: cell.max_score for cell in gradebook.find_notebook(name, name).grade_cells}
     table = write_table(rows, most, out / "grades.csv")
-    if given.gradescope:
-        write_gradescope(rows, given.gradescope)
     counts = table["status"].value_counts().items()
     print(f"{len(rows)} files:", "; ".join(f"{n} {status}" for status, n in counts))
     print(out / "grades.csv")

@@ -12,7 +12,7 @@ NEW_CELL = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markd
 
 
 def keys(cell: Any) -> list[tuple[str, Any]]:
-    """Say by what a cell can be recognized, the surest first; editors change the white space of its text."""
+    """Say by what a cell can be recognized, the surest first."""
     text = "\n".join(line.rstrip() for line in cell.source.strip().splitlines())
     mark = str(cell.metadata.get("nbgrader", {}).get("grade_id"))
     words = [("defines", word) for word in DEFINED.findall(cell.source)]

@@ -1,7 +1,7 @@
 """Pictures of different sizes: icons that ship with the package, photographs that torchvision fetches.
 
-Pictures stay PIL pictures, each of its own size, until :func:`letterbox` (all made square) or
-:func:`pad_batch` (none resized) turns them into a tensor.
+They stay PIL pictures, each of its own size, until :func:`letterbox` (all made square) or :func:`pad_batch`
+(none resized) turns them into a tensor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import itertools
-import warnings
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -22,10 +21,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
-from sklearn.model_selection import train_test_split
 
 from .. import checks
-from ..progress import progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -36,53 +33,27 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
-# Photographs: longest side of a crop or a picture in pixels; larger ones are reduced.
-SIZE_CAP = 128
-# Objects of VOC with a shorter side of fewer pixels are left out.
-MIN_SIDE = 32
-# Margin on every side of a crop of VOC, as a share of the box.
-MARGIN = 0.05
+SIZE_CAP = 128  # longest side of a crop of VOC in pixels; larger ones are reduced
+MIN_SIDE = 32  # objects of VOC with a shorter side of fewer pixels are left out
+MARGIN = 0.05  # on every side of a crop, as a share of the box
 # Crops of a class of VOC that are kept, in trainval and again in test; else a third of all were persons.
 MAX_PER_CLASS = 600
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PictureSplit:
-    """Some labelled pictures: the training, validation or test part of a :class:`PictureSet`.
-
-    Parameters
-    ----------
-    pictures : tuple of PIL.Image.Image, length n
-        Each of its own size and mode.
-    labels : ndarray of int64, shape (n,)
-        Class numbers.
-    groups : ndarray of str, shape (n,)
-        What belongs together and must not be split: the family of an icon, the photograph of a crop.
-    sources : tuple of str, length n
-        File (and box) that a picture comes from.
-    """
+    """The training, validation or test part of a :class:`PictureSet`."""
 
     pictures: tuple[Image.Image, ...]
-    labels: np.ndarray
-    groups: np.ndarray
-    sources: tuple[str, ...]
+    labels: np.ndarray  # class numbers, int64
+    groups: np.ndarray  # what must not be split: the family of an icon, the photograph of a crop
+    sources: tuple[str, ...]  # file (and box) that a picture comes from
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def take(self, rows: np.ndarray) -> PictureSplit:
-        """Choose some of the pictures.
-
-        Parameters
-        ----------
-        rows : ndarray of int or bool
-            Which ones, as in NumPy.
-
-        Returns
-        -------
-        PictureSplit
-            They alone, in the order of `rows`.
-        """
+        """Choose some of the pictures, by numbers or by a mask, as in NumPy."""
         index = np.arange(len(self))[rows]
         pictures, sources = (tuple(all_of[i] for i in index) for all_of in (self.pictures, self.sources))
         return PictureSplit(pictures, self.labels[index], self.groups[index], sources)
@@ -90,9 +61,7 @@ class PictureSplit:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PictureSet:
-    """Labelled pictures of different sizes, in splits that share no group.
-
-    ``data["train"].pictures``, ``.labels``, ``.groups`` and ``.sources`` give what a split holds.
+    """Labelled pictures of different sizes, in splits that share no group: ``data["train"].pictures``.
 
     Parameters
     ----------
@@ -100,8 +69,9 @@ class PictureSet:
         Short name, also used in result files.
     classes : tuple of str
         Names of the classes, in the order of their numbers.
-    splits : dict of str to PictureSplit
-        Usually ``"train"``, ``"valid"`` and ``"test"``.
+    splits : dict of str
+        ``"train"``, ``"valid"`` and ``"test"``, each with `pictures` (a tuple of PIL.Image.Image), `labels`
+        (their class numbers), `groups` (what must not be split) and `sources` (file and box).
     """
 
     name: str
@@ -109,29 +79,17 @@ class PictureSet:
     splits: Mapping[str, PictureSplit]
 
     def __post_init__(self) -> None:
-        seen: dict[str, str] = {}
-        for key, split in self.splits.items():
-            for group in np.unique(split.groups).tolist():
-                if group in seen:
-                    raise ValueError(f"group {group!r} is in the splits {seen[group]!r} and {key!r}")
-                seen[group] = key
+        groups, times = np.unique(
+            np.concatenate([np.unique(split.groups) for split in self.splits.values()]), return_counts=True
+        )
+        if (times > 1).any():
+            raise ValueError(f"group {str(groups[times > 1][0])!r} is in two splits")
 
     def __getitem__(self, split: str) -> PictureSplit:
         return self.splits[split]
 
     def sizes(self, split: str) -> np.ndarray:
-        """Sizes of the pictures of a split.
-
-        Parameters
-        ----------
-        split : str
-            Its name.
-
-        Returns
-        -------
-        ndarray of int64, shape (n, 2)
-            Width and height in pixels.
-        """
+        """Width and height in pixels of the pictures of a split, shape (n, 2)."""
         return np.array([picture.size for picture in self[split].pictures], dtype=np.int64)
 
     def counts(self) -> np.ndarray:
@@ -163,9 +121,6 @@ class PictureSet:
         )
 
 
-# ---- reading -----------------------------------------------------------------------------------------------
-
-
 def open_picture(path: str | Path | BinaryIO) -> Image.Image:
     """Read one picture completely, upright as its camera meant it.
 
@@ -177,26 +132,17 @@ def open_picture(path: str | Path | BinaryIO) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        In the mode that the file has.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is no picture, is cut off or damaged, or has so many pixels that Pillow takes it for an
-        attack ("decompression bomb"). The message names the file.
+        In the mode that the file has. An error (FileNotFoundError, or ValueError if it is no picture, cut off
+        or damaged) names the file.
     """
     name = path if isinstance(path, str | Path) else getattr(path, "name", "the picture")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                file.load()
-                # notes of the camera that nobody can read, wrong in as many ways as there are, turn nothing
-                with contextlib.suppress(Exception):
-                    return ImageOps.exif_transpose(file)
-                return file.copy()
+        with Image.open(path) as file:
+            file.load()
+            # notes of the camera that nobody can read, wrong in as many ways as there are, turn nothing
+            with contextlib.suppress(Exception):
+                return ImageOps.exif_transpose(file)
+            return file.copy()
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no such file") from None
     # Damaged files make the decoders of Pillow raise nearly anything.
@@ -204,45 +150,26 @@ def open_picture(path: str | Path | BinaryIO) -> Image.Image:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from error
 
 
-def flatten(picture: Image.Image, channels: int = 1) -> Image.Image:
-    """Give a picture of any mode as plain grey or colour of 8 bits.
-
-    Parameters
-    ----------
-    picture : PIL.Image.Image
-        Grey, colour, palette, CMYK, black and white, with 16 bits (65535 is white) or with transparency,
-        which lets white through.
-    channels : {1, 3}
-        Grey or RGB.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Of mode "L" or "RGB".
-    """
+def _pixels(picture: Image.Image, channels: int, longest: int | None = None) -> np.ndarray:
+    """Give a picture of any mode as uint8 (height, width, channels), perhaps scaled to a longest side."""
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
-    mode = "L" if channels == 1 else "RGB"
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        values = np.asarray(picture).astype(np.float64)
-        grey = np.clip(values, 0, 65535) / 257
-        if "transparency" in picture.info:  # one value, which lets white through
-            grey[values == picture.info["transparency"]] = 255
-        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert(mode)
+    if picture.mode.startswith("I"):
+        grey = np.clip(np.asarray(picture).astype(np.float64), 0, 65535) / 257  # of 16 bits 65535 is white
+        picture = Image.fromarray(np.rint(grey).astype(np.uint8))
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert(mode)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if longest is not None:
+        picture = _resize(picture, longest)
+    return np.asarray(picture).reshape(picture.height, picture.width, channels)
 
 
 def _resize(picture: Image.Image, longest: int) -> Image.Image:
-    """Bring the longest side of a plain picture to a length; its aspect stays."""
     side = max(picture.size)
     method = Image.Resampling.BOX if side >= longest else Image.Resampling.BICUBIC
     return picture.resize(tuple(max(1, round(s * longest / side)) for s in picture.size), method)
-
-
-# ---- the sets ----------------------------------------------------------------------------------------------
 
 
 def load_pictograms20() -> PictureSet:
@@ -270,17 +197,16 @@ def load_pictograms20() -> PictureSet:
             picture = picture.convert("RGB") if picture.mode == "P" else picture
             family = families[file.partition("__")[0]]
             parts[part].append((picture, VOC_CLASSES.index(label), family, name))
-    train, test = (_split_of(rows) for rows in parts.values())
-    held_out = hold_out_groups(train.labels, train.groups, 0.2)
-    splits = {"train": train.take(~held_out), "valid": train.take(held_out), "test": test}
-    return PictureSet("pictograms20", VOC_CLASSES, splits)
+    return _set_of("pictograms20", *parts.values(), tries=1000)
 
 
 def load_voc2007(root: str | Path = "data/voc2007") -> PictureSet:
     """Objects cut from the photographs of Pascal VOC 2007: 20 classes, every crop of its own size.
 
     Objects that VOC marks as difficult are left out, and small ones. Training and validation crops come from
-    the official image set "trainval" and share no photograph, test crops come from the image set "test".
+    the official image set "trainval" and share no photograph, test crops come from the image set "test"
+    (Everingham et al., IJCV 88, 2010). The photographs are from Flickr and under its terms: do not pass the
+    crops on.
 
     Parameters
     ----------
@@ -291,133 +217,59 @@ def load_voc2007(root: str | Path = "data/voc2007") -> PictureSet:
     -------
     PictureSet
         With the splits "train", "valid" and "test"; `groups` are the numbers of the photographs.
-
-    Notes
-    -----
-    Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 88 (2010). The photographs are from
-    Flickr and under its terms: do not pass the crops on.
     """
-    rest, test = (_voc_crops(Path(root), image_set) for image_set in ("trainval", "test"))
-    held_out = hold_out_groups(rest.labels, rest.groups, 0.2, tries=100)
-    splits = {"train": rest.take(~held_out), "valid": rest.take(held_out), "test": test}
-    return PictureSet("voc2007", VOC_CLASSES, splits)
+    return _set_of("voc2007", *(_voc_crops(Path(root), part) for part in ("trainval", "test")), tries=100)
 
 
-def _voc_crops(root: Path, image_set: str) -> PictureSplit:
+def _voc_crops(root: Path, image_set: str) -> list[tuple[Image.Image, int, str, str]]:
     from torchvision.datasets import VOCDetection
 
     listed = root / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / f"{image_set}.txt"
     photographs = VOCDetection(root, year="2007", image_set=image_set, download=not listed.exists())
     objects = []
-    for photograph, annotation in enumerate(photographs.annotations):
+    for path, annotation in zip(photographs.images, photographs.annotations, strict=True):
         content = photographs.parse_voc_xml(ET.parse(annotation).getroot())
         for thing in content["annotation"]["object"]:
             x0, y0, x1, y1 = (float(thing["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax"))
             box = (x0 - 1, y0 - 1, x1, y1)  # as Pillow counts: from 0, the end left out
             if thing.get("difficult") != "1" and min(box[2] - box[0], box[3] - box[1]) >= MIN_SIDE:
-                objects.append((photograph, VOC_CLASSES.index(thing["name"]), box))
+                objects.append((Path(path), VOC_CLASSES.index(thing["name"]), box))
     labels = np.array([label for _, label, _ in objects])
     order = np.random.default_rng(0).permutation(len(objects))
     kept = sorted(i for c in np.unique(labels) for i in order[labels[order] == c][:MAX_PER_CLASS].tolist())
     rows = []
-    with progress_bar(len(kept), True, f"crops of {image_set}", "crop") as advance:
-        for photograph, found in itertools.groupby((objects[i] for i in kept), key=lambda o: o[0]):
-            path = Path(photographs.images[photograph])
-            picture = flatten(open_picture(path), 3)
-            w, h = picture.size
-            for _, label, (x0, y0, x1, y1) in found:
-                advance(1)
-                dx, dy = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
-                left, top = max(0, int(x0 - dx)), max(0, int(y0 - dy))
-                right, bottom = min(w, round(x1 + dx)), min(h, round(y1 + dy))
-                crop = _capped(picture.crop((left, top, right, bottom)))
-                rows.append((crop, label, path.stem, f"{path.name} {left},{top}–{right},{bottom}"))
-    return _split_of(rows)
+    for path, found in itertools.groupby((objects[i] for i in kept), key=lambda o: o[0]):
+        picture = open_picture(path).convert("RGB")
+        for _, label, (x0, y0, x1, y1) in found:
+            dx, dy = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
+            left, top = max(0, int(x0 - dx)), max(0, int(y0 - dy))
+            right, bottom = min(picture.width, round(x1 + dx)), min(picture.height, round(y1 + dy))
+            crop = picture.crop((left, top, right, bottom))
+            crop = crop if max(crop.size) <= SIZE_CAP else _resize(crop, SIZE_CAP)
+            rows.append((crop, label, path.stem, f"{path.name} {left},{top}–{right},{bottom}"))
+    return rows
 
 
-def _capped(picture: Image.Image) -> Image.Image:
-    return picture if max(picture.size) <= SIZE_CAP else _resize(picture, SIZE_CAP)
-
-
-def load_caltech101(root: str | Path = "data/caltech101", n_classes: int = 20) -> PictureSet:
-    """The largest classes of Caltech-101: photographs of one object each, of different sizes.
-
-    The background class and "Faces_easy" (the same faces as in "Faces", cut closely) are left out. There is
-    no official split: of every class 60 % are for training, 20 % for validation and 20 % for testing.
-
-    Parameters
-    ----------
-    root : str or Path
-        Folder that holds ``caltech101``, or shall hold it.
-    n_classes : int, default 20
-        Number of classes, the largest first; they are numbered in alphabetical order.
-
-    Returns
-    -------
-    PictureSet
-        With the splits "train", "valid" and "test"; every photograph is its own group.
-
-    Notes
-    -----
-    Li, Andreeto, Ranzato and Perona, "Caltech 101", CaltechDATA (2022).
-    """
-    from torchvision.datasets import Caltech101
-
-    pictures = Caltech101(root, download=True)  # only if the folder is not there
-    sizes = np.bincount(pictures.y, minlength=len(pictures.categories))
-    names = [name for name in pictures.categories if name != "Faces_easy"]
-    names = sorted(names, key=lambda name: -sizes[pictures.categories.index(name)])[:n_classes]
-    names = tuple(sorted(names))
-    rows = []
-    with progress_bar(len(pictures), True, "pictures", "photo") as advance:
-        for category, index in zip(pictures.y, pictures.index, strict=True):
-            advance(1)
-            name = pictures.categories[category]
-            if name in names:
-                source = f"{name}/image_{index:04d}.jpg"
-                picture = flatten(open_picture(Path(pictures.root) / "101_ObjectCategories" / source), 3)
-                rows.append((_capped(picture), names.index(name), source, source))
-    whole = _split_of(rows)
-    rest, test = train_test_split(np.arange(len(whole)), test_size=0.2, random_state=0, stratify=whole.labels)
-    train, valid = train_test_split(rest, test_size=0.25, random_state=0, stratify=whole.labels[rest])
-    splits = {"train": whole.take(train), "valid": whole.take(valid), "test": whole.take(test)}
-    return PictureSet("caltech101", names, splits)
-
-
-def _split_of(rows: Sequence[tuple[Image.Image, int, str, str]]) -> PictureSplit:
-    """Collect (picture, label, group, source)."""
-    pictures, labels, groups, sources = zip(*rows, strict=True)
-    return PictureSplit(pictures, np.array(labels, dtype=np.int64), np.array(groups), sources)
+def _set_of(name: str, *parts: list[tuple[Image.Image, int, str, str]], tries: int) -> PictureSet:
+    """Collect (picture, label, group, source) of two parts; validation groups are cut off the first."""
+    columns = [tuple(zip(*rows, strict=True)) for rows in parts]
+    rest, test = (PictureSplit(p, np.array(y, dtype=np.int64), np.array(g), s) for p, y, g, s in columns)
+    held_out = hold_out_groups(rest.labels, rest.groups, 0.2, tries=tries)
+    splits = {"train": rest.take(~held_out), "valid": rest.take(held_out), "test": test}
+    return PictureSet(name, VOC_CLASSES, splits)
 
 
 def hold_out_groups(
-    labels: np.ndarray, groups: np.ndarray, fraction: float, *, tries: int = 1000, n_groups: int | None = None
+    labels: np.ndarray, groups: np.ndarray, fraction: float, *, tries: int, n_groups: int | None = None
 ) -> np.ndarray:
-    """Choose whole groups that hold about the same share of every class.
+    """Mark rows of whole groups (of exactly `n_groups`) that hold about the same share of every class.
 
     The groups are put in `tries` random orders; of all beginnings of these orders the one is taken whose
     share of a class is nowhere far from `fraction`.
-
-    Parameters
-    ----------
-    labels, groups : ndarray of int, ndarray of str or int, both of shape (n,)
-        Class number and group of every row.
-    fraction : float
-        Share wanted, between 0 and 1.
-    tries : int, default 1000
-        Number of orders, the same in every call.
-    n_groups : int, optional
-        Take exactly so many groups.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-        True for the rows of the chosen groups.
     """
     names, group_of_row = np.unique(groups, return_inverse=True)
-    found, class_of_row = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(names), len(found)), dtype=np.int64)
-    np.add.at(table, (group_of_row, class_of_row), 1)
+    by_class = (group_of_row[labels == c] for c in np.unique(labels))
+    table = np.stack([np.bincount(groups, minlength=len(names)) for groups in by_class], axis=1)
     total = table.sum(axis=0)
     best, chosen = np.inf, None
     for attempt in range(tries):
@@ -431,14 +283,8 @@ def hold_out_groups(
         if distance[length] < best:
             best, chosen = distance[length], order[: length + 1]
     if chosen is None:
-        raise ValueError(
-            f"no choice among {len(names)} groups leaves pictures of every class on both sides; give every "
-            "class pictures of at least two groups"
-        )
+        raise ValueError(f"no choice among {len(names)} groups leaves pictures of every class on both sides")
     return np.isin(group_of_row, chosen)
-
-
-# ---- tensors -----------------------------------------------------------------------------------------------
 
 
 def letterbox(pictures: Sequence[Image.Image], size: int, channels: int = 1) -> torch.Tensor:
@@ -447,7 +293,7 @@ def letterbox(pictures: Sequence[Image.Image], size: int, channels: int = 1) -> 
     Parameters
     ----------
     pictures : sequence of PIL.Image.Image, length n
-        Of any sizes and modes, see :func:`flatten`.
+        Of any sizes and modes; transparency lets white through.
     size : int
         Side of the squares in pixels.
     channels : {1, 3}
@@ -463,10 +309,9 @@ def letterbox(pictures: Sequence[Image.Image], size: int, channels: int = 1) -> 
     checks.whole("size", size, 1)
     canvases = np.full((len(pictures), size, size, channels), 255, dtype=np.uint8)
     for canvas, picture in zip(canvases, pictures, strict=True):
-        inner = _resize(flatten(picture, channels), size)
-        left, top = ((size - side) // 2 for side in inner.size)
-        pixels = np.asarray(inner).reshape(inner.height, inner.width, channels)
-        canvas[top : top + inner.height, left : left + inner.width] = pixels
+        pixels = _pixels(picture, channels, size)
+        top, left = ((size - side) // 2 for side in pixels.shape[:2])
+        canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return torch.from_numpy(canvases.transpose(0, 3, 1, 2).astype(np.float32) / 255)
 
 
@@ -475,10 +320,8 @@ def pad_batch(pictures: Sequence[Image.Image], channels: int = 1) -> tuple[torch
 
     Parameters
     ----------
-    pictures : sequence of PIL.Image.Image, length n
-        Of any sizes and modes, see :func:`flatten`.
-    channels : {1, 3}
-        Grey or RGB.
+    pictures, channels
+        As for :func:`letterbox`; at least one picture.
 
     Returns
     -------
@@ -491,13 +334,12 @@ def pad_batch(pictures: Sequence[Image.Image], channels: int = 1) -> tuple[torch
 
     if not len(pictures):
         raise ValueError("give at least one picture")
-    flat = [flatten(picture, channels) for picture in pictures]
-    W, H = (max(sides) for sides in zip(*(p.size for p in flat), strict=True))
-    x = np.zeros((len(flat), channels, H, W), dtype=np.float32)
-    mask = np.zeros((len(flat), 1, H, W), dtype=np.float32)
-    for row, picture in enumerate(flat):
-        w, h = picture.size
-        pixels = np.asarray(picture).reshape(h, w, channels)
+    W, H = np.max([picture.size for picture in pictures], axis=0)
+    x = np.zeros((len(pictures), channels, H, W), dtype=np.float32)
+    mask = np.zeros((len(pictures), 1, H, W), dtype=np.float32)
+    for row, picture in enumerate(pictures):
+        pixels = _pixels(picture, channels)
+        h, w = pixels.shape[:2]
         x[row, :, :h, :w] = pixels.transpose(2, 0, 1) / np.float32(255)
         mask[row, :, :h, :w] = 1
     return torch.from_numpy(x), torch.from_numpy(mask)
@@ -508,10 +350,8 @@ def standardize(train: torch.Tensor, *others: torch.Tensor, invert: bool = False
 
     Parameters
     ----------
-    train : torch.Tensor, shape (n, c, h, w)
-        Training pictures: mean and standard deviation of all their pixels, per channel, are used for all.
-    *others : torch.Tensor, shape (m, c, h, w)
-        Further pictures.
+    train, *others : torch.Tensor, each of shape (n, c, h, w)
+        Training pictures, whose mean and standard deviation per channel are used for all, and others.
     invert : bool, default False
         Take 1 − x first: ink becomes bright on dark, so that the empty paper is the smallest value.
 

@@ -12,10 +12,9 @@ import numpy as np
 Split = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "valid", "test")
 
-# The hash sees every float as a whole number of millionths: fine enough that two different problems never
-# agree, coarse enough that the last bits, which depend on the machine's BLAS and libm, never matter. The
-# rounding edge is put where fractions never lie (the golden ratio is the number that they approximate worst):
-# with 400 rows half of the centred pixels would be exact ties of ordinary rounding.
+# The hash sees every float as a whole number of millionths, so that the last bits, which depend on the
+# machine's BLAS and libm, never matter. The rounding edge is put where fractions never lie (they approximate
+# the golden ratio worst): with 400 rows half of the centred pixels would be ties of rounding.
 HASH_UNIT = 1e-6
 HASH_EDGE = (3 - 5**0.5) / 2
 
@@ -26,7 +25,7 @@ def _part(split: str, index: int, doc: str) -> property:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """Data with its splits and, where it is known, its truth.
+    """Data with its splits and, where it is known, its truth; a ValueError if shapes do not fit.
 
     Parameters
     ----------
@@ -49,11 +48,6 @@ class Problem:
         The labels before label noise, for every split that has some.
     noise : dict, optional
         What was made worse on purpose, and by how much.
-
-    Raises
-    ------
-    ValueError
-        If shapes or values do not fit together.
     """
 
     name: str
@@ -72,9 +66,7 @@ class Problem:
             if X.ndim != 2 or X.shape[1] != p or y.shape != (len(X),) or not len(X):
                 raise ValueError(f"split {key!r}: X {X.shape} and y {y.shape} do not fit {p} feature names")
             if not (np.isfinite(X).all() and np.isfinite(y).all()):
-                raise ValueError(
-                    f"split {key!r} holds NaN or infinite values; drop or impute these rows first"
-                )
+                raise ValueError(f"split {key!r} holds NaN or infinite values; drop these rows first")
         if self.support is not None and self.support.shape != (p,):
             raise ValueError(f"support must have shape ({p},), got {self.support.shape}")
 
@@ -85,18 +77,11 @@ class Problem:
     X_test = _part("test", 0, "Test inputs, shape (n_test, p): for the final number only.")
     y_test = _part("test", 1, "Test targets, shape (n_test,).")
 
-    @property
-    def n_features(self) -> int:
-        """Number of columns p."""
-        return len(self.feature_names)
+    n_features = property(lambda self: len(self.feature_names), doc="Number of columns p.")
 
     @property
     def content_hash(self) -> str:
-        """First 16 hex digits of a SHA-256 over the three splits, equal on every machine.
-
-        Floats are hashed in units of 1e-6: sums and matrix products differ in their last bits between
-        machines, and a result file must still match its data.
-        """
+        """First 16 hex digits of a SHA-256 over the splits, floats in millionths: equal on every machine."""
         digest = hashlib.sha256()
         for key in SPLITS:
             for array in self.splits[key]:
@@ -113,8 +98,7 @@ class Problem:
 
 def standardized_targets(splits: dict[str, Split]) -> dict[str, Split]:
     """Give the targets of the training rows mean 0 and variance 1, and the others the same change."""
-    y_train = splits["train"][1]
-    mean, scale = float(y_train.mean()), float(y_train.std())
+    mean, scale = float(splits["train"][1].mean()), float(splits["train"][1].std())
     return {key: (X, (y - mean) / scale) for key, (X, y) in splits.items()}
 
 
@@ -127,18 +111,18 @@ def flip_labels(y: np.ndarray, fraction: float, n_classes: int, seed: Any = 0) -
     Parameters
     ----------
     y : ndarray of int, shape (n,)
-        Labels 0 … `n_classes` − 1.
+        Labels 0 … `n_classes` − 1; left as they are.
     fraction : float
         Share of wrong labels, 0 … 1.
     n_classes : int
         Number of classes, at least 2.
     seed : int or sequence of int, default 0
-        Seed of :func:`numpy.random.default_rng`.
+        For :func:`numpy.random.default_rng`.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        New labels; `y` is left as it is.
+        New labels.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"the fraction of wrong labels must be between 0 and 1, got {fraction!r}")

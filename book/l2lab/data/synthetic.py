@@ -9,10 +9,8 @@ from scipy.integrate import trapezoid
 from .. import checks
 from .problem import SPLITS, Problem, standardized_targets
 
-# Length of θ in the experiment of Ng.
-NG_STRENGTH = 10.0
-# Probability that a label of `xor` is the wrong one.
-XOR_FLIPS = 0.05
+NG_STRENGTH = 10.0  # length of θ in the experiment of Ng
+XOR_FLIPS = 0.05  # probability that a label of `xor` is the wrong one
 
 
 def sparse_regression(
@@ -35,34 +33,27 @@ def sparse_regression(
     Parameters
     ----------
     n, p, n_true : int, default 200, 100 and 10
-        Numbers of training rows, of inputs, and of inputs with a non-zero coefficient, 0 … p, at random
-        places.
+        Numbers of training rows, of inputs, and of those with a non-zero coefficient, at random places.
     rho : float, default 0
         The correlation of the inputs i and j is rho^|i−j|; −1 < rho < 1.
     snr : float, default 2
         Signal-to-noise ratio wᵀΣw / σ², with Σ the covariance of an input row. Without signal σ = 1.
-    seed : int, default 0
-        Draws inputs, coefficients and noise.
+    seed, n_test : int, default 0 and 2000
+        Draws inputs, coefficients and noise; number of test rows.
     coefs : {"unit", "uniform", "normal"}
         Non-zero coefficients: ±1; a random sign times U(0.3, 1.5); or N(0, 1).
-    n_test : int, default 2000
-        Number of test rows.
     truth_seed : int, optional
-        Draws the coefficients apart from the rows, so that samples with different `seed` share one truth:
-        needed where selected sets are compared between samples. By default `seed` draws both.
+        Draws the coefficients apart from the rows, so that samples with different `seed` share one truth.
 
     Returns
     -------
     Problem
         Regression, with `support`, `coef` and ``noise["sigma"]``, the standard deviation of ε.
     """
-    _whole(n=(n, 1), p=(p, 1), n_true=(n_true, 0), n_test=(n_test, 1))
-    if n_true > p:
-        raise ValueError(f"n_true={n_true} inputs cannot matter if there are only p={p}")
-    if not -1 < rho < 1:
-        raise ValueError(f"the correlation rho must lie strictly between -1 and 1, got {rho!r}")
-    if not snr > 0:
-        raise ValueError(f"the signal-to-noise ratio snr must be positive, got {snr!r}")
+    if not 0 <= n_true <= p:
+        raise ValueError(f"n_true={n_true} inputs cannot matter if there are p={p}")
+    checks.number("rho", rho, -1, 1, open_low=True)
+    checks.number("snr", snr, 0, np.inf, open_low=True)
     covariance = float(rho) ** np.abs(np.subtract.outer(np.arange(p), np.arange(p)))
     rng = np.random.default_rng(seed)
     truth = rng if truth_seed is None else np.random.default_rng((truth_seed, 0))
@@ -80,7 +71,7 @@ def sparse_regression(
     sigma = float(np.sqrt(coef @ covariance @ coef / snr)) or 1.0
     root = np.linalg.cholesky(covariance)
     splits = {}
-    for key, rows in zip(SPLITS, (n, max(1, n // 3), n_test), strict=True):
+    for key, rows in _sizes(n, n // 3, n_test):
         X = rng.standard_normal((rows, p)) @ root.T
         splits[key] = (X, X @ coef + sigma * rng.standard_normal(rows))
     noise = {"sigma": sigma, "snr": snr}
@@ -90,7 +81,7 @@ def sparse_regression(
 def ng_classification(
     n_samples: int = 100, n_irrelevant: int = 0, seed: int = 0, *, n_test: int = 2000
 ) -> Problem:
-    """One relevant input among many irrelevant ones: the experiment of Ng (2004).
+    """One relevant input among many irrelevant ones: the experiment of Ng (ICML 2004).
 
     The inputs are independent standard normal and P(y = 1 | x) = 1 / (1 + exp(−10·x₁)). As in the paper, 30 %
     of the samples are held out for choosing λ.
@@ -98,28 +89,21 @@ def ng_classification(
     Parameters
     ----------
     n_samples : int, default 100
-        Rows that the learner has, training and validation together (Ng's m).
+        Rows that the learner has, training and validation together (Ng's m), at least 2.
     n_irrelevant : int, default 0
         Number of irrelevant inputs. With the same seed, more of them leave the other columns and the labels
         as they are, so that runs can be compared pairwise.
-    seed : int, default 0
-        Draws inputs and labels.
-    n_test : int, default 2000
-        Number of test rows.
+    seed, n_test : int, default 0 and 2000
+        Draws inputs and labels; number of test rows.
 
     Returns
     -------
     Problem
         Two classes, with `support`, `coef` and ``noise["bayes_error"]``: the error rate of the true θ.
-
-    References
-    ----------
-    A. Y. Ng, "Feature selection, L1 vs. L2 regularization, and rotational invariance", ICML 2004.
     """
-    _whole(n_samples=(n_samples, 2), n_irrelevant=(n_irrelevant, 0), n_test=(n_test, 1))
-    n_valid = min(max(round(0.3 * n_samples), 1), n_samples - 1)
     splits = {}
-    for i, (key, rows) in enumerate(zip(SPLITS, (n_samples - n_valid, n_valid, n_test), strict=True)):
+    n_valid = min(round(0.3 * n_samples), n_samples - 1)
+    for i, (key, rows) in enumerate(_sizes(n_samples - max(n_valid, 1), n_valid, n_test)):
         truth, junk = np.random.default_rng((seed, 0, i)), np.random.default_rng((seed, 1, i))
         relevant = truth.standard_normal(rows)
         y = truth.random(rows) < 1 / (1 + np.exp(-NG_STRENGTH * relevant))
@@ -146,27 +130,25 @@ def xor(n: int = 480, p: int = 50, seed: int = 0, *, n_test: int = 2000) -> Prob
     ----------
     n, p : int, default 480 and 50
         Numbers of training rows, with n // 4 validation rows, and of inputs, of which 2 matter.
-    seed : int, default 0
-        Draws inputs and wrong labels.
-    n_test : int, default 2000
-        Number of test rows.
+    seed, n_test : int, default 0 and 2000
+        Draws inputs and wrong labels; number of test rows.
 
     Returns
     -------
     Problem
         Two classes, with `support`.
     """
-    _whole(n=(n, 1), p=(p, 2), n_test=(n_test, 1))
+    checks.whole("p", p, 2)
     rng = np.random.default_rng(seed)
     splits = {}
-    for key, rows in zip(SPLITS, (n, max(1, n // 4), n_test), strict=True):
+    for key, rows in _sizes(n, n // 4, n_test):
         X = rng.standard_normal((rows, p))
         splits[key] = (X, ((X[:, 0] * X[:, 1] > 0) ^ (rng.random(rows) < XOR_FLIPS)).astype(np.int64))
     return Problem("xor", "classification", splits, _names(p), 2, support=np.arange(p) < 2)
 
 
 def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -> Problem:
-    """Friedman's curved function of five inputs among `p`.
+    """Friedman's curved function (Annals of Statistics 19, 1991) of five inputs among `p`.
 
     With u uniform on [0, 1]ᵖ, y = 10 sin(πu₁u₂) + 20(u₃ − ½)² + 10u₄ + 5u₅ + ε, where ε has standard
     deviation 1 and the rest 4.9. The columns of X are the u, shifted and scaled to mean 0 and variance 1; y
@@ -175,25 +157,19 @@ def friedman(n: int = 400, p: int = 100, seed: int = 0, *, n_test: int = 2000) -
     Parameters
     ----------
     n, p : int, default 400 and 100
-        Numbers of training rows, at least 2, with n // 4 validation rows, and of inputs, of which 5 matter.
-    seed : int, default 0
-        Draws inputs and noise.
-    n_test : int, default 2000
-        Number of test rows.
+        Numbers of training rows, with n // 4 validation rows, and of inputs, of which 5 matter.
+    seed, n_test : int, default 0 and 2000
+        Draws inputs and noise; number of test rows.
 
     Returns
     -------
     Problem
         Regression, with `support`.
-
-    References
-    ----------
-    J. H. Friedman, "Multivariate adaptive regression splines", Annals of Statistics 19, 1991.
     """
-    _whole(n=(n, 2), p=(p, 5), n_test=(n_test, 1))
+    checks.whole("p", p, 5)
     rng = np.random.default_rng(seed)
     splits = {}
-    for key, rows in zip(SPLITS, (n, max(1, n // 4), n_test), strict=True):
+    for key, rows in _sizes(n, n // 4, n_test):
         u = rng.random((rows, p))
         signal = 10 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20 * (u[:, 2] - 0.5) ** 2
         signal = signal + 10 * u[:, 3] + 5 * u[:, 4]
@@ -211,12 +187,8 @@ def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -
 
     Parameters
     ----------
-    n : int, default 20
-        Number of training points, and of (noisy) validation points.
-    degree : int, default 15
-        Highest degree.
-    noise : float, default 0.2
-        Standard deviation of the noise in y.
+    n, degree, noise : int, int and float, default 20, 15 and 0.2
+        Number of training points, and of (noisy) validation points; highest degree; noise in y.
     seed : int, default 0
         Draws points and noise. The same seed with another `degree` gives the same points.
 
@@ -224,9 +196,8 @@ def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -
     -------
     Problem
         Regression. The test rows are an even grid of 400 points from −1 to 1 with the noise-free sin 3x as
-        target, so the test error is the distance to the truth and its picture a smooth curve.
+        target, so the test error is the distance to the truth.
     """
-    _whole(n=(n, 1), degree=(degree, 0))
     checks.number("noise", noise, 0, np.inf)
     rng = np.random.default_rng(seed)
     splits = {}
@@ -239,10 +210,8 @@ def legendre(n: int = 20, degree: int = 15, noise: float = 0.2, seed: int = 0) -
     return Problem("legendre", "regression", splits, names, noise={"sigma": noise})
 
 
-def _whole(**counts: tuple[int, int]) -> None:
-    """Check counts, each given with the least that it may be."""
-    for name, (value, least) in counts.items():
-        checks.whole(name, value, least)
+def _sizes(n_train: int, n_valid: int, n_test: int) -> list[tuple[str, int]]:
+    return list(zip(SPLITS, (n_train, max(1, n_valid), n_test), strict=True))
 
 
 def _names(p: int) -> tuple[str, ...]:

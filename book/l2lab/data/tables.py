@@ -25,24 +25,23 @@ def digits(
     noisy_valid: bool = False,
     fractions: Sequence[float] = FRACTIONS,
 ) -> Problem:
-    """Handwritten digits: 1797 pictures of 8×8 pixels, 10 classes.
+    """Handwritten digits: 1797 pictures of 8×8 pixels, 10 classes (UCI: Alpaydin and Kaynak 1998, CC BY 4.0).
 
     Columns are (pixel − its training mean) / 8, so a pixel of range 0 … 16 spans 2 units.
 
     Parameters
     ----------
     n_train : int, optional
-        Keep only so many training rows, all classes in their proportion. Validation and test rows stay the
-        same, and a larger training set contains a smaller one.
+        Keep only so many training rows, all classes in their proportion; a larger set contains a smaller one.
     label_noise : float, default 0
         Fraction of the training labels that is replaced by another, wrong class.
     noise_features : int, default 0
         Number of columns appended that know nothing of the label: copies of real columns with their rows
-        permuted within each split, so that mean and variance stay. More columns keep the first ones.
+        permuted within each split. More columns keep the first ones.
     seed : int, default 0
         Draws the split, the wrong labels and the noise columns.
     noisy_valid : bool, default False
-        Spoil the validation labels as well, as label noise rarely spares the validation set.
+        Spoil the validation labels as well.
     fractions : sequence of 3 floats
         Shares of training, validation and test rows.
 
@@ -50,10 +49,6 @@ def digits(
     -------
     Problem
         With `clean_labels` where there is label noise; `support` is False for noise columns.
-
-    Notes
-    -----
-    From scikit-learn (UCI: Alpaydin and Kaynak 1998, CC BY 4.0).
     """
     bunch = load_digits()
     splits = _split(bunch.data, bunch.target, fractions, n_train, seed, stratify=True)
@@ -80,29 +75,20 @@ def breast_cancer(
 ) -> Problem:
     """Breast cancer Wisconsin: 569 cell samples, malignant (0) or benign (1).
 
-    The 30 measurements are strongly correlated. Columns are standardized with the training rows.
+    From UCI (Wolberg et al. 1995, CC BY 4.0). The 30 measurements are strongly correlated; columns are
+    standardized with the training rows.
 
     Parameters
     ----------
-    n_train : int, optional
-        Keep only so many training rows, see :func:`digits`.
-    noise_features : int, default 0
-        Number of columns appended that know nothing of the target.
-    seed : int, default 0
-        Draws the split and the noise columns.
+    n_train, noise_features, seed, fractions
+        As for :func:`digits`.
     degree : int, default 1
         2 adds the squares of all measurements and the products of all pairs: 495 columns, many of them alike.
-    fractions : sequence of 3 floats
-        Shares of training, validation and test rows.
 
     Returns
     -------
     Problem
         Classification, 2 classes.
-
-    Notes
-    -----
-    From scikit-learn (UCI: Wolberg et al. 1995, CC BY 4.0).
     """
     checks.whole("degree", degree, 1)
     bunch = load_breast_cancer()
@@ -122,17 +108,8 @@ def breast_cancer(
 def diabetes(seed: int = 0) -> Problem:
     """Diabetes (Efron et al. 2004): 442 patients, 10 measurements, disease progression after one year.
 
-    Columns and target are standardized with the training rows, so that no intercept is needed.
-
-    Parameters
-    ----------
-    seed : int, default 0
-        Draws the split.
-
-    Returns
-    -------
-    Problem
-        Regression.
+    Columns and target are standardized with the training rows, so that no intercept is needed; `seed` draws
+    the split. A :class:`Problem` of regression.
     """
     bunch = load_diabetes(scaled=False)
     splits = _standardized(_split(bunch.data, bunch.target, FRACTIONS, None, seed, stratify=False))
@@ -141,24 +118,15 @@ def diabetes(seed: int = 0) -> Problem:
 
 
 def _split(
-    X: np.ndarray,
-    y: np.ndarray,
-    fractions: Sequence[float],
-    n_train: int | None,
-    seed: int,
-    *,
-    stratify: bool,
+    X: np.ndarray, y: np.ndarray, fractions: Sequence[float], n_train: int | None, seed: int, stratify: bool
 ) -> dict[str, Split]:
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(
-            f"fractions must be three positive shares (train, valid, test) with sum 1, got {fractions}"
-        )
+        raise ValueError(f"fractions must be three positive shares with sum 1, got {fractions}")
     y = y.astype(np.int64 if stratify else np.float64)
 
-    def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
-        return train_test_split(
-            rows, test_size=size, random_state=seed, stratify=y[rows] if stratify else None
-        )
+    def cut(rows: np.ndarray, share: float) -> list[np.ndarray]:
+        classes = y[rows] if stratify else None
+        return train_test_split(rows, test_size=share, random_state=seed, stratify=classes)
 
     # Validation and test are cut off first: they stay the same whatever n_train is.
     rest, test = cut(np.arange(len(y)), fractions[2])
@@ -189,8 +157,7 @@ def _with_noise_columns(problem: Problem, k: int, seed: int) -> Problem:
     if k == 0:
         return problem
     p = problem.n_features
-    # Every split copies the same columns in the same order.
-    order = np.random.default_rng((seed, 3)).permutation(p)
+    order = np.random.default_rng((seed, 3)).permutation(p)  # the same in every split
     splits = {}
     for part, key in enumerate(SPLITS):
         rng = np.random.default_rng((seed, 2, part))

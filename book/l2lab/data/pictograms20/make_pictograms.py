@@ -1,30 +1,24 @@
 """Draw Pictograms-20 from the icon sets of the npm package @iconify/json: zip and table of authors.
 
-The book never needs this: it reads the committed files in book/l2lab/data/pictograms20. To make them again
-(about a minute once the package is there; 105 MB to fetch, 490 MB unpacked):
+The book never needs this: it reads the committed files. To make them again (105 MB to fetch), in this folder:
 
-    npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz
-    pip install resvg-py==0.5.0
-    cd book/l2lab/data/pictograms20
-    PYTHONPATH=../../.. python make_pictograms.py --iconify PATH/TO/package --out .
+    npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz && pip install resvg-py==0.5.0
+    PYTHONPATH=../../.. python make_pictograms.py package .
 
-Another version of the npm package has other icons. What an icon shows is taken from its published name; the
-names of each class, and the icons that were found wrong by eye, are in make_pictograms_names.json.
+What an icon shows is taken from its published name; the names of each class, and the icons that were found
+wrong by eye, are in make_pictograms_names.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
 import csv
-import functools
 import hashlib
 import io
 import json
 import re
 import sys
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,29 +28,19 @@ from PIL import Image
 from l2lab.data.images import VOC_CLASSES, hold_out_groups
 
 RULES = json.loads(Path(__file__).with_name("make_pictograms_names.json").read_text("utf-8"))
+# A name of two classes belongs to the first.
+CLASS = {name: label for label, names in reversed(RULES["names"].items()) for name in names}
 LICENCES = {"MIT", "Apache-2.0", "ISC", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "BSD-3-Clause", "Unlicense"}
-# Logos show brands, and flags show nothing else.
-CATEGORIES_LEFT_OUT = {"Logos", "Programming"}
+CATEGORIES_LEFT_OUT = {"Logos", "Programming"}  # logos show brands
 FLAG_SETS = {"circle-flags", "flag", "flagpack", "cif"}
 # These animals are drawn as such in emoji; elsewhere "ram" is memory and "turkey" a roast or a country.
 EMOJI_FAMILIES = {"noto", "fluent-emoji", "twemoji", "emojione", "fxemoji"}
 EMOJI_ANIMALS = {"ram", "chicken", "turkey", "calf", "goose", "hen", "rooster"}
-# Families whose "scooter" has an engine.
-SCOOTER_FAMILIES = {"solar", "ri"}
-
-RENDER_SIDE = 128  # pixels; what duplicates are looked for in
-SIGNATURE_SIDE = 16
+SCOOTER_FAMILIES = {"solar", "ri"}  # whose "scooter" has an engine
 MIN_DIFFERENCE = 0.045  # mean grey difference of two signatures that are no duplicates
-PER_CLASS_AND_FAMILY = 8
-PER_CLASS = 100
-TEST_FAMILIES = 0.34  # share of the families, for ...
-TEST_SHARE = 0.30  # ... this share of the pictures
-SPLIT_TRIES = 4000
-MULTIPLES = (1, 1.5, 2, 3, 4)
-ATTRIBUTION_COLUMNS = (
-    *("set", "title", "family", "split", "author", "author_url", "license", "license_url", "version"),
-    "images",
-)
+PER_CLASS, PER_CLASS_AND_FAMILY = 100, 8
+TEST_FAMILIES, TEST_SHARE = 0.34, 0.30  # shares of the families and of the pictures
+COLUMNS = "set,title,family,split,author,author_url,license,license_url,version,images"
 
 
 class Icon(NamedTuple):
@@ -71,39 +55,19 @@ class Icon(NamedTuple):
     body: str
     coloured: bool
 
-    @property
-    def full_name(self) -> str:
-        """Set and name, as the list of bad icons has them."""
-        return f"{self.set}:{self.name}"
-
-
-# ---- names -------------------------------------------------------------------------------------------------
-
 
 def base_name(name: str) -> str:
     """Strip from the name of an icon all that tells its style: ``outline-bus-front-24`` is ``bus-front``."""
-    name = re.sub(r"-0[1-9]$", "", name)
+    shorter = re.sub(r"-0[1-9]$", "", name)
+    name = ""
     suffixes = sorted(RULES["suffixes"], key=len, reverse=True)
-    while True:
-        shorter = name
-        for suffix in suffixes:
-            if shorter.endswith(suffix) and len(shorter) > len(suffix) + 1:
-                shorter = shorter.removesuffix(suffix)
-                break
-        for prefix in RULES["prefixes"]:
-            if shorter.startswith(prefix) and len(shorter) > len(prefix) + 1:
-                shorter = shorter.removeprefix(prefix)
-                break
-        if shorter == name:
-            return name
+    while shorter != name:
         name = shorter
-
-
-@functools.cache
-def class_by_name() -> dict[str, str]:
-    """Give the class of every base name; a name of two classes belongs to the first."""
-    pairs = [(name, label) for label, names in RULES["names"].items() for name in names]
-    return dict(reversed(pairs))
+        found = (s for s in suffixes if name.endswith(s) and len(name) > len(s) + 1)
+        shorter = name.removesuffix(next(found, ""))
+        found = (p for p in RULES["prefixes"] if shorter.startswith(p) and len(shorter) > len(p) + 1)
+        shorter = shorter.removeprefix(next(found, ""))
+    return name
 
 
 def family_of(icon_set: str) -> str:
@@ -120,7 +84,7 @@ def is_wanted(icon: Icon) -> bool:
         or icon.base in ("airport", "desk")
         or (icon.base in EMOJI_ANIMALS and icon.family not in EMOJI_FAMILIES)
         or (icon.base == "scooter" and icon.family not in SCOOTER_FAMILIES)
-        or icon.full_name in RULES["bad"]
+        or f"{icon.set}:{icon.name}" in RULES["bad"]
     )
 
 
@@ -129,28 +93,27 @@ def find_icons(iconify: Path, about_sets: dict[str, Any]) -> list[Icon]:
     found = []
     for name, about in about_sets.items():
         licence = about["license"]
-        if licence.get("spdx") not in LICENCES or not licence.get("url"):
-            continue
-        if about.get("category") in CATEGORIES_LEFT_OUT:
+        free = licence.get("spdx") in LICENCES and licence.get("url")
+        if not free or about.get("category") in CATEGORIES_LEFT_OUT:
             continue
         icon_set = json.loads((iconify / "json" / f"{name}.json").read_text("utf-8"))
         default = {"left": 0, "top": 0, "width": 16, "height": 16} | icon_set
         for icon_name, icon in icon_set["icons"].items():
             base = base_name(icon_name)
-            label = class_by_name().get(base)
-            if label is not None and not icon.get("hidden"):
+            if base in CLASS and not icon.get("hidden"):
                 box = tuple(icon.get(key, default[key]) for key in ("left", "top", "width", "height"))
-                coloured = bool(about.get("palette"))
-                icon = Icon(name, icon_name, label, base, family_of(name), box, icon["body"], coloured)
-                found.append(icon)
+                what = (CLASS[base], base, family_of(name), box, icon["body"], bool(about.get("palette")))
+                found.append(Icon(name, icon_name, *what))
     return found
 
 
-# ---- pictures ----------------------------------------------------------------------------------------------
+def hash_number(text: str, digits: int) -> int:
+    """Turn a text into a number that is the same everywhere: the first hex digits of its SHA-256."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:digits], 16)
 
 
-def render(icon: Icon, longest: float) -> Image.Image:
-    """Draw an icon in RGB on white, its longest side so many pixels."""
+def draw(icon: Icon, longest: float) -> Image.Image | None:
+    """Draw an icon in RGB on white, so many pixels long, and cut it to its ink (None: next to none)."""
     import resvg_py
 
     left, top, width, height = icon.box
@@ -161,11 +124,7 @@ def render(icon: Icon, longest: float) -> Image.Image:
     ).replace("currentColor", "#000")
     zoom = longest / max(width, height)
     png = resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom, background="#ffffff", skip_system_fonts=True)
-    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
-
-
-def crop_to_ink(picture: Image.Image) -> Image.Image | None:
-    """Cut off the white border but for a pixel; None if there is next to no ink."""
+    picture = Image.open(io.BytesIO(bytes(png))).convert("RGB")
     ink = (np.asarray(picture) < 245).any(axis=2)  # in any channel: a light colour is ink, too
     if ink.sum() < 8:
         return None
@@ -179,26 +138,15 @@ def signature(picture: Image.Image) -> np.ndarray:
     side = max(picture.size)
     square = Image.new("RGB", (side, side), "white")
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    method = Image.Resampling.BOX if side >= SIGNATURE_SIDE else Image.Resampling.BICUBIC
-    small = square.resize((SIGNATURE_SIDE, SIGNATURE_SIDE), method).convert("L")
-    return np.asarray(small, np.float32) / 255
-
-
-def pixel_size(icon: Icon) -> int:
-    """Longest side of the drawing before it is cropped: a multiple of its grid, fixed by a hash."""
-    grid = min(max(float(icon.box[3]), 15), 48)
-    multiple = MULTIPLES[hash_number(icon.set + icon.name + "size", 8) % len(MULTIPLES)]
-    return min(max(round(grid * multiple), 20), 128)
-
-
-def hash_number(text: str, digits: int) -> int:
-    """Turn a text into a number that is the same everywhere: the first hex digits of its SHA-256."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:digits], 16)
+    method = Image.Resampling.BOX if side >= 16 else Image.Resampling.BICUBIC
+    return np.asarray(square.resize((16, 16), method).convert("L"), np.float32) / 255
 
 
 def encode(icon: Icon) -> bytes:
-    """Draw an icon in its final size and give it as PNG: grey, or 32 colours."""
-    picture = crop_to_ink(render(icon, pixel_size(icon)))
+    """Draw an icon in its final size, a multiple of its grid, and give it as PNG: grey, or 32 colours."""
+    grid = min(max(float(icon.box[3]), 15), 48)
+    multiple = (1, 1.5, 2, 3, 4)[hash_number(icon.set + icon.name + "size", 8) % 5]
+    picture = draw(icon, min(max(round(grid * multiple), 20), 128))
     grey = not icon.coloured and np.asarray(picture).std(axis=2).max() < 3
     small = picture.convert("L") if grey else picture.quantize(32, method=2, dither=0)
     buffer = io.BytesIO()
@@ -206,25 +154,19 @@ def encode(icon: Icon) -> bytes:
     return buffer.getvalue()
 
 
-# ---- the set -----------------------------------------------------------------------------------------------
-
-
-def choose_icons(icons: Sequence[Icon]) -> list[Icon]:
+def choose_icons(icons: list[Icon]) -> list[Icon]:
     """Leave out what cannot be drawn, what is wrong, near-duplicates, and what a class has too much of.
 
     Duplicates are looked for in all families together: no drawing may be in training and test.
     """
-    kept: list[Icon] = []
-    signatures: list[np.ndarray] = []
-    taken: collections.Counter = collections.Counter()
-    candidates = [icon for icon in icons if is_wanted(icon)]
-    for icon in sorted(candidates, key=lambda icon: hash_number(icon.full_name, 12)):
+    kept, signatures, taken = [], [], collections.Counter()
+    for icon in sorted(filter(is_wanted, icons), key=lambda icon: hash_number(f"{icon.set}:{icon.name}", 12)):
         if taken[icon.label, icon.family] >= PER_CLASS_AND_FAMILY:
             continue
         try:
-            drawn = crop_to_ink(render(icon, RENDER_SIDE))
+            drawn = draw(icon, 128)
         except Exception as error:  # an SVG that is not valid
-            print(f"{icon.full_name} left out: {error}", file=sys.stderr)
+            print(f"{icon.set}:{icon.name} left out: {error}")
             continue
         if drawn is None or min(drawn.size) < 6:
             continue
@@ -234,30 +176,23 @@ def choose_icons(icons: Sequence[Icon]) -> list[Icon]:
         kept.append(icon)
         signatures.append(new)
         taken[icon.label, icon.family] += 1
-    number: collections.Counter = collections.Counter()
-    capped = []
-    for icon in kept:
-        number[icon.label] += 1
-        if number[icon.label] <= PER_CLASS:
-            capped.append(icon)
-    return capped
+    by_class = {c: [icon for icon in kept if icon.label == c][:PER_CLASS] for c in VOC_CLASSES}
+    return [icon for icon in kept if icon in by_class[icon.label]]
 
 
-def split_families(icons: Sequence[Icon]) -> np.ndarray:
+def split_families(icons: list[Icon]) -> np.ndarray:
     """Choose the families for the test: True for their icons."""
     labels = np.array([VOC_CLASSES.index(icon.label) for icon in icons])
     families = np.array([icon.family for icon in icons])
     n_groups = int(len(set(families)) * TEST_FAMILIES)
-    return hold_out_groups(labels, families, TEST_SHARE, tries=SPLIT_TRIES, n_groups=n_groups)
+    return hold_out_groups(labels, families, TEST_SHARE, tries=4000, n_groups=n_groups)
 
 
 def make(iconify: Path, out: Path) -> None:
     """Make the zip, whose bytes depend on nothing else, and the table of all sets in the folder `out`."""
     about_sets = json.loads((iconify / "collections.json").read_text("utf-8"))
-    icons = find_icons(iconify, about_sets)
-    chosen = choose_icons(icons)
+    chosen = choose_icons(find_icons(iconify, about_sets))
     places = np.where(split_families(chosen), "test", "train").tolist()
-    out.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out / "pictograms20.zip", "w", zipfile.ZIP_STORED) as archive:
         for place, icon in zip(places, chosen, strict=True):
             file = f"{place}/{icon.label}/{icon.set}__{icon.name}.png"
@@ -266,24 +201,14 @@ def make(iconify: Path, out: Path) -> None:
     place_of = {icon.set: place for place, icon in zip(places, chosen, strict=True)}
     with (out / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(ATTRIBUTION_COLUMNS)
+        table.writerow(COLUMNS.split(","))
         for name in sorted(number):
             about = about_sets[name]
             author, licence = about["author"], about["license"]
             who = (about["name"], family_of(name), place_of[name], author["name"], author.get("url", ""))
             terms = (licence["spdx"], licence.get("url", ""), about.get("version", ""))
             table.writerow((name, *who, *terms, number[name]))
-    print(f"{len(icons)} candidates, {len(chosen)} pictures of {len(number)} sets")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iconify", type=Path, required=True, help="the unpacked npm package @iconify/json")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
-    given = parser.parse_args(arguments)
-    make(given.iconify, given.out)
 
 
 if __name__ == "__main__":
-    main()
+    make(*map(Path, sys.argv[1:]))
