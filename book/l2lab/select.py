@@ -538,7 +538,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         if wanted is None:
             wanted = self._choose(data, recipe, scores, folds, null)
         while found and rounds < self.rounds and wanted > np.median(settled.sum(1)):
-            if settled.all(1).any() or _mostly(settled).all():  # nothing is left to look at
+            if settled.all(1).any() or (settled.mean(0) > 0.5).all():  # nothing is left to look at
                 break
             later = self._sweep(data, recipe, folds, settled)[1]
             found = signal(later)
@@ -557,7 +557,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         """Find the range of λ with a pilot on all rows, and train the path; return λ and path."""
         lost, pilot_data = LOST * self.threshold, data
         if without is not None:  # what most folds do without
-            left = torch.as_tensor(~_mostly(without), device=data.X.device)
+            left = torch.as_tensor(without.mean(0) <= 0.5, device=data.X.device)
             pilot_data = Rows(data.X[:, left].contiguous(), data.targets, data.weight, data.classes)
         n_features = pilot_data.X.shape[1]
 
@@ -595,11 +595,6 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             losses = _refit_losses(data, recipe, order, sizes[: chosen + 1], folds)
             chosen = smallest_good(losses, null, share, folds.n_observed)[0]
         return sizes[chosen]
-
-
-def _mostly(settled: np.ndarray) -> np.ndarray:
-    """Which features (p,) are settled in more than half of the folds (S, p)."""
-    return settled.mean(0) > 0.5
 
 
 def _standardized(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -32,7 +32,13 @@ Run = Callable[[Task, Method, list[int], Budget], list[dict[str, Any]]]
 
 
 class TestRows:
-    """The test rows of a `problem`, kept until the strength is chosen and given out once per `method`."""
+    """The test rows, kept until the strength is chosen and given out once per `method`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose test rows.
+    """
 
     __test__ = False  # not a test, whatever pytest may think of the name
 

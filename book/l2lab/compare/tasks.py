@@ -55,11 +55,15 @@ Augment = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 class LearningData:
-    """What a method gets to see of a `problem`: training and validation rows, and no test rows.
+    """What a method gets to see of a problem: training and validation rows, and no test rows.
 
     The arrays `X_train`, `y_train`, `X_valid` and `y_valid` are copies that cannot be written to: one method
-    can neither reach the test rows through them nor leave changed data to the next one. `augment`, if there
-    is one, turns ``(x, strength, generator)`` into a changed copy of a batch whose labels still hold.
+    can neither reach the test rows through them nor leave changed data to the next one.
+
+    Parameters
+    ----------
+    problem, augment : Problem, callable
+        All of it; ``augment(x, strength, generator)`` changes a batch so that its labels still hold.
     """
 
     def __init__(self, problem: Problem, augment: Augment | None = None) -> None:

@@ -14,6 +14,7 @@ from .selection import DEFAULT
 __all__ = ["by_kind", "duels", "overall"]
 
 GATES, CHANCE = "L2 gates", "chance"
+KIND_OF = {problem: kind for kind, problems in KINDS.items() for problem in problems}
 # measure -> how much less still counts as good
 MEASURES = {
     "f1_not_told": 0.05, "f1_own": 0.05, "score_at_k": 0.01, "forest_at_k": 0.01, "score_own": 0.01,
@@ -31,7 +32,7 @@ def by_kind(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
     A row per kind and, at the end, their mean; a column per method, the best mean first.
     """
     table = _scores(rows, measure).groupby(level="problem", sort=False).mean()
-    means = table.groupby(table.index.map(_kinds()), sort=False).mean()
+    means = table.groupby(table.index.map(KIND_OF), sort=False).mean()
     means = means.reindex([kind for kind in KINDS if kind in means.index])
     means.loc["mean"] = means.mean()
     return means.sort_values("mean", axis=1, ascending=False).rename_axis(index="kind", columns=None)
@@ -52,8 +53,8 @@ def overall(rows: list[dict[str, Any]]) -> pd.DataFrame:
     found, failed = [], pd.DataFrame(rows).groupby("method")["failed"].count()
     for measure, margin in MEASURES.items():
         scores = _scores(rows, measure)
-        scores = scores[~scores.index.get_level_values("problem").map(_kinds()).isin(RESPLIT)]
-        kind = scores.index.get_level_values("problem").map(_kinds())
+        scores = scores[~scores.index.get_level_values("problem").map(KIND_OF).isin(RESPLIT)]
+        kind = scores.index.get_level_values("problem").map(KIND_OF)
         seed = scores.index.get_level_values("seed")
         for rival in _rivals(scores):
             by_kinds = (scores[GATES] - scores[rival]).groupby([seed, kind]).mean().unstack()
@@ -81,14 +82,10 @@ def duels(rows: list[dict[str, Any]]) -> pd.DataFrame:
         scores = _scores(rows, measure)
         for rival in _rivals(scores):
             for problem, pair in scores.groupby(level="problem", sort=False):
-                if _kinds()[problem] not in RESPLIT:
+                if KIND_OF[problem] not in RESPLIT:
                     gap = (pair[GATES] - pair[rival]).to_numpy()
                     found.append({"measure": measure, "rival": rival, "problem": problem} | _compared(gap))
     return _corrected(pd.DataFrame(found))
-
-
-def _kinds() -> dict[str, str]:
-    return {problem: kind for kind, problems in KINDS.items() for problem in problems}
 
 
 def _rivals(scores: pd.DataFrame) -> list[str]:
