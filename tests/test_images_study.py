@@ -38,25 +38,20 @@ def few():
 def written(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "load_pictograms20", lambda: few)
-        patch.setattr(images, "RESULTS", folder)
-        patch.setattr(images, "LAMS", LAMS)
-        patch.setattr(images, "GATE_LAMS", LAMS)
-        patch.setattr(images, "LONGER_LAMS", LAMS[1:])
-        patch.setattr(images, "FINE_TUNING", {"epochs": 1, "lr": 0.01})
+        small = {
+            "load_pictograms20": lambda: few, "RESULTS": folder, "LAMS": LAMS, "GATE_LAMS": LAMS,
+            "LONGER_LAMS": LAMS[1:], "FINE_TUNING": {"epochs": 1, "lr": 0.01}, "PROFILES": {"quick": TINY},
+        }  # fmt: skip
+        for name, value in small.items():
+            patch.setattr(images, name, value)
         # the real one flushes denormal numbers, in all tests that follow
         patch.setattr(images.runtime, "setup", lambda: SimpleNamespace(device=torch.device("cpu")))
-        patch.setattr(images, "PROFILES", {"quick": TINY})
         images.main("quick")
     return json.loads((folder / "images-quick.json").read_text("utf-8"))
 
 
-def test_the_file_says_what_was_done(written, few):
-    assert written["data_hash"] == few.content_hash
-    assert written["seeds"] == [100, 101]
-
-
-def test_every_setting_has_its_row(written):
+def test_every_setting_has_its_row(written, few):
+    assert (written["data_hash"], written["seeds"]) == (few.content_hash, [100, 101])
     keys = [(r["wrong"], r["augment"], r["seed"], r["lam"]) for r in written["sweep"]]
     assert len(set(keys)) == len(keys) == 4 * 2 * 2
     assert len(written["learning_rates"]) == 2 * 3 * 3
@@ -64,10 +59,9 @@ def test_every_setting_has_its_row(written):
     assert {r["lam"] for r in written["gates"]} == set(LAMS)
     assert [r["method"] for r in written["rivals"]] == ["unpruned", "gates", "magnitude", "random"] * 2
     assert [r["method"] for r in written["sizes"]][1:4] == ["letterboxed", "padded", "padded, buckets"]
-    for row in written["sweep"]:
-        assert 0 <= row["test_accuracy"] <= 1
-        assert sum(n for n, *_ in row["bins"]) == 20
-        assert row["alive"]["pooled"] <= 288
+    assert all(sum(n for n, *_ in row["bins"]) == 20 for row in written["sweep"])
+    weights = np.array(written["along_lam"]["histograms"]["fc1"]).sum(axis=1)
+    assert (weights == 288 * 64).all()
 
 
 def test_pruning_keeps_the_outputs_and_rivals_have_equal_size(written):
@@ -77,13 +71,6 @@ def test_pruning_keeps_the_outputs_and_rivals_have_equal_size(written):
         assert rows["magnitude"] <= rows["unpruned"]
         # a channel of conv4 goes with its last feature, and which features go differs between the methods
         assert abs(rows["magnitude"] - rows["gates"]) < 0.2 * rows["unpruned"]
-
-
-def test_histograms_hold_all_weights(written):
-    sizes = {name: np.array(h).sum(axis=1) for name, h in written["along_lam"]["histograms"].items()}
-    assert list(sizes) == ["conv1", "conv2", "conv3", "conv4", "fc1", "fc2"]
-    assert (sizes["fc1"] == 288 * 64).all()
-    assert np.shape(written["along_lam"]["filters"]) == (2, 8, 3, 3)
 
 
 def test_lam_is_chosen_by_the_mean_over_seeds():

@@ -1,9 +1,7 @@
-"""The studies: what a record remembers, the problems, the rivals, the tables."""
+"""The studies: what a record remembers, the problems, the rivals."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 from dataclasses import replace
 
@@ -12,10 +10,12 @@ import pytest
 from scipy import stats
 
 from l2lab import data
-from l2lab.compare import METHODS, Budget, ComparisonResult, Task
-from l2lab.studies import comparison, contests, gpu, record, selection, tables, verdict
+from l2lab.compare import METHODS, Budget, ComparisonResult, Task, methods, recipe
+from l2lab.engine import gated
+from l2lab.select import L2GateSelector
+from l2lab.studies import comparison, contests, gpu, record, rivals, selection, verdict
 from l2lab.studies.__main__ import main as studies_main
-from l2lab.studies.record import Record, code_hash, write
+from l2lab.studies.record import Record, code_hash
 
 # ---- the record --------------------------------------------------------------------------------------------
 
@@ -47,18 +47,15 @@ def lab(tmp_path):
 
 def test_a_second_run_uses_what_is_stored(lab):
     first = lab.run()
-    assert [row["seed"] for row in first] == [0, 0, 1, 1, 2, 2]
     before = lab.path.read_text("utf-8")
     assert lab.run() == first
     assert lab.measured == [0, 1, 2]
     assert lab.path.read_text("utf-8") == before  # neither date nor machine are stamped anew
     stored = json.loads(before)
     assert stored["rows"] == first
-    for row in first:
-        assert {"when", "machine", "torch"} <= row.keys()
-        assert (row["code"], row["data"], row["settings"]) == ("c", "d", {"seed": row["seed"], "steps": 1})
-        assert stored["date"] == row["when"][:10]
-        assert stored["machine"] == row["machine"]
+    for row, seed in zip(first, (0, 0, 1, 1, 2, 2), strict=True):
+        assert (row["code"], row["data"], row["settings"]) == ("c", "d", {"seed": seed, "steps": 1})
+        assert (stored["date"], stored["machine"]) == (row["when"][:10], row["machine"])
 
 
 @pytest.mark.parametrize("change", [{"code": "other"}, {"data": "other"}, {"steps": 2}])
@@ -84,14 +81,6 @@ def test_a_killed_run_goes_on_where_it_stopped(lab):
     assert [path.name for path in lab.path.parent.iterdir()] == [lab.path.name]
 
 
-def test_rows_without_hashes_are_never_used(lab):
-    old = [{"seed": seed, "part": part, "value": 0} for seed in range(3) for part in "ab"]
-    write(lab.path, {"what": "old", "seeds": [0, 1, 2], "rows": old})
-    assert json.loads(lab.path.read_text("utf-8"))["rows"] == old
-    lab.run()
-    assert lab.measured == [0, 1, 2]
-
-
 def test_the_hash_of_the_code_is_that_of_what_measures(tmp_path, monkeypatch):
     package = tmp_path / "l2lab"
     for name in ("select.py", "plots.py", "compare/judge.py", "studies/mine.py", "studies/other.py"):
@@ -114,7 +103,7 @@ def test_the_comparison_survives_its_file_and_is_not_repeated(tmp_path, monkeypa
     tiny = Task("tiny", "tiny", lambda seed: data.xor(60, 6, seed, n_test=200))
     monkeypatch.setattr(comparison, "TASKS", {"tiny": tiny})
     monkeypatch.setattr(comparison, "METHODS", {key: METHODS[key] for key in ("none", "stg", "augmentation")})
-    monkeypatch.setattr(comparison, "PROFILES", {"quick": (2, Budget(3, 20, hidden=5), 1.0)})
+    monkeypatch.setattr(comparison, "PROFILES", {"quick": (2, Budget(3, 20, hidden=5))})
     first = comparison.main("quick", tmp_path)
     back = ComparisonResult.load(tmp_path / "comparison-quick.json")
     assert (back.records, back.labels) == (first.records, first.labels)
@@ -158,21 +147,18 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
         def get_support(self, indices):
             return np.array([], dtype=int)
 
-    monkeypatch.setattr(selection, "SEEDS", {"quick": [100]})
-    monkeypatch.setattr(selection, "QUICK", ["xor"])
-    monkeypatch.setattr(selection, "LADDER_SEEDS", {"quick": [100]})
-    monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=20))
-    monkeypatch.setattr(selection, "_selector", lambda *_: Blind())
-
     def broken(*_):
         raise ValueError("it diverged")
 
     chosen = {"ANOVA": selection.RANKINGS["ANOVA"], "right": lambda *_: tiny.support.astype(float)}
     chosen |= {"broken": broken, "chance": selection.RANKINGS["chance"]}
-    monkeypatch.setattr(selection, "RANKINGS", chosen)
-    monkeypatch.setattr(selection, "LADDER", {2: ((4,), (60,))})
-    monkeypatch.setattr(selection, "ON_LADDER", ("ANOVA",))
-    monkeypatch.setattr(selection, "_run_wide", lambda threads: [{"threads": threads, "found": 10}])
+    small = {
+        "SEEDS": {"quick": [100]}, "QUICK": ["xor"], "LADDER_SEEDS": {"quick": [100]}, "RANKINGS": chosen,
+        "JUDGE": Budget(n_trials=2, steps=20), "LADDER": {2: ((4,), (60,))}, "ON_LADDER": ("ANOVA",),
+        "_selector": lambda *_: Blind(),
+    }  # fmt: skip
+    for name, value in small.items():
+        monkeypatch.setattr(selection, name, value)
     studies_main(["selection", "--folder", str(tmp_path)])
     found = json.loads((tmp_path / "selection-quick.json").read_text("utf-8"))
     names = [*chosen, selection.DEFAULT]
@@ -187,19 +173,49 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     # where nothing was selected, the most frequent class is what is predicted
     share = np.bincount(tiny.y_test)[np.bincount(tiny.y_train).argmax()] / len(tiny.y_test)
     assert blind["score_own"] == blind["forest_own"] == pytest.approx(share)
-    assert [row["threads"] for row in found["wide"]] == [1, 2]
     assert [(row["k"], row["p"], row["n"], row["method"]) for row in found["ladder"]] == [(2, 4, 60, "ANOVA")]
 
 
-def test_the_seeds_of_the_study_were_kept_for_it():
-    # those that methods were developed on, and those of the tables that earlier results showed
-    assert not set(selection.SEEDS["full"]) & (set(selection.SEEDS["quick"]) | set(range(200)))
-    assert len(selection.SEEDS["full"]) >= 20
-    assert len(tables.SEEDS["full"]) >= 20
+@pytest.mark.parametrize("name", list(selection.RANKINGS)[1:3] + list(selection.RANKINGS)[4:7])
+@pytest.mark.parametrize("classes", [True, False])
+def test_rivals_rank_the_inputs(monkeypatch, name, classes):
+    monkeypatch.setattr(rivals, "BUDGET", Budget(n_trials=6, steps=300, batch_size=100))
+    X = np.random.default_rng(0).standard_normal((203, 12))
+    y = X[:, 4] - X[:, 9]
+    scores = selection.RANKINGS[name](X, (y > 0).astype(int) if classes else y / y.std(), 0, 1)
+    assert set(np.argsort(-scores)[:2]) == {4, 9}
 
 
-def verdict_rows():
+def test_a_ranking_that_diverges_is_repeated_with_a_smaller_learning_rate(monkeypatch):
+    monkeypatch.setattr(rivals, "BUDGET", Budget(n_trials=3, steps=60, batch_size=100, lr=3.0))
+    X = np.random.default_rng(0).standard_normal((100, 6))
+    X = np.hstack([X, X + 0.1, X])
+    assert np.isfinite(rivals.by_survival(methods.GroupLassoInputs, X, X[:, 0], 0, 1)).all()
+    with pytest.raises(ValueError, match="diverges even at"):
+        rivals.by_survival(methods.GroupLassoInputs, 1e6 * X, X[:, 0], 0, 1)
+
+
+def test_rivals_rank_with_the_settings_of_the_selector():
+    ours, budget = L2GateSelector().get_params(), rivals.BUDGET
+    theirs = {key: getattr(budget, key) for key in ("steps", "batch_size", "hidden", "lr")}
+    theirs |= {"n_lams": budget.n_trials, "n_folds": rivals.FOLDS, "rounds": rivals.ROUNDS}
+    theirs["threshold"] = rivals.ALIVE
+    assert theirs == {name: ours[name] for name in theirs}
+    ramped = rivals.RAMP, recipe.EARLY, recipe.EARLY_LOOKS
+    assert ramped == (gated.RAMP, gated.EARLY, gated.EARLY_LOOKS)
+
+
+def test_what_was_registered_stays():
+    assert (selection.SEEDS["full"], selection.LADDER_SEEDS["full"]) == (range(2000, 2020), range(2000, 2005))
+    assert (len(contests.KINDS), len(contests.PROBLEMS), len(contests.RESPLIT)) == (15, 21, 4)
+    assert (len(selection.RANKINGS), selection.SLOW["full"]) == (8, ())
+    assert list(verdict.MEASURES.values()) == [0.05, 0.05, 0.01, 0.01, 0.01]
+
+
+@pytest.fixture
+def verdict_rows(monkeypatch):
     """STG is worse on "linear", ANOVA better on "linear, correlated" and hardly different on "wide"."""
+    monkeypatch.setattr(verdict, "RESAMPLES", 9_999)
     noise = np.random.default_rng(0).standard_normal((20, 2))
     gains_of = {"linear": (1.0, 0.0), "linear, correlated": (0.05, -1.0), "wide": (0.0, 0.0)}
     rows = []
@@ -217,8 +233,8 @@ def verdict_rows():
     return rows, noise
 
 
-def test_means_and_duels_by_hand():
-    rows, noise = verdict_rows()
+def test_means_and_duels_by_hand(verdict_rows):
+    rows, noise = verdict_rows
     kinds = verdict.by_kind(rows, "f1_own")
     assert list(kinds.index) == ["linear", "wide", "mean"]
     stg = 0.5 - np.mean([1.0, 0.05]) + 0.2 * noise[:, 0].mean()
@@ -251,8 +267,8 @@ def test_means_and_duels_by_hand():
     np.testing.assert_allclose(np.sort(tests["holm"]), holm)
 
 
-def test_the_verdict_over_all_kinds():
-    rows, noise = verdict_rows()
+def test_the_verdict_over_all_kinds(verdict_rows):
+    rows, noise = verdict_rows
     rows += [{**row, "problem": "diabetes + random"} for row in rows if row["problem"] == "linear"]
     found = verdict.overall(rows).set_index(["measure", "rival"])
     # two linear problems are one kind, wide is another one, and a table that is only split anew counts not
@@ -275,125 +291,27 @@ def test_the_verdict_over_all_kinds():
         assert (found["worst_kind"], found["verdict"]) == ("linear", expected)
         assert found["difference"] == pytest.approx(0, abs=1e-12)
     failing = [r | {"failed": "diverged"} if (r["method"], r["seed"]) == ("STG", 1) else r for r in rows]
-    assert set(verdict.overall(failing).groupby("rival")["failed"].max().items()) == {
-        ("STG", 4),
-        ("ANOVA", 0),
-    }
-    failing = [r | {"failed": "diverged"} if r["method"] == verdict.GATES else r for r in rows]
-    assert set(verdict.overall(failing)["failed_gates"]) == {80}
+    assert verdict.overall(failing).groupby("rival")["failed"].max().to_dict() == {"STG": 4, "ANOVA": 0}
     with pytest.raises(ValueError, match=r"not complete: \['STG'\] lack rows"):
         verdict.overall([row for row in rows if (row["method"], row["seed"]) != ("STG", 3)])
 
 
-# ---- the tables --------------------------------------------------------------------------------------------
-FAKE = {
-    "mice protein": ((96, 5), "mice.csv.gz"),
-    "COIL-20": ((144, 6), "coil.npz"),
-    "ISOLET": ((120, 5), "isolet.npz"),
-    "MADELON": ((80, 5), "madelon.npz"),
-}
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Tables of the right form, with few columns: column 0 tells the class, in ISOLET the speaker."""
-    rng = np.random.default_rng(0)
-    for name, (shape, file) in FAKE.items():
-        monkeypatch.setitem(
-            tables.TABLES, name, replace(tables.TABLES[name], shape=shape, file=file, ks=(2,))
-        )
-        n, p = shape
-        y = np.repeat([0, 1], n // 2)
-        X = rng.standard_normal(shape)
-        X[:, 0] += 4 * y
-        if file.endswith("npz"):
-            np.savez(tmp_path / file, X=X.astype(np.float32), y=y + 1)
-            continue
-        with gzip.open(tmp_path / file, "wt", newline="") as lines:
-            writer = csv.writer(lines)
-            writer.writerow(["MouseID", *range(p), "Genotype", "Treatment", "Behavior", "class"])
-            for i in range(n):  # 8 mice of each class, 6 rows of each mouse
-                values = ["" if i % 7 == 0 and j == 1 else X[i, j] for j in range(p)]
-                writer.writerow([f"{300 + i // 6}_{i % 6 + 1}", *values, "a", "b", "c", "xy"[y[i]]])
-    return tmp_path
-
-
-def test_families_stay_together(folder):
-    for name in FAKE:
-        X, y, families, _ = tables.load(name, folder)
-        splits = tables._held_out_rows(name, y, families, 0)
-        if families is None:
-            assert list(splits) == ["random"]
-            continue
-        random, leak_free = splits.values()
-        assert not set(families[leak_free]) & set(families[~leak_free])
-        assert set(families[random]) & set(families[~random])
-        np.testing.assert_array_equal(np.bincount(y[random]), np.bincount(y[leak_free]))
-        assert not np.array_equal(leak_free, list(tables._held_out_rows(name, y, families, 1).values())[1])
-    X, _, mice, _ = tables.load("mice protein", folder)
-    assert np.isnan(X[::7, 1]).all()
-    np.testing.assert_array_equal(mice, np.arange(96) // 6)
-    poses = tables.load("COIL-20", folder)[2]
-    held = tables._held_out_rows("COIL-20", np.repeat([0, 1], 72), poses, 0)["by pose"]
-    np.testing.assert_array_equal(np.diff(np.flatnonzero(np.roll(held[:72], -held[:72].argmin()))), 1)
-
-
-def test_the_medians_of_test_rows_are_not_used(monkeypatch):
-    X = np.arange(12.0).reshape(6, 2)
-    X[0, 0] = np.nan
-    X[4:, 0] = 1000
-    seen = []
-    monkeypatch.setattr(tables, "rank_and_score", lambda problem, *_: seen.append(problem) or ([], 0, [0.5]))
-    tables._run_split(X, np.array([0, 1, 0, 1, 0, 1]), np.arange(6) > 3, (1,), len, seed=0)
-    learned = np.sort(np.concatenate([seen[0].X_train, seen[0].X_valid])[:, 0])
-    filled = np.array([2, 4, 4, 6])  # the median of 2, 4 and 6 fills the gap
-    np.testing.assert_allclose(learned, (filled - filled.mean()) / filled.std())
-
-
-def test_the_study_of_tables_runs(folder, monkeypatch):
-    monkeypatch.setattr(tables, "rankings", lambda: {"ANOVA": selection.RANKINGS["ANOVA"]})
-    monkeypatch.setattr(tables, "SEEDS", {"quick": [100, 101]})
-    monkeypatch.setattr(selection, "JUDGE", Budget(n_trials=2, steps=60))
-    studies_main(["tables", "--data-dir", str(folder), "--folder", str(folder)])
-    result = json.loads((folder / "tables-quick.json").read_text("utf-8"))
-    assert result["seeds"] == [100, 101]
-    assert len(result["sha256"]["coil.npz"]) == 64
-    assert len(result["rows"]) == 2 * 7 * 2
-    assert {row["k"] for row in result["rows"] if row["method"] == "no selection"} == {5, 6}
-    poses = [r["accuracy"] for r in result["rows"] if (r["split"], r["method"]) == ("by pose", "ANOVA")]
-    assert min(poses) > 0.9
-
-
-def test_wrong_tables_are_named(folder):
-    with pytest.raises(ValueError, match="--data-dir"):
-        tables.main("quick")
-    np.savez(folder / "madelon.npz", X=np.ones((3, 2)), y=np.ones(3))
-    with pytest.raises(ValueError, match=r"madelon.npz must have \(80, 5\)"):
-        tables.load("MADELON", folder)
-    (folder / "madelon.npz").unlink()
-    with pytest.raises(ValueError, match=r"madelon\.npz is not in"):
-        tables.load("MADELON", folder)
-    np.savez(folder / "coil.npz", X=np.ones((144, 6)), y=np.tile([0, 1], 72))
-    with pytest.raises(ValueError, match="sorted by class"):
-        tables.load("COIL-20", folder)
+# ---- a GPU against the CPU ---------------------------------------------------------------------------------
 
 
 def test_the_check_of_a_gpu_runs_dry_on_a_cpu_and_says_what_differs(tmp_path, monkeypatch):
     monkeypatch.setenv("L2LAB_DEVICE", "cpu")
     with pytest.raises(SystemExit, match="no GPU that can be used"):
         studies_main(["gpu"])
+    monkeypatch.setattr(gpu, "CHECKS", gpu.CHECKS[:1] + gpu.CHECKS[4:])  # each of the four kinds
     studies_main(["gpu", "--folder", str(tmp_path)])
     (file,) = tmp_path.iterdir()
     found = json.loads(file.read_text("utf-8"))
     assert file.name.startswith("gpu-")
     assert {"what", "date", "machine", "torch"} <= found.keys()  # what the status page shows
     assert len(found["rows"]) == len(gpu.CHECKS)
-    for row in found["rows"]:
-        assert row["difference"] <= row["limit"]
-        assert (row["difference"] > 0) == (row["precision"] == "mixed")  # the CPU repeats itself
-    monkeypatch.setattr(
-        gpu, "CHECKS", [gpu.Check("off", lambda d, t: np.array([next(other)]), "float32", 0.1)]
-    )
+    assert all(row["difference"] <= row["limit"] for row in found["rows"])
     other = iter([0.0, 0.0, 0.0, 0.2])
+    monkeypatch.setattr(gpu, "CHECKS", [("off", lambda *_: np.array([next(other)]), "float32", 0.1)])
     with pytest.raises(SystemExit, match="1 of 1 results are not those of the CPU"):
         studies_main(["gpu", "--folder", str(tmp_path)])

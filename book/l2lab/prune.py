@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import checks
 from .engine.convnets import ImageClassifier
 
-__all__ = ["PARTS", "Cost", "alive", "choose_parts", "cost", "part_strength", "prune"]
+__all__ = ["PARTS", "alive", "cost", "part_strength", "prune"]
 
 # Kind of part -> the layer that reads it.
 PARTS = {"conv1": "conv2", "conv2": "conv3", "conv3": "conv4", "pooled": "fc1", "fc1": "fc2"}
@@ -27,7 +27,7 @@ ALIVE = 1e-3
 
 
 def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
-    """Return with which norm each part is read by the layer after it.
+    """Return with which norm each part is read by the layer after it, gates multiplied in.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def part_strength(model: ImageClassifier) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor, shape (number of parts,)
-        For "conv1", "conv2", "conv3", "pooled" and "fc1"; gates are multiplied in.
+        For "conv1", "conv2", "conv3", "pooled" and "fc1".
     """
     return {
         part: getattr(model, reader).weight.detach().movedim(1, 0).flatten(1).norm(dim=1)
@@ -69,22 +69,7 @@ def alive(model: ImageClassifier) -> dict[str, Tensor]:
 def choose_parts(
     model: ImageClassifier, sizes: Mapping[str, int], seed: int | None = None
 ) -> dict[str, Tensor]:
-    """Choose parts to keep: those with the largest strength, which is magnitude pruning, or some by lot.
-
-    Parameters
-    ----------
-    model : ImageClassifier
-        Any.
-    sizes : mapping of str to int
-        How many parts of each kind to keep, at least 1.
-    seed : int, optional
-        Draw lots with this seed. Default: the strongest.
-
-    Returns
-    -------
-    dict of str to Tensor of bool
-        True for the parts to keep.
-    """
+    """Choose `sizes` parts to keep: the strongest, which is magnitude pruning, or some by lot with a seed."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     kept, strength = {}, part_strength(model)
     for part, n in sizes.items():
@@ -104,11 +89,9 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
 
     Parameters
     ----------
-    model : ImageClassifier
-        The parent; it is not changed.
-    keep : mapping of str to Tensor of bool, optional
-        True for parts to keep, see :func:`part_strength` for the names; what is not named stays. Default:
-        :func:`alive`.
+    model, keep : ImageClassifier, mapping of str to Tensor of bool
+        The parent, which is not changed; True for parts to keep, by the names of :func:`part_strength`, where
+        what is not named stays. Default: :func:`alive`.
 
     Returns
     -------
@@ -134,14 +117,11 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
     place = torch.full((n_channels,), -1, device=where)
     place[index["conv4"]] = torch.arange(len(index["conv4"]), device=where)
     features = place[used // fields] * fields + used % fields
-    child = ImageClassifier(
-        model.conv1.weight.shape[1],
-        model.fc2.weight.shape[0],
-        tuple(len(index[f"conv{k}"]) for k in (1, 2, 3, 4)),
-        model.grid,
-        len(index["fc1"]),
-        None if len(features) == len(index["conv4"]) * fields else features,
-    ).to(model.fc2.weight)
+    channels = tuple(len(index[f"conv{k}"]) for k in (1, 2, 3, 4))
+    features = None if len(features) == channels[3] * fields else features
+    n_in, n_out = model.conv1.weight.shape[1], model.fc2.weight.shape[0]
+    child = ImageClassifier(n_in, n_out, channels, model.grid, len(index["fc1"]), features)
+    child = child.to(model.fc2.weight)
     inputs = {reader: index[part] for part, reader in PARTS.items()}
     everything = slice(None)
     for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2"):
@@ -153,7 +133,7 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
 
 
 class Cost(NamedTuple):
-    """What a network costs, see :func:`cost`."""
+    """What a network costs: parameters, operations for one image, median time for a batch."""
 
     parameters: int
     flops: int
@@ -165,18 +145,15 @@ def cost(model: nn.Module, image: Tensor, batch_size: int = 64, repeats: int = 1
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Any classifier of images.
-    image : Tensor, shape (C, H, W)
-        What it gets.
+    model, image : torch.nn.Module, Tensor of shape (C, H, W)
+        Any classifier of images, and what it gets.
     batch_size, repeats : int, default 64 and 15
         Images in the batch that is timed, and how often.
 
     Returns
     -------
     Cost
-        Numbers to store; floating-point operations for one image, where a multiplication and an addition
-        count as two; median time for a batch on the device of the model.
+        A multiplication and an addition count as two operations; the device is that of the model.
     """
     parameter = next(model.parameters())
     batch = image.to(parameter).expand(batch_size, *image.shape).contiguous()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,11 +35,9 @@ from .survival import (
     smallest_good,
     sparse_part,
     survival_scores,
-)
+)  # fmt: skip
 
 __all__ = ["L2GateSelector"]
-
-T = TypeVar("T")
 
 # A column this far below the threshold for "alive" cannot come back and is no longer computed.
 LOST = 1e-2
@@ -72,58 +70,59 @@ class _Path(NamedTuple):
     losses: np.ndarray  # of each row, by the networks that have not seen it, (L, n)
 
 
-def _path(
-    data: Rows,
-    recipe: GatedRecipe,
-    lams: np.ndarray,
-    seeds: list[int],
-    held_out: Tensor,
-    lost: float,
-    without: np.ndarray | None = None,
-    enough: Callable[[np.ndarray], bool] | None = None,
-) -> _Path:
-    """Train the path.
+class _Folds(NamedTuple):
+    """Seeds of S folds, the share (S, n) of each row that they hold out, and the number of observations."""
 
-    Seed s does not see the share `held_out[s]` (S, n) of the rows and the features `without[s]` (S, p). The
-    largest λ come first; once `enough` is true of the strengths (K, p) of a group, smaller λ are not trained:
-    there every strength is 1.
+    seeds: list[int]
+    held_out: Tensor
+    n_observed: float
+
+
+def _path(
+    data: Rows, recipe: GatedRecipe, lams: np.ndarray, folds: _Folds, lost: float,
+    without: np.ndarray | None = None, enough: Callable[[np.ndarray], bool] | None = None,
+) -> _Path:  # fmt: skip
+    """Train the path; fold s does not see the features `without[s]` (S, p).
+
+    The largest λ come first; once `enough` is true of the strengths (K, p) of a group, smaller λ are not
+    trained: there every strength is 1.
     """
+    seeds, held_out = folds.seeds, folds.held_out
     all_lams = torch.as_tensor(np.repeat(lams, len(seeds))).to(data.X)
-    all_seeds = seeds * len(lams)
     weights = _fold_weights(data, held_out)
     parts: list[Tensor] = []  # (2, models, p)
     losses = np.zeros((len(lams), data.n))
-    for group in reversed(groups_of(len(all_seeds), data.X.shape[1], recipe, data)):
+    for group in reversed(groups_of(len(all_lams), data.X.shape[1], recipe, data)):
         if enough is not None and parts and enough(parts[0][0].numpy()):
             parts.insert(0, torch.ones(2, int(group[-1]) + 1, data.X.shape[1]).to(parts[0]))
             break
         of_group = group % len(seeds)
         rows = torch.as_tensor(of_group, device=weights.device)
         kept_out = None if without is None else torch.as_tensor(without[of_group], device=weights.device)
-        group_seeds = [all_seeds[k] for k in group]
-        gates = GatedNetworks(data, recipe, all_lams[group], group_seeds, weights[rows], without=kept_out)
+        own = [seeds[s] for s in of_group]
+        gates = GatedNetworks(data, recipe, all_lams[group], own, weights[rows], without=kept_out)
         gates.run(lost, watch=True)
         parts.insert(0, torch.stack([gates.relative(), gates.early]).cpu())
         if not torch.isfinite(parts[0]).all():
             raise _DivergedError(recipe)
         if len(seeds) > 1:
-            each = (held_out[rows] * gates.losses(gates.X, data.targets)).cpu().double().numpy()
+            each = _numpy(held_out[rows] * gates.losses(gates.X, data.targets))
             np.add.at(losses, group // len(seeds), each)
     end, early = torch.cat(parts, dim=1).view(2, len(lams), len(seeds), -1).double().numpy()
     return _Path(end, early, losses)
 
 
 def _refit_losses(
-    data: Rows, recipe: GatedRecipe, order: np.ndarray, sizes: list[int], seeds: list[int], held_out: Tensor
+    data: Rows, recipe: GatedRecipe, order: np.ndarray, sizes: list[int], folds: _Folds
 ) -> np.ndarray:
     """Loss (sizes, n) of each row when the network that did not see it is trained anew on the best features.
 
-    `order` (S, p) are the features that each fold uses, best first; it holds out the share `held_out` (S, n)
-    of each row. Of the `REFIT_DECAYS` the one that is best on average counts.
+    `order` (S, p) are the features that each fold uses, best first. Of the `REFIT_DECAYS` the one that is
+    best on average counts.
     """
     losses = np.zeros((len(sizes), len(REFIT_DECAYS), data.n))
     recipe = recipe._replace(depth=1, steps=max(1, recipe.steps // 2))
-    weights = _fold_weights(data, held_out)
+    weights, held_out = _fold_weights(data, folds.held_out), _numpy(folds.held_out)
     # Sizes of the same order of magnitude are trained together, on the columns that any of them needs.
     for part in np.array_split(np.arange(len(sizes)), max(1, len(sizes) // 6)):
         needed = np.unique(order[:, : sizes[part[-1]]])
@@ -133,24 +132,16 @@ def _refit_losses(
         masks = torch.as_tensor(masks).to(data.X)
         for group in groups_of(len(jobs), len(needed), recipe, data):
             chosen = [jobs[k] for k in group]
-            folds = [s for *_, s in chosen]
+            own = [s for *_, s in chosen]
             gates = GatedNetworks(
-                narrow,
-                recipe,
-                masks.new_zeros(len(chosen)),
-                [seeds[s] for s in folds],
-                weights[folds],
-                mask=masks[group],
-                outer_decay=masks.new_tensor([REFIT_DECAYS[j] for _, j, _ in chosen]),
-            )
+                narrow, recipe, masks.new_zeros(len(chosen)), [folds.seeds[s] for s in own], weights[own],
+                mask=masks[group], outer_decay=masks.new_tensor([REFIT_DECAYS[j] for _, j, _ in chosen]),
+            )  # fmt: skip
             gates.run()
-            values = gates.losses(narrow.X, data.targets).cpu().double().numpy()
-            for (i, j, s), value in zip(chosen, values, strict=True):
-                part_out = held_out[s].cpu().double().numpy()
-                rows = part_out > 0
-                losses[i, j, rows] += part_out[rows] * value[rows]
-    share = data.weight.cpu().double().numpy() / data.n
-    return losses[np.arange(len(sizes)), (losses @ share).argmin(1)]
+            for (i, j, s), value in zip(chosen, _numpy(gates.losses(narrow.X, data.targets)), strict=True):
+                rows = held_out[s] > 0
+                losses[i, j, rows] += held_out[s, rows] * value[rows]
+    return losses[np.arange(len(sizes)), (losses @ _share(data)).argmin(1)]
 
 
 def _fold_weights(data: Rows, held_out: Tensor) -> Tensor:
@@ -161,14 +152,23 @@ def _fold_weights(data: Rows, held_out: Tensor) -> Tensor:
 
 def _null_losses(data: Rows, held_out: Tensor) -> np.ndarray:
     """Loss (n,) of each row by the mean of the others, or by the frequencies of their classes."""
-    kept = (data.weight * (1 - held_out)).cpu().double().numpy()  # (S, n)
-    targets, out = data.targets.cpu().double().numpy(), held_out.cpu().double().numpy()
+    kept = _numpy(data.weight * (1 - held_out))  # (S, n)
+    targets, out = _numpy(data.targets), _numpy(held_out)
     if data.classes:  # one row more of each class: none has probability 0
         frequency = (kept @ targets.T + 1) / (kept.sum(1, keepdims=True) + len(targets))
         each = -np.log(frequency) @ targets
     else:
         each = 0.5 * (kept @ targets.T / kept.sum(1, keepdims=True) - targets) ** 2
     return (out * each).sum(0)
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.cpu().double().numpy()
+
+
+def _share(data: Rows) -> np.ndarray:
+    """Weight of each row in a mean, (n,)."""
+    return _numpy(data.weight) / data.n
 
 
 def _folds_of(y: np.ndarray, n_folds: int, classes: bool, rng: np.random.RandomState) -> np.ndarray:
@@ -197,9 +197,7 @@ def _held_out(
     return held_out, float(np.where(large, weight, 1.0).sum())
 
 
-def _merge(
-    X: np.ndarray, y: np.ndarray, groups: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _merge(X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, ...]:
     """Let equal rows be one with their number as its weight; return X, y, weight and the cell of each row.
 
     A cell are the rows with equal inputs, or of one group.
@@ -243,12 +241,9 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     hidden : int, default 32
         Units of the hidden layer.
     task : {"auto", "classification", "regression"}
-        ``"auto"``: regression if `y` holds numbers that are not all whole, or more than 20 different ones;
-        else classification.
-    n_lams, n_folds : int
-        Length of the path of λ, whose range a short pilot run finds; number of folds, at least 2.
-    rounds : int, default 5
-        Rounds at most. 1 ranks what the first path has not settled by its strength early in the run.
+        ``"auto"``: regression if `y` holds numbers that are not all whole, or more than 20 different ones.
+    n_lams, n_folds, rounds : int
+        Length of the path of λ; number of folds, at least 2; rounds at most.
     threshold : float, default 0.01
         Below this share of the largest strength a feature is dead. Survivors and dead are usually decades
         apart, so its value matters little; exact zeros are only approached.
@@ -265,37 +260,31 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
     Attributes
     ----------
     scores_ : ndarray of float, shape (p,)
-        Share of the folds and of the sparse part of the path that each feature survives. Ties are broken by
-        the relative strength at the end and in the first quarter of the steps, which add less than one step
-        of the path in one fold, so that a score may exceed 1 by that. The sparse part are the λ at which on
-        average at most a fifth of the features live, or five of them. Constant columns have 0. After R rounds
-        a feature that was settled in round r has (R − r + its share then) / R.
+        Share of the folds and of the sparse part of the path (the λ at which on average at most a fifth of
+        the features live, or five of them) that each feature survives. Ties are broken by the strength at the
+        end and early in the run, so that a score may exceed 1 by less than one step of the path in one fold.
+        After R rounds a feature that was settled in round r has (R − r + its share then) / R.
     support_ : ndarray of bool, shape (p,)
-        The selected features.
+        The selected features; constant columns never are.
     lambda_path_ : ndarray, shape (L,)
         The λ values, increasing.
     survival_path_, support_path_ : ndarray, shape (L, p)
-        In the first round: share of the folds in which a feature is alive, and whether it is in at least half
-        of them.
+        In the first round: share of the folds in which a feature is alive, and whether it is at least half.
     lam_ : float
         The λ of the path whose `support_path_` has a size closest to that of `support_`.
     cv_sizes_, cv_losses_ : ndarray, shape (M,)
         Numbers of features that were tried by cross-validation, and their mean loss on rows not seen:
         cross-entropy, or ½(f − y)² for a `y` of variance 1. Absent if `n_features_to_select` was given.
     cv_null_loss_ : float
-        The loss of no feature at all: of the mean of the other rows, or of their class frequencies. Absent
-        like the two before.
-    classes_ : ndarray
-        The classes; absent for regression.
-    task_ : {"classification", "regression"}
-        What was trained.
+        The same of no feature at all: of the mean of the other rows, or of their class frequencies.
+    classes_, task_ : ndarray, {"classification", "regression"}
+        The classes, absent for regression; and what was trained.
 
     Notes
     -----
-    Columns are standardized inside, and so is `y` for regression. The factors start balanced, ‖W_j‖ = g on
-    average. λ grows from 0 to its value over the first half of the run, so that features form before they are
-    put to the test. Biases are not penalized; later layers have a small fixed decay, without which they would
-    grow while the gates shrink. The network is trained to *find* features: it is not kept. Among strongly
+    Columns are standardized inside, and so is `y` for regression. λ grows from 0 to its value over the first
+    half of the run, so that features form before they are put to the test. Biases are not penalized; later
+    layers have a small fixed decay, without which they would grow while the gates shrink. Among strongly
     correlated columns the choice is arbitrary and changes with the seed.
 
     References
@@ -305,15 +294,11 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
 
     L. Ziyin and Z. Wang, "spred: Solving L1 penalty with SGD", ICML 2023.
 
-    N. Meinshausen and P. Bühlmann, "Stability selection", Journal of the Royal Statistical Society B 72(4),
-    2010.
+    N. Meinshausen and P. Bühlmann, "Stability selection", J. R. Statist. Soc. B 72(4), 2010.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from l2lab.select import L2GateSelector
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.standard_normal((400, 20))
+    >>> X = np.random.default_rng(0).standard_normal((400, 20))
     >>> y = X[:, 3] * X[:, 7] > 0
     >>> selector = L2GateSelector(n_features_to_select=2, random_state=0).fit(X, y)
     >>> selector.get_support(indices=True)
@@ -369,18 +354,11 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         L2GateSelector
             Itself.
 
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, a value is NaN or infinite, `y` has one class or value only, there
-            are fewer than two groups, training diverged, or every column is constant.
-
         Warns
         -----
         UserWarning
-            If columns are constant, which are never selected; if no feature was found, so that none is
-            selected; if there are fewer than 10 different rows; if whole numbers in `y` are taken as a
-            target and might be classes.
+            If columns are constant, no feature was found, fewer than 10 rows differ, or whole numbers in `y`
+            are taken as a target.
         ConvergenceWarning
             If training diverged and is repeated with half the learning rate.
         """
@@ -405,19 +383,15 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         recipe = GatedRecipe((self.hidden,), *of_all, seeds[0])
         data = self._data(X[:, varied], code, weight)
         with torch.inference_mode():
-            held_out = torch.as_tensor(held_out).to(data.X)
-            lams, path, scores, n_select = _with_smaller_steps(
-                recipe, lambda recipe: self._search(data, recipe, seeds, held_out, n_observed)
-            )
+            folds = _Folds(seeds, torch.as_tensor(held_out).to(data.X), n_observed)
+            lams, path, scores, n_select = self._search_with_smaller_steps(data, recipe, folds)
         if not n_select:
-            best, null = self.cv_losses_.min(), self.cv_null_loss_
             warnings.warn(
-                f"no feature was found: the best network has a cross-validated loss of {best:.3g}, and "
-                f"without any feature it is {null:.3g}. None is selected; give n_features_to_select to get "
-                "the first ones of the ranking",
-                UserWarning,
-                stacklevel=2,
-            )
+                "no feature was found: the best network has a cross-validated loss of "
+                f"{self.cv_losses_.min():.3g}, and without any feature it is {self.cv_null_loss_:.3g}. "
+                "None is selected; give n_features_to_select to get the first ones of the ranking",
+                UserWarning, stacklevel=2,
+            )  # fmt: skip
         mean = scores.mean(0)
         self.lambda_path_ = lams
         self.survival_path_ = _widen((path.end > self.threshold).mean(1), varied)
@@ -463,9 +437,8 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
                 warnings.warn(
                     f"y has {values} different whole numbers, which are taken as a target; give "
                     "task='classification' if they are classes, or task='regression' to avoid this warning",
-                    UserWarning,
-                    stacklevel=3,
-                )
+                    UserWarning, stacklevel=3,
+                )  # fmt: skip
         if self.task_ == "regression":
             type_of_target(y, raise_unknown=True)
             if y.dtype.kind in "US":
@@ -485,7 +458,6 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
 
     @staticmethod
     def _group_numbers(groups: Any, n: int) -> np.ndarray | None:
-        """Number the groups."""
         if groups is None:
             return None
         groups = np.asarray(groups)
@@ -507,73 +479,85 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             raise ValueError(f"every column of X is constant ({named}), so there is nothing to select")
         warnings.warn(
             f"columns that are constant are kept out: {len(names)} ({named}); drop them, or ignore this",
-            UserWarning,
-            stacklevel=3,
-        )
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
         return varied
 
     def _data(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Rows:
         """Standardize, and bring all to the device."""
         device = runtime.pick_device(self.device)
         weight = weight / weight.mean()
-        classes = self.task_ == "classification"
-        targets = (
-            np.eye(len(self.classes_))[:, y.astype(int)] if classes else _standardized(y[:, None], weight).T
-        )
+        if classes := self.task_ == "classification":
+            targets = np.eye(len(self.classes_))[:, y.astype(int)]
+        else:
+            targets = _standardized(y[:, None], weight).T
         X, targets, weight = (
             torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float32).to(device)
             for a in (_standardized(X, weight), targets, weight)
         )
         return Rows(X, targets, weight, classes)
 
+    def _search_with_smaller_steps(
+        self, data: Rows, recipe: GatedRecipe, folds: _Folds
+    ) -> tuple[np.ndarray, _Path, np.ndarray, int]:
+        """Search; while training diverges, halve the learning rate and search again."""
+        for _ in range(HALVINGS):
+            try:
+                return self._search(data, recipe, folds)
+            except _DivergedError:
+                smaller = recipe._replace(lr=recipe.lr / 2)
+                warnings.warn(
+                    f"training diverged at lr = {recipe.lr:g} and is repeated at {smaller.lr:g}; "
+                    "strongly correlated columns are the usual cause. Give this lr to avoid the warning",
+                    ConvergenceWarning, stacklevel=3,
+                )  # fmt: skip
+                recipe = smaller
+        return self._search(data, recipe, folds)
+
     def _search(
-        self, data: Rows, recipe: GatedRecipe, seeds: list[int], held_out: Tensor, n_observed: float
+        self, data: Rows, recipe: GatedRecipe, folds: _Folds
     ) -> tuple[np.ndarray, _Path, np.ndarray, int]:
         """Return λ and path of the first round, the scores (S, p) of all rounds, and how many are selected.
 
         Where no sparse network on the path predicts the rows that it has not seen, it may have had too few
         steps to find what is there: the run is repeated with twice as many, up to `LONGEST` times as many.
         """
-        null, longest = _null_losses(data, held_out), LONGEST * recipe.steps
-        lams, path = self._sweep(data, recipe, seeds, held_out)
-        while not (found := self._signal(data, null, path, n_observed)) and recipe.steps < longest:
+        null, longest = _null_losses(data, folds.held_out), LONGEST * recipe.steps
+
+        def signal(path: _Path) -> bool:
+            """Whether a sparse network of the path predicts rows that it has not seen."""
+            sparse = sparse_part(path.end > self.threshold)
+            return smallest_good(path.losses[sparse], null, _share(data), folds.n_observed)[1]
+
+        lams, path = self._sweep(data, recipe, folds)
+        while not (found := signal(path)) and recipe.steps < longest:
             recipe = recipe._replace(steps=2 * recipe.steps)
-            lams, path = self._sweep(data, recipe, seeds, held_out)
+            lams, path = self._sweep(data, recipe, folds)
         scores = survival_scores(path.end, path.early, self.threshold)
         wanted, settled, rounds = self.n_features_to_select, scores > SETTLED, 1
         if wanted is None:
-            wanted = self._choose(data, recipe, scores, seeds, held_out, n_observed)
+            wanted = self._choose(data, recipe, scores, folds, null)
         while found and rounds < self.rounds and wanted > np.median(settled.sum(1)):
-            if settled.all(1).any() or _mostly(settled).all():  # nothing is left to look at
+            if settled.all(1).any() or (settled.mean(0) > 0.5).all():  # nothing is left to look at
                 break
-            later = self._sweep(data, recipe, seeds, held_out, settled)[1]
-            found = self._signal(data, null, later, n_observed)
+            later = self._sweep(data, recipe, folds, settled)[1]
+            found = signal(later)
             again = survival_scores(later.end, later.early, self.threshold)
             scores = np.where(settled, scores + 1, again)
             settled, before, rounds = settled | (again > SETTLED), settled, rounds + 1
             if (settled == before).all():
                 break
         if rounds > 1 and self.n_features_to_select is None:
-            wanted = self._choose(data, recipe, scores, seeds, held_out, n_observed)
+            wanted = self._choose(data, recipe, scores, folds, null)
         return lams, path, scores / rounds, wanted
 
-    def _signal(self, data: Rows, null: np.ndarray, path: _Path, n_observed: float) -> bool:
-        """Whether a sparse network of the path predicts rows that it has not seen."""
-        sparse = sparse_part(path.end > self.threshold)
-        return smallest_good(path.losses[sparse], null, _share(data), n_observed)[1]
-
     def _sweep(
-        self,
-        data: Rows,
-        recipe: GatedRecipe,
-        seeds: list[int],
-        held_out: Tensor,
-        without: np.ndarray | None = None,
+        self, data: Rows, recipe: GatedRecipe, folds: _Folds, without: np.ndarray | None = None
     ) -> tuple[np.ndarray, _Path]:
         """Find the range of λ with a pilot on all rows, and train the path; return λ and path."""
         lost, pilot_data = LOST * self.threshold, data
         if without is not None:  # what most folds do without
-            left = torch.as_tensor(~_mostly(without), device=data.X.device)
+            left = torch.as_tensor(without.mean(0) <= 0.5, device=data.X.device)
             pilot_data = Rows(data.X[:, left].contiguous(), data.targets, data.weight, data.classes)
         n_features = pilot_data.X.shape[1]
 
@@ -581,20 +565,14 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
             return bool((strength > self.threshold).sum(1).max() >= enough_alive(n_features, data.n))
 
         pilot = recipe._replace(steps=max(1, recipe.steps // 2))
+        whole = _Folds([recipe.seed], folds.held_out.new_zeros(1, data.n), data.n)
         stop = enough if n_features > WIDE else None
-        nothing = held_out.new_zeros(1, data.n)
-        strength = _path(pilot_data, pilot, PILOT_LAMS, [recipe.seed], nothing, lost, enough=stop).end
+        strength = _path(pilot_data, pilot, PILOT_LAMS, whole, lost, enough=stop).end
         lams = np.geomspace(*lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
-        return lams, _path(data, recipe, lams, seeds, held_out, lost, without)
+        return lams, _path(data, recipe, lams, folds, lost, without)
 
     def _choose(
-        self,
-        data: Rows,
-        recipe: GatedRecipe,
-        scores: np.ndarray,
-        seeds: list[int],
-        held_out: Tensor,
-        n_observed: float,
+        self, data: Rows, recipe: GatedRecipe, scores: np.ndarray, folds: _Folds, null: np.ndarray
     ) -> int:
         """Choose the number of features by cross-validation; 0 if they do not help.
 
@@ -604,47 +582,19 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         """
         sizes = candidate_sizes(max(1, min(scores.shape[1], REFIT_MOST, data.n // 2)))
         order = np.argsort(-scores, axis=1, kind="stable")
-        losses = _refit_losses(data, recipe, order, sizes, seeds, held_out)
-        null = _null_losses(data, held_out)
-        chosen, found, mean = smallest_good(losses, null, _share(data), n_observed)
+        losses, share = _refit_losses(data, recipe, order, sizes, folds), _share(data)
+        chosen, found, mean = smallest_good(losses, null, share, folds.n_observed)
         if not np.isfinite(mean).all():
             raise _DivergedError(recipe)
         self.cv_sizes_, self.cv_losses_ = np.array(sizes), mean
-        self.cv_null_loss_ = float(null @ _share(data))
+        self.cv_null_loss_ = float(null @ share)
         if not found:
             return 0
         if chosen > 0:
             order = np.tile(np.argsort(-scores.mean(0), kind="stable"), (len(scores), 1))
-            losses = _refit_losses(data, recipe, order, sizes[: chosen + 1], seeds, held_out)
-            chosen = smallest_good(losses, null, _share(data), n_observed)[0]
+            losses = _refit_losses(data, recipe, order, sizes[: chosen + 1], folds)
+            chosen = smallest_good(losses, null, share, folds.n_observed)[0]
         return sizes[chosen]
-
-
-def _mostly(settled: np.ndarray) -> np.ndarray:
-    """Which features (p,) are settled in more than half of the folds (S, p)."""
-    return settled.mean(0) > 0.5
-
-
-def _share(data: Rows) -> np.ndarray:
-    """Weight of each row in a mean, (n,)."""
-    return data.weight.cpu().double().numpy() / data.n
-
-
-def _with_smaller_steps(recipe: GatedRecipe, run: Callable[[GatedRecipe], T]) -> T:
-    """Run; while training diverges, halve the learning rate and run again."""
-    for _ in range(HALVINGS):
-        try:
-            return run(recipe)
-        except _DivergedError:
-            smaller = recipe._replace(lr=recipe.lr / 2)
-            warnings.warn(
-                f"training diverged at lr = {recipe.lr:g} and is repeated at {smaller.lr:g}; "
-                "strongly correlated columns are the usual cause. Give this lr to avoid the warning",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-            recipe = smaller
-    return run(recipe)
 
 
 def _standardized(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -27,34 +27,12 @@ HALVINGS = 4
 
 
 def enough_alive(n_features: int, n_rows: int) -> float:
-    """So many features alive are where a path begins: nearly all, or too many for the rows.
-
-    Parameters
-    ----------
-    n_features, n_rows : int
-        Columns and rows.
-
-    Returns
-    -------
-    float
-        Number of features.
-    """
+    """Number of features alive where a path begins: nearly all, or too many for the rows."""
     return min(0.9 * n_features, max(64.0, n_rows / 2))
 
 
 def lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
-    """Find the range of `PILOT_LAMS` in which features die.
-
-    Parameters
-    ----------
-    alive, n_rows : ndarray of bool, int
-        Which features live at each λ of the pilot, (L, p); number of rows.
-
-    Returns
-    -------
-    tuple of (float, float)
-        Two λ: nearly all features alive, or too many for the rows; and none.
-    """
+    """Find the range of `PILOT_LAMS` in which features die, from those `alive` at each λ, (L, p)."""
     counts = alive.sum(1)
     enough = enough_alive(alive.shape[1], n_rows)
     nothing, much = np.flatnonzero(counts == 0), np.flatnonzero(counts >= enough)
@@ -69,18 +47,7 @@ def lam_range(alive: np.ndarray, n_rows: int) -> tuple[float, float]:
 
 
 def candidate_sizes(most: int) -> list[int]:
-    """Return the numbers of features that are tried: 1, 2, … and then steps of a fifth.
-
-    Parameters
-    ----------
-    most : int
-        The last one.
-
-    Returns
-    -------
-    list of int
-        Increasing.
-    """
+    """Return the numbers of features that are tried, up to `most`: 1, 2, … and then steps of a fifth."""
     sizes = [1]
     while sizes[-1] < most:
         sizes.append(min(most, max(sizes[-1] + 1, int(1.2 * sizes[-1]))))
@@ -88,37 +55,17 @@ def candidate_sizes(most: int) -> list[int]:
 
 
 def sparse_part(alive: np.ndarray) -> np.ndarray:
-    """At which λ few features live: at most a fifth of them, or five, or as few as there ever are.
-
-    Parameters
-    ----------
-    alive : ndarray of bool, shape (L, S, p)
-        Which features live at each λ in each fold.
-
-    Returns
-    -------
-    ndarray of bool, shape (L,)
-        The part of the path that counts.
-    """
+    """At which λ (L,) few features live (L, S, p): at most a fifth, or five, or as few as there ever are."""
     counts = alive.sum(2).mean(1)
     return counts <= max(SPARSE * alive.shape[2], SPARSE_LEAST, counts.min())
 
 
 def survival_scores(strength: np.ndarray, early: np.ndarray, threshold: float) -> np.ndarray:
-    """Score features by how long they survive along a path of λ.
+    """Score features (S, p) by how long they survive along a path of L values of λ, in S folds.
 
-    Parameters
-    ----------
-    strength, early : ndarray, shape (L, S, p)
-        At each λ and in each fold, as a share of the largest: at the end, and before λ was in force.
-    threshold : float
-        Above it a feature is alive.
-
-    Returns
-    -------
-    ndarray, shape (S, p)
-        Share of the λ that a feature survives, of those at which few features live; ties are broken by the
-        two strengths, which add less than one step of the path in one fold.
+    `strength` and `early` (L, S, p) are shares of the largest, at the end and before λ was in force. Counted
+    is the share of the λ at which few features live. Ties are broken by the two strengths, which add less
+    than one step of the path in one fold.
     """
     alive = strength > threshold
     sparse = sparse_part(alive)
@@ -132,25 +79,11 @@ def survival_scores(strength: np.ndarray, early: np.ndarray, threshold: float) -
 def smallest_good(
     losses: np.ndarray, null: np.ndarray, share: np.ndarray, n_observed: float
 ) -> tuple[int, bool, np.ndarray]:
-    """Judge M models, the simplest first, by their losses on rows that they have not seen.
+    """Judge M models, the simplest first, by their losses (M, n) on rows that they have not seen.
 
-    Parameters
-    ----------
-    losses, null : ndarray, shapes (M, n) and (n,)
-        Loss of each row, and that of the best constant.
-    share : ndarray, shape (n,)
-        Weight of each row; they sum to 1.
-    n_observed : float
-        Number of observations, for the standard error.
-
-    Returns
-    -------
-    first : int
-        The first model within one standard error of the best.
-    found : bool
-        Whether the best is better than the constant, by twice the standard error of the difference.
-    mean : ndarray, shape (M,)
-        Mean losses.
+    `null` (n,) are the losses of the best constant, `share` (n,) sums to 1, and `n_observed` counts
+    observations for the standard error. Returned are the first model within one standard error of the best,
+    whether the best is better than the constant by twice the standard error of the difference, and the means.
     """
     mean = losses @ share
     if not np.isfinite(mean).any():

@@ -32,7 +32,7 @@ Run = Callable[[Task, Method, list[int], Budget], list[dict[str, Any]]]
 
 
 class TestRows:
-    """The test rows, kept until the strength is chosen and given out once per method.
+    """The test rows, kept until the strength is chosen and given out once per `method`.
 
     Parameters
     ----------
@@ -47,18 +47,7 @@ class TestRows:
         self._given: set[str] = set()
 
     def open(self, method: str) -> tuple[np.ndarray, np.ndarray]:
-        """Hand out the test rows.
-
-        Parameters
-        ----------
-        method : str
-            For whom.
-
-        Returns
-        -------
-        X, y : ndarray
-            The rows. A method that has had them gets a RuntimeError.
-        """
+        """Hand out X and y; a method that has had them gets a RuntimeError."""
         if method in self._given:
             raise RuntimeError(f"the test rows were already given to {method!r}; they may be used once only")
         self._given.add(method)
@@ -66,12 +55,9 @@ class TestRows:
 
 
 def compare(
-    tasks: Iterable[str | Task],
-    methods: Iterable[str | Method],
-    seeds: int | Iterable[int] = 5,
-    budget: Budget | None = None,
-    run: Run | None = None,
-) -> ComparisonResult:
+    tasks: Iterable[str | Task], methods: Iterable[str | Method], seeds: int | Iterable[int] = 5,
+    budget: Budget | None = None, run: Run | None = None,
+) -> ComparisonResult:  # fmt: skip
     """Compare methods on tasks under equal conditions.
 
     For every seed a problem is drawn. Each method gets the same training and validation rows (asserted by
@@ -82,25 +68,19 @@ def compare(
     Parameters
     ----------
     tasks, methods : iterable of str, Task or Method
-        Keys of :data:`~l2lab.compare.TASKS` and :data:`~l2lab.compare.METHODS`, or own ones. A method that
-        does not apply to a task is left out there.
+        Keys of `TASKS` and `METHODS`, or own ones. A method that does not apply to a task is left out there.
     seeds : int or iterable of int, default 5
         Seeds, or how many; at least 5 for anything that is printed.
     budget : Budget, optional
         What every method may spend.
     run : callable, optional
-        Called instead of :func:`measure`: a study looks up here what it has measured before.
+        ``run(task, method, seeds, budget)`` instead of `measure`: a study looks up what it has measured.
 
     Returns
     -------
     ComparisonResult
-        One record per task, method and seed.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or given twice, or a method breaks the rules: it trains another number of models
-        than the budget says, or all of its models diverge.
+        One record per task, method and seed. A method that trains another number of models than the budget
+        says, or whose models all diverge, gets a ValueError.
     """
     budget, run = budget or Budget(), run or measure
     tasks, methods = _named(tasks, TASKS, "task"), _named(methods, METHODS, "method")
@@ -119,33 +99,18 @@ def compare(
         "thresholds": {"selected": SELECTED, "dead": DEAD, "kept_if_truth_is_unknown": KEPT},
         "questions": [question._asdict() for question in QUESTIONS],
     }
-    problems = {task.key: [task.problem(seed) for seed in seeds] for task in tasks}
-    hashes = {
-        key: {str(seed): one.content_hash for seed, one in zip(seeds, drawn, strict=True)}
-        for key, drawn in problems.items()
-    }
+    problems = {task.key: {str(seed): task.problem(seed) for seed in seeds} for task in tasks}
     return ComparisonResult(
         [record for task in tasks for method in methods for record in run(task, method, seeds, budget)],
         {item.key: item.label for item in (*tasks, *methods)},
-        {key: drawn[0].n_features for key, drawn in problems.items()},
-        hashes,
+        {key: drawn[str(seeds[0])].n_features for key, drawn in problems.items()},
+        {key: {seed: one.content_hash for seed, one in drawn.items()} for key, drawn in problems.items()},
         info,
     )
 
 
 def measure(task: Task, method: Method, seeds: list[int], budget: Budget) -> list[dict[str, Any]]:
-    """Run one method on one task.
-
-    Parameters
-    ----------
-    task, method, seeds, budget : Task, Method, list of int, Budget
-        A problem is drawn for each of the seeds; the budget is that of all tasks.
-
-    Returns
-    -------
-    list of dict
-        A record per seed, see :class:`ComparisonResult`; none if the method does not apply to the task.
-    """
+    """Run one method on one task: a record per seed, or none if the method does not apply to the task."""
     budget = task.budget(budget)
     have = {"units": budget.hidden > 0, "augment": task.augment is not None}
     if not all(have[need] for need in method.needs):
@@ -159,8 +124,8 @@ def measure(task: Task, method: Method, seeds: list[int], budget: Budget) -> lis
     records = []
     for seed, fit, one, problem in zip(seeds, fits, data, problems, strict=True):
         record = {"task": task.key, "method": method.key, **_choose(task, method, fit, one, budget)}
-        record |= _measures(fit, record["trial"], one, problem, TestRows(problem), method.key)
-        record |= {**fit.notes, "seed": seed, "seconds": seconds}
+        record |= _measures(fit, record["trial"], one, problem, method.key)
+        record |= {"seed": seed, "seconds": seconds}
         records.append({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in record.items()})
     if [problem.content_hash for problem in problems] != before:
         raise ValueError(f"the method {method.key!r} has changed the data of {task.key!r}")
@@ -183,9 +148,8 @@ def _choose(task: Task, method: Method, fit: Fit, data: LearningData, budget: Bu
     """Choose the strength. The harness computes the loss itself: a method cannot report a better one."""
     n = budget.n_trials
     if len(fit.strengths) != n or len(fit.first_layer) != n:
-        raise ValueError(
-            f"the method {method.key!r} trained {len(fit.strengths)} models; everyone trains {n}"
-        )
+        trained = len(fit.strengths)
+        raise ValueError(f"the method {method.key!r} trained {trained} models; everyone trains {n}")
     with np.errstate(over="ignore", invalid="ignore"):
         valid = row_losses(fit.outputs(data.X_valid, list(range(n))), data.y_valid, data.task).mean(axis=1)
     if not np.isfinite(valid).any():
@@ -207,9 +171,7 @@ def _score(outputs: np.ndarray, y: np.ndarray, task: str) -> float:
     return float(1 - np.mean((outputs - y) ** 2) / np.var(y))
 
 
-def _measures(
-    fit: Fit, trial: int, data: LearningData, problem: Problem, vault: TestRows, method: str
-) -> dict[str, Any]:
+def _measures(fit: Fit, trial: int, data: LearningData, problem: Problem, method: str) -> dict[str, Any]:
     """Measure the chosen model, and open the test rows for it."""
     weight = fit.first_layer[trial]
     norms = np.linalg.norm(weight.astype(np.float64), axis=0)
@@ -236,7 +198,7 @@ def _measures(
         found["dead"] = float(np.mean(effects <= DEAD * effects.max()))
     keep = int(truth.sum()) if truth is not None else max(1, round(KEPT * len(norms)))
     largest_inputs = np.isin(np.arange(len(norms)), np.argsort(-norms, kind="stable")[:keep])
-    X, y = vault.open(method)
+    X, y = TestRows(problem).open(method)
     outputs = fit.outputs(np.concatenate([X, X * largest_inputs]), [trial])[0]
     found["metric"] = _score(outputs[: len(y)], y, data.task)
     found["metric_small_removed"] = _score(outputs[len(y) :], y, data.task)

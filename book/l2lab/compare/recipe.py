@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ Leaves = dict[str, Tensor]
 class Fit:
     """The T models that a method has trained on one problem.
 
-    Parameters
+    Attributes
     ----------
     strengths : ndarray, shape (T,)
         What was tried.
@@ -39,12 +39,9 @@ class Fit:
         Effective weights of the first layer, gates and masks included: what an input is multiplied by.
     outputs : callable
         ``outputs(X, trials)`` gives (len(trials), n, o): logits or predictions for the rows of `X`.
-    unit_effects : callable, optional
-        ``unit_effects(X, trial)`` gives for each hidden unit how much it moves the output over the rows of
-        `X`, shape (units,). None if there are no hidden units.
-    notes : dict, optional
-        What the result file should remember.
-    early : ndarray, shape (T, p), optional
+    unit_effects : callable or None
+        ``unit_effects(X, trial)`` gives how much each hidden unit moves the output over the rows of `X`.
+    early : ndarray, shape (T, p), or None
         With a ramp of λ: norm of each input's weights as a share of the largest, mean over the first quarter
         of the run.
     """
@@ -53,25 +50,11 @@ class Fit:
     first_layer: np.ndarray
     outputs: Callable[[np.ndarray, list[int]], np.ndarray]
     unit_effects: Callable[[np.ndarray, int], np.ndarray] | None = None
-    notes: dict[str, object] = field(default_factory=dict)
     early: np.ndarray | None = None
 
 
 def row_losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
-    """Compute the loss of every row, cross-entropy or ½(f − y)².
-
-    Parameters
-    ----------
-    outputs, y : ndarray, shapes (..., n, o) and (n,)
-        Logits or predictions, of several models perhaps; classes or targets.
-    task : {"classification", "regression"}
-        Which.
-
-    Returns
-    -------
-    ndarray, shape (..., n)
-        In float64.
-    """
+    """Compute the loss of every row, cross-entropy or ½(f − y)², (..., n) from outputs (..., n, o)."""
     outputs = np.asarray(outputs, dtype=np.float64)
     if task == "regression":
         return 0.5 * (outputs[..., 0] - y) ** 2
@@ -95,14 +78,16 @@ def _outputs(params: Leaves, units: Tensor) -> Tensor:
 
 
 class Recipe:
-    """How a network is trained. As it stands: SGD without a penalty.
+    """How a network is trained. As it stands: SGD without a penalty; a method overrides what it changes.
 
-    A method overrides what it changes. One that needs a proximal step or a projection has a method
-    ``after_step(weights, lr)``: it gets the weights of the layers, (K, o, i), first layer first, and how far
-    a constant gradient moves a weight per step (for SGD the learning rate divided by 1 − momentum), and works
-    in place.
+    It gets T `strengths`, the `data` of S problems of equal size, the `budget` and S `seeds`; `starts` are
+    seeds of the K = S·T initial weights, and `units` the activations of the hidden layer, (K, units, B).
 
-    Its methods get `params`, all that is trained: tensors (K, ...) by the names of
+    A proximal step or a projection is a method ``after_step(weights, lr)``: it gets the weights of the
+    layers, (K, o, i), first layer first, and how far a constant gradient moves a weight per step (for SGD the
+    learning rate divided by 1 − momentum), and works in place.
+
+    The methods get `params`, all that is trained: tensors (K, ...) by the names of
     :class:`l2lab.engine.MLP`, by which autograd differentiates what they return; `x`, the inputs of a batch,
     (S, B, p) for every seed or (K, B, p) for every copy, to be left as they are; and `y`, targets, (K, B).
     Once training is over `training` is False, and nothing may be random.
@@ -111,9 +96,6 @@ class Recipe:
     ----------
     optimizer, lr_factor : {"sgd", "adamw"}, float
         The update rule, and a factor on the learning rate of the budget.
-    ramp : float, default 0
-        During this share of the run the strength grows from 0. Such a run starts like the selector's, with
-        the variance of He's initialization and biases of 0.
     lam, lr : Tensor, shape (K,)
         Strength of every copy, and its learning rate before the schedule.
     linear : bool
@@ -122,35 +104,16 @@ class Recipe:
 
     optimizer = "sgd"
     lr_factor = 1.0
-    ramp = 0.0
     after_step: Callable[[list[Tensor], float], None] | None = None
 
-    def prepare(
-        self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]
-    ) -> Recipe:
-        """Take what is to be trained.
-
-        Parameters
-        ----------
-        strengths : Tensor, shape (T,)
-            What is tried.
-        data, budget : list of LearningData, Budget
-            S problems of equal size, of which only training rows are used, and what may be spent.
-        seeds : list of int, length S
-            Of the method's own random numbers: the result of a seed must not depend on the other seeds.
-
-        Returns
-        -------
-        Recipe
-            Itself.
-        """
+    def prepare(self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
+        """Take what is to be trained; what a seed draws must not depend on the other seeds."""
         self.strengths, self.data, self.budget = strengths, data, budget
         self.lam = strengths.repeat(len(seeds))
         lr = self.lr_factor * (budget.lr if self.optimizer == "sgd" else budget.adam_lr)
         self.lr = torch.full_like(self.lam, lr)
         self.linear = budget.hidden == 0
         self.generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
-        return self
 
     def _draw(self, kind: Callable[..., Tensor], *shape: int) -> Tensor:
         """Draw numbers (S, *shape) of a kind like ``torch.rand``, every seed from its own generator."""
@@ -161,18 +124,7 @@ class Recipe:
         return values.repeat_interleave(len(self.strengths), dim=0)
 
     def parameters(self, starts: list[int]) -> Leaves:
-        """Draw all that is trained.
-
-        Parameters
-        ----------
-        starts : list of int, length K
-            Seeds of the initial weights.
-
-        Returns
-        -------
-        dict of str to Tensor
-            Weights and biases.
-        """
+        """Draw all that is trained."""
         one = self.data[0]
         hidden = () if self.linear else (self.budget.hidden,)
         return MLP((one.n_features, *hidden, one.n_outputs)).init(starts, self.lam.dtype)
@@ -186,18 +138,7 @@ class Recipe:
         return params["0.weight"]
 
     def hidden(self, units: Tensor) -> Tensor:
-        """Change the activations of the hidden layer in a training step.
-
-        Parameters
-        ----------
-        units : Tensor, shape (K, units, B)
-            After the ReLU.
-
-        Returns
-        -------
-        Tensor, shape (K, units, B)
-            What the next layer gets.
-        """
+        """Change the activations of the hidden layer in a training step."""
         return units
 
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
@@ -214,30 +155,27 @@ class Recipe:
         return each.view(y.shape).mean(1)
 
 
-def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit]:
-    """Train T copies on each of S problems with a recipe.
+def train(
+    recipe: Recipe, strengths: np.ndarray, data: list[LearningData], budget: Budget, seeds: list[int],
+    restarts: bool = False, ramp: float = 0.0,
+) -> list[Fit]:  # fmt: skip
+    """Train a model for each of T strengths on each of S problems, from equal weights unless it `restarts`.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        What the method changes, with data and budget.
-    starts, batch_seeds : list of int, lengths K and S
-        Seeds of the initial weights and of the minibatches.
-
-    Returns
-    -------
-    list of Fit, length S
-        T trained models for each problem.
+    During the share `ramp` of the run the strength grows from 0. Such a run starts like the selector's, with
+    the variance of He's initialization and biases of 0.
     """
-    data, budget, dtype = recipe.data, recipe.budget, recipe.lam.dtype
+    recipe.prepare(torch.as_tensor(strengths, dtype=budget.dtype), data, budget, seeds)
+    dtype, T = budget.dtype, len(strengths)
+    # Trial 0 of a seed starts from the same weights with every method.
+    starts = [seed + (10_000 if restarts else 0) * trial for seed in seeds for trial in range(T)]
     X = torch.stack([torch.tensor(one.X_train, dtype=dtype) for one in data])
     y = torch.stack([torch.tensor(one.y_train) for one in data])
     y = y.to(dtype) if data[0].task == "regression" else y
     size = min(budget.batch_size, X.shape[1])
-    each = [minibatches(X.shape[1], size, budget.steps, seed) for seed in batch_seeds]
+    each = [minibatches(X.shape[1], size, budget.steps, seed) for seed in seeds]
     which = torch.arange(len(data))[:, None]
     params = recipe.parameters(starts)
-    if recipe.ramp:
+    if ramp:
         for name, value in params.items():  # torch draws weights with a sixth of He's variance
             value *= math.sqrt(6) if name.endswith("weight") else 0 if name.endswith("bias") else 1
     weights = [params[name] for name in ("0.weight", "2.weight") if name in params]
@@ -247,36 +185,34 @@ def train(recipe: Recipe, starts: list[int], batch_seeds: list[int]) -> list[Fit
     full, looks, early = recipe.lam.clone(), max(1, round(EARLY * budget.steps / EARLY_LOOKS)), []
 
     def loss(leaves: Leaves, t: int) -> Tensor:
-        if recipe.ramp:
-            recipe.lam.copy_(full * min(1.0, t / (recipe.ramp * budget.steps)))
+        if ramp:
+            recipe.lam.copy_(full * min(1.0, t / (ramp * budget.steps)))
         rows = torch.stack([batches[t] for batches in each])
         return recipe.loss(leaves, X[which, rows], recipe._per_copy(y[which, rows]))
 
     def after(leaves: Leaves, t: int) -> None:
         if recipe.after_step:
             recipe.after_step(weights, reach * rate(t))
-        if recipe.ramp and t < EARLY * budget.steps and t % looks == looks - 1:
+        if ramp and t < EARLY * budget.steps and t % looks == looks - 1:
             norms = recipe.first_layer(params).detach().norm(dim=1)
             early.append(norms / norms.amax(1, keepdim=True).clamp_min(1e-30))
 
     rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
-    rule["after"] = after if recipe.after_step or recipe.ramp else None
+    rule["after"] = after if recipe.after_step or ramp else None
     Descent(params, loss, lr=recipe.lr, lam=recipe.decay(params), **rule).run(budget.steps)
     recipe.lam.copy_(full)
-    T = len(recipe.strengths)
     plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
     plain |= {"0.weight": recipe.first_layer(params).detach()}
-    strengths = recipe.strengths.numpy().astype(float)
+    tried = recipe.strengths.numpy().astype(float)
     seen = torch.stack(early).mean(0) if early else None
-    fits = []
-    for s in range(len(data)):
-        own = slice(s * T, (s + 1) * T)
-        fit = _fit({name: value[own] for name, value in plain.items()}, strengths)
-        fits.append(fit if seen is None else replace(fit, early=seen[own].numpy()))
-    return fits
+    own = [slice(s * T, (s + 1) * T) for s in range(len(data))]
+    return [
+        _fit({name: value[k] for name, value in plain.items()}, tried, None if seen is None else seen[k])
+        for k in own
+    ]
 
 
-def _fit(params: Leaves, strengths: np.ndarray) -> Fit:
+def _fit(params: Leaves, strengths: np.ndarray, early: Tensor | None) -> Fit:
     weight, linear = params["0.weight"], "2.weight" not in params
 
     def units(X: np.ndarray) -> Tensor:
@@ -290,4 +226,5 @@ def _fit(params: Leaves, strengths: np.ndarray) -> Fit:
         # a unit that never changes, because it is always off or its weights are 0, is only a bias
         return (units(X)[trial].std(1, correction=0) * params["2.weight"][trial].norm(dim=0)).numpy()
 
-    return Fit(strengths, weight.numpy(), outputs, None if linear else unit_effects)
+    early = None if early is None else early.numpy()
+    return Fit(strengths, weight.numpy(), outputs, None if linear else unit_effects, early)

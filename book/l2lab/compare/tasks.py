@@ -23,20 +23,13 @@ class Budget:
     ----------
     n_trials, steps : int
         Models that a method trains, one per strength, of which validation chooses; updates of each model.
-    batch_size : int
-        Rows per minibatch, or all rows if there are fewer.
-    hidden : int
-        Units of the hidden layer; 0 for a linear model.
+    batch_size, hidden : int
+        Rows per minibatch, or all rows if there are fewer; units of the hidden layer, 0 for a linear model.
     lr, adam_lr : float
         Learning rates of SGD with momentum 0.9 and of AdamW, with a warm-up over 20 steps and a cosine to 0
         after it.
     dtype : torch.dtype
         Type of the arithmetic.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
     """
 
     n_trials: int = 8
@@ -69,10 +62,8 @@ class LearningData:
 
     Parameters
     ----------
-    problem : Problem
-        The whole problem.
-    augment : callable, optional
-        ``augment(x, strength, generator)`` returns a changed copy of a batch whose labels still hold.
+    problem, augment : Problem, callable
+        All of it; ``augment(x, strength, generator)`` changes a batch so that its labels still hold.
     """
 
     def __init__(self, problem: Problem, augment: Augment | None = None) -> None:
@@ -104,10 +95,10 @@ class Task:
     problem : callable
         ``problem(seed)`` gives the :class:`~l2lab.data.Problem`. Column j must mean the same for every seed.
     settings : dict, optional
-        Fields of :class:`~l2lab.compare.Budget` that differ here, for all methods: ``{"hidden": 0}`` makes
-        the model linear.
+        Fields of the `common` :class:`~l2lab.compare.Budget` that differ here, for all methods:
+        ``{"hidden": 0}`` makes the model linear.
     augment : callable, optional
-        ``augment(problem)`` gives the function that :class:`~l2lab.compare.LearningData` describes.
+        ``augment(problem)`` gives the `augment` of :class:`~l2lab.compare.LearningData`.
     """
 
     key: str
@@ -117,18 +108,7 @@ class Task:
     augment: Callable[[Problem], Augment] | None = None
 
     def budget(self, common: Budget) -> Budget:
-        """Return the common budget with this task's settings.
-
-        Parameters
-        ----------
-        common : Budget
-            What holds for all tasks.
-
-        Returns
-        -------
-        Budget
-            What all methods get on this task.
-        """
+        """Return the budget that is common to all tasks with the settings of this one."""
         return replace(common, **self.settings)
 
 

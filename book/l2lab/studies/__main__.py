@@ -8,7 +8,7 @@ import inspect
 
 from .. import runtime
 
-STUDIES = ("choosing", "comparison", "gpu", "images", "selection", "tables")
+STUDIES = ("choosing", "comparison", "gpu", "images", "selection")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,7 +22,6 @@ def main(argv: list[str] | None = None) -> None:
         help="where to write; what it holds of this study and this code is not measured again "
         "(default: _build/studies; book/results is what the book shows)",
     )
-    parser.add_argument("--data-dir", help="folder with the data, for studies of data that others own")
     given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
     name, profile = given.pop("name"), given.pop("profile", None)
     study = importlib.import_module(f"l2lab.studies.{name}")

@@ -102,6 +102,9 @@ def _quiet_sweep(*args: Any, **options: Any) -> Any:
         return sweep(*args, **options)
 
 
+_array = partial(np.array, dtype=np.float64)  # of nested lists, with None for NaN
+
+
 def _rounded(values: Any) -> Any:
     """Nested lists of five digits; None where a model diverged."""
     if np.ndim(values):
@@ -141,11 +144,6 @@ def slopes(rows: list[dict], axis: str, lams: Sequence[float]) -> np.ndarray:
         return np.full(len(rows[0]["valid_loss"]), np.nan)
     best = [[best_lam(lams, losses) for losses in _array(row["valid_loss"])] for row in used]
     return np.polyfit(np.log([row["value"] for row in used]), np.log(best), 1)[0]
-
-
-def _array(values: Any) -> np.ndarray:
-    """Nested lists with None for NaN."""
-    return np.array(values, dtype=np.float64)
 
 
 # ---- when decay acts ---------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from typing import Any
 
 from .. import runtime
 from ..checks import one_of
-from ..compare import METHODS, TASKS, Budget, ComparisonResult, LassoNetMethod, Method, Task, compare, measure
+from ..compare import METHODS, TASKS, Budget, ComparisonResult, Method, Task, compare
+from ..compare.judge import measure
+from ..compare.methods import LassoNetMethod
 from .record import FOLDER, RESULTS, Record, code_hash, hash_of
 
 __all__ = ["PROFILES", "RESULTS", "main"]
@@ -17,39 +19,22 @@ __all__ = ["PROFILES", "RESULTS", "main"]
 LASSONET_TASKS = ("xor", "breast_cancer")
 # Strengths, learning rates and tasks were settled on seeds below this one.
 FIRST_SEED = 100
-# profile -> number of seeds, budget, CPU seconds for one LassoNet path
-PROFILES: dict[str, tuple[int, Budget, float]] = {
-    "quick": (10, Budget(n_trials=8, steps=1000), 120.0),
-    "full": (20, Budget(n_trials=16, steps=3000), 600.0),
-}
+# profile -> number of seeds, budget
+PROFILES = {"quick": (10, Budget(n_trials=8, steps=1000)), "full": (20, Budget(n_trials=16, steps=3000))}
 
 
 def main(profile: str = "quick", folder: str | Path = FOLDER) -> ComparisonResult:
     """Run the study, print its tables and write ``comparison-<profile>.json``.
 
-    Parameters
-    ----------
-    profile, folder : {"quick", "full"}, str or Path
-        10 seeds, 8 strengths and 1000 updates (half an hour on one core), or 20 seeds, 16 strengths
-        and 3000 updates (hours); where to.
-
-    Returns
-    -------
-    ComparisonResult
-        What was written.
-
-    Raises
-    ------
-    ValueError
-        If there is no such profile.
+    ``"quick"`` is half an hour on one core, ``"full"`` hours; seeds and budget stand in `PROFILES`.
     """
-    n_seeds, common, seconds = PROFILES[one_of("profile", profile, PROFILES)]
+    n_seeds, common = PROFILES[one_of("profile", profile, PROFILES)]
     seeds = list(range(FIRST_SEED, FIRST_SEED + n_seeds))
     methods: list[Method] = list(METHODS.values())
     if importlib.util.find_spec("lassonet") is None:
         print("lassonet is not installed: its rows are left out (pip install lassonet)")
     else:
-        methods.append(LassoNetMethod(seconds))
+        methods.append(LassoNetMethod())
     runtime.setup()
     record = Record(Path(folder) / f"comparison-{profile}.json", code_hash("comparison"))
     hashes = {
@@ -65,7 +50,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> ComparisonResul
 
     result = compare(TASKS.values(), methods, seeds, common, run)
     for task in result.tasks:
-        print(f"\n{result.labels[task]}\n{result.table(task)!r}")
-    print(f"\n{result.verdict_table()!r}")
+        print(f"\n{result.labels[task]}\n{result.table(task).to_string()}")
+    print(f"\n{result.verdict_table().to_string()}")
     record.finish({**result.content(), "records": result.records})
     return result

@@ -11,47 +11,13 @@ from sklearn import datasets
 
 from ..data import Problem
 
-__all__ = ["KINDS", "PROBLEMS", "RESPLIT", "parity", "split_table"]
+__all__ = ["KINDS", "PROBLEMS", "RESPLIT", "parity"]
 
 N_TEST = 2000
 # Share of labels that are wrong.
 FLIPPED = 0.05
 # Share of the rows for learning on which the refit validates.
 VALID = 0.25
-
-
-def split_table(
-    name: str, X: np.ndarray, y: np.ndarray, support: np.ndarray | None, learn: np.ndarray, test: np.ndarray
-) -> Problem:
-    """Split a table and standardize it by the rows for learning; the last quarter of these is for validation.
-
-    Parameters
-    ----------
-    name : str
-        Of the problem.
-    X, y : ndarray, shapes (N, p) and (N,)
-        Inputs; class numbers, if whole or bool, else targets.
-    support : ndarray of bool, shape (p,), or None
-        The features that matter.
-    learn, test : ndarray of int
-        Their rows.
-
-    Returns
-    -------
-    Problem
-        Columns that are constant on the rows for learning stay in.
-    """
-    classes = y.dtype.kind in "biu"
-    # Rounding gives a constant column a tiny spread, which would make its test rows huge.
-    spread = np.where(np.ptp(X[learn], axis=0) > 0, X[learn].std(0), 1)
-    X = (X - X[learn].mean(0)) / spread
-    y = y.astype(np.int64) if classes else (y - y[learn].mean()) / y[learn].std()
-    train, valid = np.split(learn, [len(learn) - round(VALID * len(learn))])
-    splits = {key: (X[rows], y[rows]) for key, rows in (("train", train), ("valid", valid), ("test", test))}
-    names = tuple(str(j) for j in range(X.shape[1]))
-    if classes:
-        return Problem(name, "classification", splits, names, int(y.max()) + 1, support)
-    return Problem(name, "regression", splits, names, support=support)
 
 
 def _rng(seed: int, *name: str) -> np.random.Generator:
@@ -62,12 +28,24 @@ def _rng(seed: int, *name: str) -> np.random.Generator:
 def _problem(
     name: str, X: np.ndarray, y: np.ndarray, n_true: int, n: int, rng: np.random.Generator
 ) -> Problem:
-    """Shuffle rows and columns, of which the first are true, and split after n rows.
+    """Shuffle rows and columns, of which the first are true; n rows are for learning, the others for testing.
 
-    Methods that give equal scores put columns in order; in a random one they gain nothing by that.
+    A quarter of the n rows is for validation, and all is standardized by them; columns that are constant
+    there stay in. A `y` of whole numbers or bool holds classes. Methods that give equal scores put columns in
+    order; in a random one they gain nothing by that.
     """
     rows, columns = rng.permutation(len(X)), rng.permutation(X.shape[1])
-    return split_table(name, X[:, columns], y, columns < n_true, rows[:n], rows[n:])
+    X, learn = X[:, columns], rows[:n]
+    classes = y.dtype.kind in "biu"
+    # Rounding gives a constant column a tiny spread, which would make its test rows huge.
+    spread = np.where(np.ptp(X[learn], axis=0) > 0, X[learn].std(0), 1)
+    X = (X - X[learn].mean(0)) / spread
+    y = y.astype(np.int64) if classes else (y - y[learn].mean()) / y[learn].std()
+    parts = np.split(rows, [n - round(VALID * n), n])
+    splits = {key: (X[part], y[part]) for key, part in zip(("train", "valid", "test"), parts, strict=True)}
+    names = tuple(str(j) for j in range(X.shape[1]))
+    task, n_classes = ("classification", int(y.max()) + 1) if classes else ("regression", None)
+    return Problem(name, task, splits, names, n_classes, columns < n_true)
 
 
 def _rows(n_train: int) -> int:
@@ -98,18 +76,7 @@ def _friedman(seed: int) -> Problem:
 
 
 def parity(seed: int, n_train: int, p: int, k: int) -> Problem:
-    """Draw signs whose product decides: `k` of `p` features together, any fewer say nothing.
-
-    Parameters
-    ----------
-    seed, n_train, p, k : int
-        Seed; rows for training; features; how many of them are true.
-
-    Returns
-    -------
-    Problem
-        5 % of the labels are wrong.
-    """
+    """Draw signs whose product decides: any fewer than `k` of the `p` features say nothing."""
     rng, n = _rng(seed, "parity", str(n_train), str(p), str(k)), _rows(n_train)
     X = rng.standard_normal((n + N_TEST, p))
     y = (X[:, :k].prod(1) > 0) ^ (rng.random(len(X)) < FLIPPED)

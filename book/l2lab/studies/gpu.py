@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,59 +65,45 @@ def _selector(device: torch.device, dtype: torch.dtype) -> np.ndarray:
     return selector.fit(p.X_train, p.y_train).support_
 
 
-class Check(NamedTuple):
-    """What runs, in which precision, and how far the device may be from the CPU."""
-
-    name: str
-    run: Callable[..., np.ndarray]
-    precision: str
-    limit: float
-
-
+# What runs, in which precision, and how far the device may be from the CPU.
 CHECKS = (
-    Check("λ sweep, 32 networks", _sweep, "float64", 1e-8),
-    Check("λ sweep, 32 networks", _sweep, "float32", 1e-3),
-    Check("training loop with the layer", _fit, "float64", 1e-8),
-    Check("training loop with the layer", _fit, "float32", 1e-3),
-    Check("training loop with the layer", _fit, "mixed", 0.05),
-    Check("4 gated image networks", _pictures, "float64", 1e-7),
-    Check("4 gated image networks", _pictures, "float32", 1e-2),
-    Check("selector, kept inputs", _selector, "float32", 0.0),
+    ("λ sweep, 32 networks", _sweep, "float64", 1e-8),
+    ("λ sweep, 32 networks", _sweep, "float32", 1e-3),
+    ("training loop with the layer", _fit, "float64", 1e-8),
+    ("training loop with the layer", _fit, "float32", 1e-3),
+    ("training loop with the layer", _fit, "mixed", 0.05),
+    ("4 gated image networks", _pictures, "float64", 1e-7),
+    ("4 gated image networks", _pictures, "float32", 1e-2),
+    ("selector, kept inputs", _selector, "float32", 0.0),
 )
 
 
-def _timed(check: Check, device: torch.device, mixed: bool) -> tuple[np.ndarray, float]:
+def _timed(run: Callable[..., np.ndarray], *args: Any) -> tuple[np.ndarray, float]:
     """Run twice, since libraries prepare themselves in a first run; the result is on the CPU when it ends."""
-    options = {"amp": True} if mixed else {}
-    dtype = torch.float64 if check.precision == "float64" else torch.float32
-    check.run(device, dtype, **options)
+    run(*args)
     started = time.perf_counter()
-    return check.run(device, dtype, **options), time.perf_counter() - started
+    return run(*args), time.perf_counter() - started
 
 
 def main(profile: str, folder: str | Path | None = None) -> None:
     """Compare, print a table and write ``gpu-<name of the device>.json``; fail if a result differs.
 
-    Parameters
-    ----------
-    profile : {"quick", "full"}
-        Has no meaning here.
-    folder : path-like, optional
-        By default ``book/results``. Without a GPU there has to be one: the CPU is then compared with itself.
+    The profile has no meaning here. Without a GPU there has to be a folder: the CPU is compared with itself.
     """
     device, cpu = runtime.pick_device(), torch.device("cpu")
     if device.type == "cpu" and folder is None:
         raise SystemExit("there is no GPU that can be used; for a dry run on the CPU name a --folder")
     name, rows = runtime.processor_name(device), []
-    for check in CHECKS:
-        if device.type == "mps" and check.precision == "float64":  # which it does not have
+    for what, run, precision, limit in CHECKS:
+        if device.type == "mps" and precision == "float64":  # which it does not have
             continue
-        expected, on_cpu = _timed(check, cpu, False)
-        found, seconds = _timed(check, device, check.precision == "mixed")
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        expected, on_cpu = _timed(run, cpu, dtype)
+        found, seconds = _timed(run, device, dtype, *[True] * (precision == "mixed"))
         gap = float(np.abs(found.astype(float) - expected.astype(float)).max())
-        row = {"check": check.name, "precision": check.precision, "difference": gap, "limit": check.limit}
+        row = {"check": what, "precision": precision, "difference": gap, "limit": limit}
         rows.append(row | {"seconds": round(seconds, 3), "seconds_cpu": round(on_cpu, 3)})
-        print(f"{check.name:30s}{check.precision:9s}{gap:9.1e}, limit {check.limit:7.0e}"
+        print(f"{what:30s}{precision:9s}{gap:9.1e}, limit {limit:7.0e}"
               f"{seconds:9.2f} s, CPU {on_cpu:.2f} s", flush=True)  # fmt: skip
     what = "training code of the chapters on a GPU, compared with the CPU"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

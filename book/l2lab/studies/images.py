@@ -68,16 +68,9 @@ class _Scale(NamedTuple):
 
 PROFILES = {
     "quick": _Scale(5, epochs=40, gate_epochs=80, size_epochs=40, size_seeds=3),
-    "full": _Scale(
-        10,
-        epochs=100,
-        gate_epochs=160,
-        size_epochs=60,
-        size_seeds=3,
-        image_size=32,
-        network={"channels": (16, 32, 64, 64), "hidden": 128},
-    ),
-}
+    "full": _Scale(10, epochs=100, gate_epochs=160, size_epochs=60, size_seeds=3, image_size=32,
+                   network={"channels": (16, 32, 64, 64), "hidden": 128}),
+}  # fmt: skip
 
 
 class _Tensors(NamedTuple):
@@ -102,25 +95,10 @@ def _start(scale: _Scale, seed: int) -> ImageClassifier:
 
 
 def scores(model: nn.Module, X: Tensor, y: Tensor) -> dict[str, float]:
-    """Measure loss and accuracy.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A classifier.
-    X, y : Tensor, shape (n, C, H, W), and Tensor of int64, shape (n,)
-        Pictures and their classes.
-
-    Returns
-    -------
-    dict of str to float
-        "loss" and "accuracy".
-    """
+    """Measure loss and accuracy of a classifier of pictures X, (n, C, H, W)."""
     logits = predict(model, X)
-    return {
-        "loss": round(float(F.cross_entropy(logits, y)), 4),
-        "accuracy": round(float((logits.argmax(1) == y).double().mean()), 4),
-    }
+    accuracy = (logits.argmax(1) == y).double().mean()
+    return {"loss": round(float(F.cross_entropy(logits, y)), 4), "accuracy": round(float(accuracy), 4)}
 
 
 def _all_scores(model: nn.Module, X: dict[str, Tensor], y: dict[str, Tensor]) -> dict[str, float]:
@@ -129,22 +107,7 @@ def _all_scores(model: nn.Module, X: dict[str, Tensor], y: dict[str, Tensor]) ->
 
 
 def choose_lam(rows: list[dict[str, Any]], key: str = "valid_loss", tolerance: float = 0.0) -> float:
-    """Choose λ on validation data.
-
-    Parameters
-    ----------
-    rows : list of dict
-        With "lam" and the key, over several seeds.
-    key : str, default "valid_loss"
-        A loss: small is good. An accuracy: large is good.
-    tolerance : float, default 0
-        The largest λ whose mean is within this of the best one.
-
-    Returns
-    -------
-    float
-        λ.
-    """
+    """Choose the largest λ whose mean loss or accuracy is within the tolerance of the best one."""
     sign = 1 if key.endswith("loss") else -1
     lams = sorted({row["lam"] for row in rows})
     means = [sign * np.mean([row[key] for row in rows if row["lam"] == lam]) for lam in lams]
@@ -168,13 +131,9 @@ def _run_sweep(
     models = [_start(scale, seed) for _ in lams]
     options = {"epochs": scale.epochs, "augment": random_shift if augment else None, "seed": seed}
     _train(models, data.X["train"], y["train"], lams, **options)
-    rows = [
-        {"wrong": wrong, "augment": augment, "seed": seed, "lam": lam}
-        | _all_scores(model, data.X, y)
-        | _inside(model, data)
-        for lam, model in zip(lams, models, strict=True)
-    ]
-    return rows, models
+    about = {"wrong": wrong, "augment": augment, "seed": seed}
+    pairs = zip(lams, models, strict=True)
+    return [{**about, "lam": k, **_all_scores(m, data.X, y), **_inside(m, data)} for k, m in pairs], models
 
 
 def _inside(model: ImageClassifier, data: _Tensors) -> dict[str, Any]:
@@ -250,17 +209,14 @@ def _run_gates(
     for lam, model in zip(lams, models, strict=True):
         child = prune(model)
         strength = {part: (s / s.max()).tolist() for part, s in part_strength(model).items()}
-        rows.append(
-            {"seed": seed, "lam": lam}
-            | _all_scores(model, data.X, data.y)
-            | {
-                "alive": _counts(alive(model)),
-                "difference": float((predict(child, X) - predict(model, X)).abs().max()),
-                "pruned_accuracy": scores(child, X, y)["accuracy"],
-                "parameters": sum(p.numel() for p in child.parameters()),
-                "strength": {part: [float(f"{v:.3g}") for v in s] for part, s in strength.items()},
-            }
-        )
+        row = {
+            "alive": _counts(alive(model)),
+            "difference": float((predict(child, X) - predict(model, X)).abs().max()),
+            "pruned_accuracy": scores(child, X, y)["accuracy"],
+            "parameters": sum(p.numel() for p in child.parameters()),
+            "strength": {part: [float(f"{v:.3g}") for v in s] for part, s in strength.items()},
+        }
+        rows.append({"seed": seed, "lam": lam, **_all_scores(model, data.X, data.y), **row})
         children.append(child)
     return rows, children
 
@@ -272,12 +228,8 @@ def _run_rivals(
     X, y = data.X["train"], data.y["train"]
     options = {"augment": random_shift, "seed": seed}
     (parent,) = _train([_start(scale, seed)], X, y, [plain_lam], epochs=scale.gate_epochs, **options)
-    candidates = {
-        "unpruned": parent,
-        "gates": child,
-        "magnitude": prune(parent, choose_parts(parent, sizes)),
-        "random": prune(parent, choose_parts(parent, sizes, seed)),
-    }
+    cut = [prune(parent, choose_parts(parent, sizes, lots)) for lots in (None, seed)]
+    candidates = {"unpruned": parent, "gates": child, "magnitude": cut[0], "random": cut[1]}
     rows = []
     for name, model in candidates.items():
         row = {"seed": seed, "method": name, "parameters": sum(p.numel() for p in model.parameters())}
@@ -292,40 +244,10 @@ def _run_rivals(
 
 
 def run_resnet(
-    pictures: PictureSet,
-    seed: int,
-    lams: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2),
-    epochs: int = 8,
-    pretrained: bool = True,
-    image_size: int = 64,
-) -> list[dict[str, Any]]:
-    """Fine-tune torchvision's ResNet-18, whose convolutions all stand before batch normalization.
-
-    Parameters
-    ----------
-    pictures : PictureSet
-        With the splits "train", "valid" and "test".
-    seed : int
-        Of the new last layer and of the batches.
-    lams : sequence of float
-        Grid of λ.
-    epochs : int, default 8
-        Passes through the data.
-    pretrained : bool, default True
-        Start from weights trained on ImageNet, which torchvision fetches.
-    image_size : int, default 64
-        Side of the letterboxed pictures.
-
-    Returns
-    -------
-    list of dict
-        For each λ: accuracy and loss, and the norm of the convolutions.
-
-    Raises
-    ------
-    OSError
-        If the weights are not on this machine and cannot be fetched.
-    """
+    pictures: PictureSet, seed: int, lams: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2), epochs: int = 8,
+    pretrained: bool = True, image_size: int = 64,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Fine-tune torchvision's ResNet-18, pretrained on ImageNet; without its weights there is an OSError."""
     from torchvision.models import ResNet18_Weights, resnet18
 
     device = runtime.pick_device()
@@ -339,17 +261,10 @@ def run_resnet(
         model.fc = nn.Linear(model.fc.in_features, len(pictures.classes))
         optimizer = torch.optim.SGD(param_groups(model.to(device), lam), lr=0.01, momentum=0.9)
         fit(
-            model,
-            (X["train"].to(device), y["train"].to(device)),
-            criterion=nn.CrossEntropyLoss(),
-            optimizer=optimizer,
-            scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
-            epochs=epochs,
-            batch_size=min(64, len(X["train"]) // 2),
-            device=device,
-            seed=seed,
-            progress=False,
-        )
+            model, (X["train"].to(device), y["train"].to(device)), criterion=nn.CrossEntropyLoss(),
+            optimizer=optimizer, scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+            epochs=epochs, batch_size=min(64, len(X["train"]) // 2), device=device, seed=seed, progress=False,
+        )  # fmt: skip
         row = {"seed": seed, "lam": lam, "pretrained": pretrained} | _all_scores(model, X, y)
         rows.append(row | {"conv_norm": _norm(w for w in model.parameters() if w.ndim == 4)})
     return rows
@@ -361,15 +276,7 @@ def run_resnet(
 def main(profile: str = "quick") -> dict[str, Any]:
     """Run the study and write ``book/results/images-<profile>.json``.
 
-    Parameters
-    ----------
-    profile : {"quick", "full"}
-        A small network, 5 seeds (half an hour on one core); or a larger one, 10 seeds (meant for a GPU).
-
-    Returns
-    -------
-    dict
-        What was written.
+    ``"quick"`` is a small network, 5 seeds (half an hour on one core); ``"full"`` a larger one, 10 seeds.
     """
     scale = PROFILES[checks.one_of("profile", profile, PROFILES)]
     chosen = runtime.setup()
@@ -377,6 +284,7 @@ def main(profile: str = "quick") -> dict[str, Any]:
     data = _tensors(pictures, scale.image_size)
     seeds = range(FIRST_SEED, FIRST_SEED + scale.n_seeds)
     started = time.perf_counter()
+    settings = scale._asdict() | {"gate_lr": GATE_LR, "ramp": RAMP, "trunk": TRUNK}
     result: dict[str, Any] = {
         "what": "L2 in a classifier of pictures of different sizes",
         "profile": profile,
@@ -385,9 +293,7 @@ def main(profile: str = "quick") -> dict[str, Any]:
         "data": pictures.name,
         "data_hash": pictures.content_hash,
         "seeds": list(seeds),
-        "settings": scale._asdict()
-        | {"gate_lr": GATE_LR, "ramp": RAMP, "trunk": TRUNK}
-        | {"fine_tuning": FINE_TUNING, "pixel_noise": PIXEL_NOISE},
+        "settings": settings | {"fine_tuning": FINE_TUNING, "pixel_noise": PIXEL_NOISE},
     }
 
     def say(what: str) -> None:
@@ -427,9 +333,8 @@ def main(profile: str = "quick") -> dict[str, Any]:
         say(f"rivals, seed {seed}")
     result["sizes"] = []
     for seed in seeds[: scale.size_seeds]:
-        result["sizes"] += run_sizes(
-            pictures, partial(_start, scale, seed), scale.image_size, scale.size_epochs, seed, plain_lam
-        )
+        start = partial(_start, scale, seed)
+        result["sizes"] += run_sizes(pictures, start, scale.image_size, scale.size_epochs, seed, plain_lam)
         say(f"sizes, seed {seed}")
     result["seconds"] = round(time.perf_counter() - started)
     write(RESULTS / f"images-{profile}.json", result)

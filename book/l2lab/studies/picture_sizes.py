@@ -36,18 +36,7 @@ def _shuffled(n: int, epoch: int) -> list[np.ndarray]:
 
 
 def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
-    """Make batches in five ways: stretched, letterboxed, padded, padded in buckets, one by one.
-
-    Parameters
-    ----------
-    pictures, image_size : PictureSet, int
-        Pictures of different sizes, and the side of the squares.
-
-    Returns
-    -------
-    dict of str to _Feeder
-        The last three show the pictures in their own resolution.
-    """
+    """Make batches in five ways; the last three show the pictures in their own resolution."""
 
     def stretch(split: str) -> Tensor:
         alone = (pad_batch([picture])[0] for picture in pictures[split].pictures)
@@ -84,19 +73,7 @@ def feeders(pictures: PictureSet, image_size: int) -> dict[str, _Feeder]:
 def epoch_of(
     model: nn.Module, feeder: _Feeder, labels: np.ndarray, epoch: int, update: Callable[[Tensor], None]
 ) -> None:
-    """Go once through the training pictures, or the first n of them.
-
-    Parameters
-    ----------
-    model, feeder : ImageClassifier, _Feeder
-        The network, and what :func:`feeders` gave.
-    labels : ndarray of int, shape (n,)
-        Classes of the training pictures, or of the first n of them.
-    epoch : int
-        Its number, which decides the order.
-    update : callable
-        Gets the mean loss of each batch and takes a step.
-    """
+    """Go once through the training pictures, or the first n; `update` gets the mean loss of a batch."""
     for rows in feeder.order(len(labels), epoch):
         logits = torch.cat([model(x, mask) for x, mask in feeder.batch(rows, "train")])
         update(F.cross_entropy(logits, torch.as_tensor(labels[rows])))
@@ -105,24 +82,7 @@ def epoch_of(
 def run_sizes(
     pictures: PictureSet, start: Callable[[], nn.Module], image_size: int, epochs: int, seed: int, lam: float
 ) -> list[dict[str, Any]]:
-    """Train the same network on pictures that are fed in different ways.
-
-    Parameters
-    ----------
-    pictures : PictureSet
-        Pictures of different sizes.
-    start : callable
-        Gives an untrained network, the same for every way.
-    image_size, epochs : int
-        Side of the squares, and passes through the data.
-    seed, lam : int, float
-        What stands in the rows, and λ.
-
-    Returns
-    -------
-    list of dict
-        "method", accuracy on validation and test pictures.
-    """
+    """Train the network of `start` on pictures that are fed in different ways; a row for each way."""
     rows = []
     for name, feeder in feeders(pictures, image_size).items():
         model = start()

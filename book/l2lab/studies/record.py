@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..compare import provenance
+from ..compare.judge import provenance
 
 __all__ = ["FOLDER", "RESULTS", "Record", "code_hash", "hash_of", "provenance", "write"]
 
@@ -24,18 +24,7 @@ STAMP = ("code", "data", "settings")
 
 
 def code_hash(*studies: str) -> str:
-    """Hash the source that a study measures with: that of the package below the studies, and its own.
-
-    Parameters
-    ----------
-    *studies : str
-        Modules of this folder.
-
-    Returns
-    -------
-    str
-        See :func:`hash_of`.
-    """
+    """Hash the source that `studies` of this folder measure with: the package below them, and their own."""
     package = Path(__file__).resolve().parents[1]
     files = [
         path
@@ -47,18 +36,7 @@ def code_hash(*studies: str) -> str:
 
 
 def hash_of(*parts: str) -> str:
-    """Hash texts.
-
-    Parameters
-    ----------
-    *parts : str
-        The texts.
-
-    Returns
-    -------
-    str
-        16 hex digits of a SHA-256.
-    """
+    """Hash texts: 16 hex digits of a SHA-256."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -67,13 +45,6 @@ class Record:
 
     Rows without these three, as older files have them, are never used again. Until a run is complete, its
     rows are in a file beside the old one whose name ends with ``.partial``; the next run goes on from there.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; the folder is made if need be.
-    code : str
-        From :func:`code_hash`.
     """
 
     def __init__(self, path: str | Path, code: str) -> None:
@@ -97,21 +68,10 @@ class Record:
     def rows(
         self, settings: dict[str, Any], data: str, measure: Callable[[], list[dict[str, Any]]]
     ) -> list[dict[str, Any]]:
-        """Return the rows of a measurement, which is made only if there are none.
+        """Return the rows of a measurement, dicts for a JSON file; it is made only if there are none.
 
-        Parameters
-        ----------
-        settings : dict
-            All that decides the result besides code and data; no two measurements of a study have the same.
-        data : str
-            Hash of the data.
-        measure : callable
-            Returns rows, dicts that fit into a JSON file.
-
-        Returns
-        -------
-        list of dict
-            With ``when``, ``machine``, versions, ``code``, ``data`` and ``settings``.
+        `settings` is all that decides the result besides the code and the `data`, a hash of them; no two
+        measurements of a study have the same.
         """
         stamp = {"code": self.code, "data": data, "settings": settings}
         key = _key(stamp)
@@ -131,18 +91,7 @@ class Record:
         return self.known[key]
 
     def finish(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Write the file of a complete run.
-
-        Parameters
-        ----------
-        content : dict
-            What it holds. Date, machine and versions become those of its rows.
-
-        Returns
-        -------
-        dict
-            What was written.
-        """
+        """Write the file of a complete run; date, machine and versions become those of its rows."""
         content = {**content, "date": max(row["when"] for row in self.used)[:10]}
         for name in provenance().keys() - {"date"}:
             content[name] = ", ".join(sorted({row[name] for row in self.used}))
@@ -157,15 +106,7 @@ def _key(stamped: dict[str, Any]) -> str:
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
-    """Write a result file, a row of a table per line: a change shows as a line in a diff.
-
-    Parameters
-    ----------
-    path : Path
-        Where; the folder is made if need be.
-    result : dict
-        What.
-    """
+    """Write a result file, a row of a table per line: a change shows as a line in a diff."""
     parts = []
     for key, value in result.items():
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):

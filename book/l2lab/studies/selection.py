@@ -9,36 +9,33 @@ of the results.
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
 from .. import runtime
 from ..checks import one_of
-from ..compare import METHODS, Budget, LassoNetMethod, NetworkMethod, Task, TopInputs, measure
+from ..compare import METHODS, Budget, NetworkMethod, Task
+from ..compare.judge import measure
+from ..compare.methods import GroupLassoInputs, StochasticGates, TopForestInputs, TopInputs
 from ..data import Problem
 from ..measures import support_scores
 from ..select import L2GateSelector
 from ..survival import candidate_sizes
 from .contests import PROBLEMS, parity
 from .record import FOLDER, RESULTS, Record, code_hash
+from .rivals import by_chance, by_lassonet, by_mutual_information, by_survival
 
-__all__ = ["RANKINGS", "RESULTS", "main", "rank_and_score", "rankings", "score_best"]
+__all__ = ["RANKINGS", "RESULTS", "main"]
 
 # profile -> seeds of the problems: a look on seeds that the methods were developed on, or the study itself
 SEEDS = {"quick": range(1), "full": range(2000, 2020)}
@@ -46,14 +43,10 @@ SEEDS = {"quick": range(1), "full": range(2000, 2020)}
 QUICK = ("linear", "XOR, 200 features", "even effects", "discrete", "dense", "diabetes + random")
 # profile -> what is left out, because it takes most of the time
 SLOW = {"quick": ("LassoNet",), "full": ()}
-# Of the table whose time and memory are measured.
-WIDE_SEED = 100
 # Of the networks that judge.
 JUDGE = Budget(n_trials=5, lr=0.05)
 # Largest number of features that validation rows choose.
 MOST = 64
-# Columns with so few values are categories for mutual information.
-FEW_VALUES = 10
 PACKAGES = ("torch", "numpy", "scikit-learn", "lassonet")
 MODULES = {"scikit-learn": "sklearn"}
 DEFAULT = "L2 gates, default"
@@ -81,26 +74,16 @@ def _gates(X: np.ndarray, y: np.ndarray, seed: int, wanted: int) -> np.ndarray:
     return _selector(X, y, seed, wanted).scores_
 
 
-def _mutual_information(X: np.ndarray, y: np.ndarray, seed: int, wanted: int) -> np.ndarray:
-    information = mutual_info_regression if y.dtype.kind == "f" else mutual_info_classif
-    discrete = np.array([len(np.unique(column)) <= FEW_VALUES for column in X.T])
-    return information(X, y, discrete_features=discrete, random_state=seed)
-
-
-def _chance(X: np.ndarray, y: np.ndarray, seed: int, wanted: int) -> np.ndarray:
-    return np.random.default_rng([seed, 3]).random(X.shape[1])
-
-
 # name in the result files -> rank(X, y, seed, wanted) -> scores
 RANKINGS: dict[str, Ranking] = {
     "L2 gates": _gates,
-    "STG": METHODS["stg"].rank,
-    "group lasso (prox)": METHODS["group_inputs"].rank,
-    "LassoNet": LassoNetMethod().rank,
-    "random forest": METHODS["forest"].rank,
-    "ANOVA": METHODS["univariate"].rank,
-    "mutual information": _mutual_information,
-    "chance": _chance,
+    "STG": partial(by_survival, StochasticGates),
+    "group lasso (prox)": partial(by_survival, GroupLassoInputs),
+    "LassoNet": by_lassonet,
+    "random forest": lambda X, y, seed, wanted: TopForestInputs.score(X, y, seed),
+    "ANOVA": lambda X, y, seed, wanted: TopInputs.score(X, y, seed),
+    "mutual information": by_mutual_information,
+    "chance": by_chance,
 }
 
 
@@ -108,7 +91,7 @@ RANKINGS: dict[str, Ranking] = {
 ASKED = ("L2 gates", "STG", "group lasso (prox)")
 
 
-def rankings() -> dict[str, Ranking]:
+def _rankings() -> dict[str, Ranking]:
     """Return those of `RANKINGS` that can run: without its package, LassoNet is left out."""
     if importlib.util.find_spec("lassonet") is not None:
         return RANKINGS
@@ -116,24 +99,15 @@ def rankings() -> dict[str, Ranking]:
     return {name: rank for name, rank in RANKINGS.items() if name != "LassoNet"}
 
 
-def score_best(problem: Problem, best: np.ndarray, seed: int) -> tuple[float, float]:
-    """Test a network with L2, whose λ the validation rows choose, and a forest on some of the features.
+def _score_best(problem: Problem, best: np.ndarray, seed: int) -> tuple[float, float]:
+    """Test a network with L2 and a forest on features in order, perhaps none: accuracy or R².
 
-    Parameters
-    ----------
-    problem, best, seed : Problem, ndarray of int, int
-        Rows; the features, perhaps none; the seed of whatever is random.
-
-    Returns
-    -------
-    tuple of (float, float)
-        Accuracy or R² on the test rows, of the network and of the forest; at least that of a constant.
+    The validation rows choose λ. No score is below that of a constant.
     """
     (X, y), (X_test, y_test) = problem.splits["train"], problem.splits["test"]
     constant = float(np.mean(y_test == np.bincount(y).argmax())) if problem.n_classes else 0.0
     if not len(best):
         return constant, constant
-    best = np.sort(best)
     splits = {key: (X[:, best], y) for key, (X, y) in problem.splits.items()}
     names = tuple(problem.feature_names[j] for j in best)
     narrow = replace(problem, splits=splits, feature_names=names, support=None)
@@ -149,43 +123,9 @@ def score_best(problem: Problem, best: np.ndarray, seed: int) -> tuple[float, fl
 
 
 def _judge(problem: Problem, seed: int) -> Judge:
-    """:func:`score_best` for one problem, which measures equal sets of features, however ordered, once."""
-    known: dict[tuple[int, ...], tuple[float, float]] = {}
-
-    def judge(best: np.ndarray) -> tuple[float, float]:
-        key = tuple(sorted(map(int, best)))
-        if key not in known:
-            known[key] = score_best(problem, best, seed)
-        return known[key]
-
-    return judge
-
-
-def rank_and_score(
-    problem: Problem, rank: Ranking | None, ks: tuple[int, ...], seed: int
-) -> tuple[np.ndarray, float, list[float]]:
-    """Rank the features of a problem, and test a network on the best of them.
-
-    Parameters
-    ----------
-    problem : Problem
-        Its rows for training are ranked on.
-    rank : callable or None
-        ``rank(X, y, seed, k)`` gives scores, where the best k will be used, or at most the largest of `ks`;
-        None keeps the order of the columns.
-    ks, seed : tuple of int, int
-        Numbers of features; the seed draws whatever is random.
-
-    Returns
-    -------
-    tuple of (ndarray of int, float, list of float)
-        The features, best first; the CPU time of ranking them; for each k accuracy or R² on the test rows.
-    """
-    columns = problem.n_features
-    order, seconds, failed = _order(problem, rank or (lambda *_: -np.arange(columns)), seed, max(ks))
-    if failed:
-        raise RuntimeError(f"the ranking of {problem.name} failed: {failed}")
-    return order, seconds, [score_best(problem, order[:k], seed)[0] for k in ks]
+    """:func:`_score_best` for one problem, which measures equal sets of features, however ordered, once."""
+    known = cache(lambda best: _score_best(problem, np.array(best, dtype=int), seed))
+    return lambda best: known(tuple(sorted(map(int, best))))
 
 
 def _order(problem: Problem, rank: Ranking, seed: int, wanted: int) -> tuple[np.ndarray, float, str | None]:
@@ -199,7 +139,7 @@ def _order(problem: Problem, rank: Ranking, seed: int, wanted: int) -> tuple[np.
     except (ArithmeticError, AssertionError, RuntimeError, ValueError) as error:  # LassoNet asserts
         failed = f"{type(error).__name__}: {error}"[:200]
     if failed:
-        scores = _chance(X, y, seed, wanted)
+        scores = by_chance(X, y, seed, wanted)
     return np.argsort(-scores, kind="stable"), time.process_time() - started, failed
 
 
@@ -240,7 +180,7 @@ def _default_rows(problem: Problem, seed: int, judge: Judge) -> list[dict[str, A
         selector = _selector(X, y, seed, None)
         scores, own = selector.scores_, selector.get_support(indices=True)
     except ValueError as error:  # it diverged: a ranking by lot, and nothing is selected
-        scores, own, failed = _chance(X, y, seed, NOT_TOLD), [], str(error)[:200]
+        scores, own, failed = by_chance(X, y, seed, NOT_TOLD), [], str(error)[:200]
     seconds = time.process_time() - started
     order = np.argsort(-scores, kind="stable")
     return [_row(problem, order, order, own, seconds, judge) | {"seconds_not_told": None, "failed": failed}]
@@ -270,77 +210,22 @@ def _ladder_rows(k: int, p: int, n: int, rank: Ranking, seed: int) -> list[dict[
     return [{"f1_at_truth": f1, "seconds": round(seconds, 3), "failed": failed}]
 
 
-def _peak_mb() -> float | None:
-    """Largest memory of this process so far; None on Windows, which does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
-
-
-def _wide(n: int, p: int, threads: int) -> dict[str, Any]:
-    """Time and memory (MB, over that with imports and data) of a path for many features, 10 of which matter.
-
-    On a busy machine several threads need ``OMP_WAIT_POLICY=PASSIVE``.
-    """
-    torch.set_num_threads(threads)
-    rng = np.random.default_rng(WIDE_SEED)
-    X = rng.standard_normal((n, p))
-    y = X[:, :10] @ rng.choice([-1.0, 1.0], 10) + rng.standard_normal(n)
-    selector = L2GateSelector(10, device="cpu", random_state=WIDE_SEED)
-    before, started, cpu = _peak_mb(), time.perf_counter(), time.process_time()
-    selector.fit(X, y)
-    return {
-        "n": n,
-        "p": p,
-        "threads": threads,
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
-        "wall_seconds": round(time.perf_counter() - started, 1),
-        "cpu_seconds": round(time.process_time() - cpu, 1),
-        "memory_mb": None if before is None else round(_peak_mb() - before, 1),
-        "found": int(selector.support_[:10].sum()),
-    }
-
-
-def _run_wide(threads: int) -> list[dict[str, Any]]:
-    """Run :func:`_wide` in a process of its own, where no memory that others gave back hides its needs."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return [pool.submit(_wide, 500, 10_000, threads).result()]
-
-
 def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     """Run the study and write ``selection-<profile>.json``.
 
-    Parameters
-    ----------
-    profile : {"quick", "full"}
-        Six problems with a seed that the methods were developed on, without LassoNet;
-        or the study itself, 20 seeds that were never used before (many hours on one core, in as many
-        pieces as you like).
-    folder : str or Path
-        Where to.
-
-    Returns
-    -------
-    dict
-        What was written.
-
-    Raises
-    ------
-    ValueError
-        If there is no such profile, or the whole study lacks LassoNet.
+    ``"quick"`` are six problems with a seed that the methods were developed on, without LassoNet; ``"full"``
+    is the study itself, 20 seeds that were never used before: many hours on one core, in as many pieces as
+    you like.
     """
     seeds = list(SEEDS[one_of("profile", profile, SEEDS)])
-    if profile == "full" and "LassoNet" not in rankings():
+    if profile == "full" and "LassoNet" not in _rankings():
         raise ValueError("the study needs LassoNet: pip install lassonet")
     runtime.setup()
-    competitors = {name: rank for name, rank in rankings().items() if name not in SLOW[profile]}
-    record = Record(Path(folder) / f"selection-{profile}.json", code_hash("contests", "selection"))
+    competitors = {name: rank for name, rank in _rankings().items() if name not in SLOW[profile]}
+    record = Record(Path(folder) / f"selection-{profile}.json", code_hash("contests", "rivals", "selection"))
     # A run that goes on with other versions measures anew.
     versions = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}
-    rows, ladder, wide = [], [], []
+    rows, ladder = [], []
     for seed in seeds:
         for problem in PROBLEMS if profile == "full" else QUICK:
             drawn = PROBLEMS[problem](seed)
@@ -359,14 +244,11 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
             run = partial(_ladder_rows, k, p, n, competitors[method], seed)
             found = record.rows({**settings, "versions": versions}, "drawn by the code", run)
             ladder += [{**settings, **row} for row in found]
-    for threads in (1, 2):
-        wide += record.rows({"threads": threads}, "drawn by the code", partial(_run_wide, threads))
     content = {
         "what": "feature selection: L2 gates against rivals",
         "profile": profile,
         "clock": "process CPU time on one thread; other programs may have been running",
         "seeds": seeds,
-        "wide": wide,
         "ladder": ladder,
         "rows": rows,
     }

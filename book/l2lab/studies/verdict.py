@@ -14,6 +14,7 @@ from .selection import DEFAULT
 __all__ = ["by_kind", "duels", "overall"]
 
 GATES, CHANCE = "L2 gates", "chance"
+KIND_OF = {problem: kind for kind, problems in KINDS.items() for problem in problems}
 # measure -> how much less still counts as good
 MEASURES = {
     "f1_not_told": 0.05, "f1_own": 0.05, "score_at_k": 0.01, "forest_at_k": 0.01, "score_own": 0.01,
@@ -28,23 +29,10 @@ RESAMPLES = 99_999
 def by_kind(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
     """Average a measure over seeds, and over the problems of each kind.
 
-    Parameters
-    ----------
-    rows, measure : list of dict, str
-        Rows of the study, and one of their numbers.
-
-    Returns
-    -------
-    DataFrame
-        A row per kind and, at the end, their mean; a column per method, the best mean first.
-
-    Raises
-    ------
-    ValueError
-        If a method lacks a problem or a seed that another one has.
+    A row per kind and, at the end, their mean; a column per method, the best mean first.
     """
     table = _scores(rows, measure).groupby(level="problem", sort=False).mean()
-    means = table.groupby(table.index.map(_kinds()), sort=False).mean()
+    means = table.groupby(table.index.map(KIND_OF), sort=False).mean()
     means = means.reindex([kind for kind in KINDS if kind in means.index])
     means.loc["mean"] = means.mean()
     return means.sort_values("mean", axis=1, ascending=False).rename_axis(index="kind", columns=None)
@@ -56,27 +44,17 @@ def overall(rows: list[dict[str, Any]]) -> pd.DataFrame:
     For every seed the differences are averaged over the problems of each kind and then over the kinds. What
     is tested is the mean of these numbers over the seeds.
 
-    Parameters
-    ----------
-    rows : list of dict
-        Rows of the study.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``measure, rival, difference, low, high, p, worst_kind, worst, failed, failed_gates`` and
-        ``p_good, holm, verdict, holm_good``: gates minus rival with its 95 % interval by Student's t; the
-        kind with the smallest mean difference, and that; how many rankings of the rival and of the gates
-        failed; p of the paired test by random signs, and of Student's test that the difference is above minus
-        the margin, as they are and by Holm over all rows. The verdict is ``"better"`` or ``"worse"`` if the
-        first is below 0.05 after correction; else ``"as good"`` (not worse by the margin or more) if the
-        second is and no kind is worse by `WORST` margins; else ``"undecided"``.
+    The columns: gates minus rival with its 95 % interval by Student's t; the kind with the smallest mean
+    difference, and that; how many rankings failed; `p` of the paired test by random signs and `p_good` of
+    Student's test that the difference is above minus the margin, and both by Holm over all rows. The verdict
+    is ``"better"`` or ``"worse"`` if the first is below 0.05 after correction; else ``"as good"`` (not worse
+    by the margin or more) if the second is and no kind is worse by `WORST` margins; else ``"undecided"``.
     """
     found, failed = [], pd.DataFrame(rows).groupby("method")["failed"].count()
     for measure, margin in MEASURES.items():
         scores = _scores(rows, measure)
-        scores = scores[~scores.index.get_level_values("problem").map(_kinds()).isin(RESPLIT)]
-        kind = scores.index.get_level_values("problem").map(_kinds())
+        scores = scores[~scores.index.get_level_values("problem").map(KIND_OF).isin(RESPLIT)]
+        kind = scores.index.get_level_values("problem").map(KIND_OF)
         seed = scores.index.get_level_values("seed")
         for rival in _rivals(scores):
             by_kinds = (scores[GATES] - scores[rival]).groupby([seed, kind]).mean().unstack()
@@ -96,30 +74,18 @@ def overall(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def duels(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Compare the gates with every rival on every problem that is drawn anew for each seed.
 
-    Parameters
-    ----------
-    rows : list of dict
-        Rows of the study.
-
-    Returns
-    -------
-    DataFrame
-        Columns as of :func:`overall`, and ``problem``; the verdict ``"="`` says that the difference is not
-        significant after Holm's correction over all rows.
+    Columns as of :func:`overall`; the verdict ``"="`` says that the difference is not significant after
+    Holm's correction over all rows.
     """
     found = []
     for measure in MEASURES:
         scores = _scores(rows, measure)
         for rival in _rivals(scores):
             for problem, pair in scores.groupby(level="problem", sort=False):
-                if _kinds()[problem] not in RESPLIT:
+                if KIND_OF[problem] not in RESPLIT:
                     gap = (pair[GATES] - pair[rival]).to_numpy()
                     found.append({"measure": measure, "rival": rival, "problem": problem} | _compared(gap))
     return _corrected(pd.DataFrame(found))
-
-
-def _kinds() -> dict[str, str]:
-    return {problem: kind for kind, problems in KINDS.items() for problem in problems}
 
 
 def _rivals(scores: pd.DataFrame) -> list[str]:
@@ -131,11 +97,8 @@ def _scores(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     scores = frame.pivot(index=["problem", "seed"], columns="method", values=measure)
     scores = scores[list(dict.fromkeys(frame["method"]))]
-    if scores.isna().any(axis=None):
-        gap = scores.isna().any()
-        raise ValueError(
-            f"the study is not complete: {list(scores.columns[gap])} lack rows; run it to its end"
-        )
+    if (gap := scores.isna().any()).any():
+        raise ValueError(f"the study is not complete: {list(scores.columns[gap])} lack rows; run it again")
     return scores
 
 
