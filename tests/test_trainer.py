@@ -125,8 +125,6 @@ def test_the_picture_repeats_the_run_of_the_browser(core) -> None:
         run = "const run = makeRun(arg); for (let k = 0; k < 500; k++) run.step(); run.measure();"
         found = core(run + "return Array.from(run.model.strength)", state)
         np.testing.assert_allclose(replay(state)[-1], found, rtol=0, atol=1e-9)
-    with pytest.raises(ValueError, match="only linear models on the sparse problem, not mlp"):
-        replay(SETTINGS | {"model": "mlp"})
 
 
 @pytest.mark.parametrize("opt", ["sgd", "adam", "adamw"])
