@@ -329,8 +329,7 @@ def test_the_page_gets_the_current_source_once_with_what_it_shows() -> None:
     assert state == untouched
     traits = small["state"][first]["state"]
     assert traits["_css"] == LambdaExplorer._css
-    sent = [f"PANELS.{kind} =" in traits["_esm"] for kind in ("curves", "bars", "budget")]
-    assert sent == [True, True, False]
+    assert traits["_esm"] == LambdaExplorer._esm
     assert not {"_esm", "_css"} & set(small["state"][second]["state"])
     assert small["state"][second]["state"]["name"] == "b"
     assert small["state"][slider.model_id] == state["state"][slider.model_id]
@@ -347,7 +346,6 @@ def test_sources_are_all_sent_small_readable_and_ask_no_host() -> None:
             assert len(line) <= 100, (file.name, line)
             if not line.strip().startswith("//"):  # sent without indentation: no string spans lines
                 assert line.count("`") % 2 == 0, (file.name, line)
-    # no chapter shows more than seven of the ten kinds, which is about three quarters of this
     assert len(LambdaExplorer._esm.encode()) < 60_000
     assert len(Trainer._esm.encode()) < 65_000
     for source in (LambdaExplorer._esm, LambdaExplorer._css, Trainer._esm):

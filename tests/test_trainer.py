@@ -31,8 +31,8 @@ from explorer_page import (
     state_of,
 )
 from l2lab.explore import Trainer, compact_state
-from l2lab.explore.frame import source
 from l2lab.explore.replay import digits_as_bytes, replay
+from l2lab.explore.widget import source
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

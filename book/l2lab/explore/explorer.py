@@ -1,38 +1,26 @@
-"""`LambdaExplorer`: one slider over λ and any number of panels that are drawn in the browser.
-
-In Jupyter and Colab it is an ipywidget (through anywidget) that Python can observe and that can retrain. On
-the book's page the same JavaScript runs without kernel or network from the stored widget state. Everywhere
-else (GitHub, print, no JavaScript) a picture of small multiples stands in.
-"""
+"""`LambdaExplorer`: one slider over λ and any number of panels that are drawn in the browser."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
 
-from . import fallback as _fallback
-from .frame import bundle, check_words, source
+from . import fallback
 from .panels import Panel
+from .widget import Widget, source
 
 __all__ = ["Control", "LambdaExplorer"]
 
-#: Kinds of panels, each with a file of its own in ``js/``.
-KINDS = ("hist", "curves", "paths", "bars", "fit", "field", "pixels", "heatmap", "budget", "geometry")
-
-_BEFORE, _AFTER = ("base", "axes"), ("panel", "address", "theme", "controls", "context", "explorer")
-
-
-def script_of(kinds: Collection[str] = KINDS) -> str:
-    """Join the JavaScript for some kinds of panels."""
-    parts = (*_BEFORE, *(kind for kind in KINDS if kind in kinds), *_AFTER)
-    return source(*(f"js/{part}.js" for part in parts))
+_FILES = (
+    "base", "axes", "hist", "curves", "paths", "bars", "fit", "field", "pixels", "heatmap", "budget",
+    "geometry", "panel", "address", "theme", "controls", "context", "explorer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,8 +48,12 @@ class Control:
             raise ValueError(f"value {self.value!r} is not among the options {self.options}.")
 
 
-class LambdaExplorer(anywidget.AnyWidget):
+class LambdaExplorer(Widget):
     """Slider over λ with panels drawn client-side.
+
+    In Jupyter and Colab it is an ipywidget that Python can observe and that can retrain. On the book's page
+    the same JavaScript runs without kernel or network from the stored widget state. Everywhere else (GitHub,
+    print, no JavaScript) a picture of small multiples stands in.
 
     Parameters
     ----------
@@ -101,8 +93,7 @@ class LambdaExplorer(anywidget.AnyWidget):
     Notes
     -----
     On the static page, ``<a href="#name:lam=0.03">`` sets the explorer to the nearest λ and scrolls to it.
-    With geometry panels the address can also hold w*: ``#name:lam=0.03,w=1.2:0.4``. Several explorers are
-    separated by ";". In a live notebook the address is left alone.
+    With geometry panels the address can also hold w*: ``#name:lam=0.03,w=1.2:0.4``.
 
     Examples
     --------
@@ -114,13 +105,8 @@ class LambdaExplorer(anywidget.AnyWidget):
     LambdaExplorer('toy', 5 values of λ from 0.0001 to 1: Training loss rises, test loss falls.)
     """
 
-    _esm = script_of()
-    _css = source("explorer.css")
+    _esm = source(*(f"js/{name}.js" for name in _FILES))
 
-    name = traitlets.Unicode().tag(sync=True)
-    label = traitlets.Unicode("λ").tag(sync=True)
-    alt = traitlets.Unicode().tag(sync=True)
-    lams = traitlets.List(traitlets.Float()).tag(sync=True)
     index = traitlets.Int(0).tag(sync=True)
     w_star = traitlets.List(traitlets.Float()).tag(sync=True)
     panels = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -130,9 +116,6 @@ class LambdaExplorer(anywidget.AnyWidget):
     busy = traitlets.Bool(False).tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
     lam = traitlets.Float(read_only=True)
-
-    # IPython asks this first; ipywidgets 7 (Colab) defines it and would leave out the picture
-    _ipython_display_ = None
 
     def __init__(
         self,
@@ -146,15 +129,14 @@ class LambdaExplorer(anywidget.AnyWidget):
         controls: Mapping[str, Control | Sequence[Any]] | None = None,
         compute: Callable[..., Any] | None = None,
     ) -> None:
-        check_words(name, alt)
         if bool(controls) != (compute is not None):
             raise ValueError("controls and compute go together: give both or neither.")
         self._compute = None
         given = {key: c if isinstance(c, Control) else Control(c) for key, c in (controls or {}).items()}
         grid, panels = _check(lams, panels)
-        self._controls, self._lams, self._panels, self._picture = given, grid, panels, None
+        self._controls, self._lams, self._panels = given, grid, panels
         specs, blob = _pack(panels)
-        words = {"name": name, "label": label, "alt": alt.strip()}
+        words = {"name": name, "label": label, "alt": alt}
         menus = [{"name": k, "label": c.label or k, "options": list(c.options)} for k, c in given.items()]
         at = len(grid) // 2 if index is None else int(index)
         shown = {"index": at, "panels": specs, "blob": blob, "w_star": _shared_w_star(panels)}
@@ -180,14 +162,9 @@ class LambdaExplorer(anywidget.AnyWidget):
             sync_data = {**sync_data, "index": min(max(int(sync_data["index"]), 0), last)}
         super().set_state(sync_data)
 
-    def fallback_png(self) -> bytes:
-        """Return the picture for hosts without widgets, a PNG: the same bytes for the same data."""
-        if self._picture is None:
-            self._picture = _fallback.draw(self._lams, self._panels, label=self.label, index=self.index)
-        return self._picture
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return bundle(super()._repr_mimebundle_(**kwargs), self, "explorer")
+    def draw_picture(self) -> bytes:
+        """Draw small multiples."""
+        return fallback.draw(self._lams, self._panels, label=self.label, index=self.index)
 
     @traitlets.validate("index")
     def _index_on_grid(self, proposal: Any) -> int:

@@ -1,8 +1,6 @@
 """Panels of the λ explorer: what is drawn, as compact arrays with λ as first axis.
 
-A panel is data, not a drawing: each function below checks its input and reduces it to the smallest arrays
-that still show the same picture. ``js/<kind>.js`` draws them in the browser and ``fallback.py`` with
-Matplotlib. How a kind is added stands in ``js/panel.js``.
+``js/<kind>.js`` draws them in the browser and ``fallback.py`` with Matplotlib.
 """
 
 from __future__ import annotations
@@ -39,20 +37,18 @@ _MAX_STEPS = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One drawing along λ.
+    """One drawing along λ, as data: the smallest arrays that show it.
 
     Attributes
     ----------
-    kind : str
-        Which drawing; ``js/<kind>.js`` makes it.
-    title : str
-        Short heading above the drawing.
+    kind, title : str
+        Which drawing, and the heading above it.
     spec : dict
-        JSON-serializable part: labels, colours, limits.
+        What is JSON: labels, colours, limits.
     arrays : dict of str to ndarray
         The numbers, as sent to the browser.
     n_lams : int or None
-        Length of the λ axis; None if the panel is computed in the browser for whatever grid it is given.
+        Length of the λ axis; None if the browser computes the panel for whatever grid it is given.
     """
 
     kind: str
@@ -140,16 +136,9 @@ def curves_panel(
     _require(len(lengths) == 1, f"series must hold curves of the same length, got lengths {lengths}.")
     values, names = np.stack(rows), list(series)
     _require(not logy or values.min() > 0, "logy=True needs positive values.")
-    spec: dict[str, Any] = {
-        "names": names,
-        "ylabel": ylabel,
-        "logy": logy,
-        "percent": percent,
-        "band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows],
-        "spread": "band: smallest to largest",
-        "colors": _colors(names),
-        "ylim": _limits(ylim, "ylim"),
-    }
+    spec: dict[str, Any] = {"names": names, "ylabel": ylabel, "logy": logy, "percent": percent}
+    spec |= {"band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows], "spread": "band: smallest to largest"}
+    spec |= {"colors": _colors(names), "ylim": _limits(ylim, "ylim")}
     if best is not None:
         _require(best in names, f"best must name one of the series {names}, got {best!r}.")
         j = names.index(best)
@@ -282,19 +271,11 @@ def fit_panel(
     # 16 bits over three times the frame: finer than a pixel inside it; what is farther out is clipped anyway
     offset, span = low - (high - low), 3 * (high - low)
     q = np.clip(np.rint((ys - offset) / span * 65535), 0, 65535).astype(np.uint16)
-    spec = {
-        "x": _short(xs),
-        "names": list(names),
-        "points": _short(pts, 4),
-        "truth": None if tr is None else _short(tr),
-        # the distance is taken before rounding and clipping
-        "rms": None if tr is None else _short(np.sqrt(np.mean((ys - tr) ** 2, axis=1)), 3),
-        "xlabel": xlabel,
-        "ylabel": ylabel,
-        "ylim": [low, high],
-        "offset": offset,
-        "step": span / 65535,
-    }
+    # the distance is taken before rounding and clipping
+    rms = None if tr is None else _short(np.sqrt(np.mean((ys - tr) ** 2, axis=1)), 3)
+    spec = {"x": _short(xs), "names": list(names), "points": _short(pts, 4)}
+    spec |= {"truth": None if tr is None else _short(tr), "rms": rms, "xlabel": xlabel, "ylabel": ylabel}
+    spec |= {"ylim": [low, high], "offset": offset, "step": span / 65535}
     return Panel("fit", title, spec, {"y": q}, len(ys))
 
 
@@ -377,10 +358,8 @@ def geometry_panel(
 ) -> Panel:
     """Solve for two weights in the browser: loss contours, ball, diamond or box, and where they touch.
 
-    The loss is ½ (w − w*)ᵀ H (w − w*). With ½ λ ‖w‖₂² added its minimum is (H + λI)⁻¹ H w*; with λ ‖w‖₁ added
-    it is found exactly by comparing the stationary points of all sign patterns. "linf" adds nothing but keeps
-    ``|w₁|`` and ``|w₂|`` below 1/λ, as full-batch AdamW does. The reader can drag w*; all geometry panels of
-    one explorer share it, and one λ moves all bodies.
+    The loss is ½ (w − w*)ᵀ H (w − w*), the solutions are those of `ridge_2d`, `lasso_2d` and `box_2d`. The
+    reader can drag w*, which all geometry panels of one explorer share.
 
     Parameters
     ----------
@@ -400,7 +379,6 @@ def geometry_panel(
     References
     ----------
     Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 2nd ed., 2009, figure 3.11.
-    Xie and Li, *Implicit bias of AdamW: ℓ∞-norm constrained optimization*, ICML 2024.
     """
     h, w = _numbers(hessian, "hessian", 2), _numbers(w_star, "w_star", 1)
     fits = h.shape == (2, 2) and np.allclose(h, h.T) and np.linalg.eigvalsh(h).min() > 0
@@ -462,9 +440,8 @@ def budget_panel(
 ) -> Panel:
     """Compute in the browser how much of a weight without gradient is left after a run with weight decay.
 
-    The reader sets λ with the slider and the run with fields in the panel. Drawn are the share that is left,
-    followed step by step as ``torch.optim`` does, and e^(−B) with the budget B of
-    `l2lab.budget.decay_budget`.
+    The reader sets the run in the panel. Drawn are the share that is left, followed step by step as
+    ``torch.optim`` does, and e^(−B) with the budget B of `l2lab.budget.decay_budget`.
 
     Parameters
     ----------

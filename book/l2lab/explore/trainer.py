@@ -10,11 +10,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anywidget
 import traitlets
 
 from . import replay
-from .frame import bundle, check_words, source
+from .widget import Widget, source
 
 __all__ = ["Trainer"]
 
@@ -60,7 +59,7 @@ _START = {
 }  # fmt: skip
 
 
-class Trainer(anywidget.AnyWidget):
+class Trainer(Widget):
     """Train a model in the browser and move λ while it trains.
 
     Parameters
@@ -123,20 +122,13 @@ class Trainer(anywidget.AnyWidget):
     """
 
     _esm = source(*(f"js/{name}.js" for name in _FILES))
-    _css = source("explorer.css")
 
-    name = traitlets.Unicode().tag(sync=True)
-    alt = traitlets.Unicode().tag(sync=True)
-    label = traitlets.Unicode("λ").tag(sync=True)
-    lams = traitlets.List(traitlets.Float()).tag(sync=True)
     choices = traitlets.List().tag(sync=True)  # key, label, values, names
     controls = traitlets.List(traitlets.Unicode()).tag(sync=True)
     views = traitlets.List(traitlets.Unicode()).tag(sync=True)
     speed = traitlets.Unicode().tag(sync=True)
     state = traitlets.List(traitlets.Dict()).tag(sync=True)
     digits = traitlets.Bytes(b"").tag(sync=True)
-
-    _ipython_display_ = None  # as for LambdaExplorer
 
     def __init__(
         self,
@@ -147,7 +139,6 @@ class Trainer(anywidget.AnyWidget):
         views: Sequence[str] = VIEWS,
         speed: str = "fast",
     ) -> None:
-        check_words(name, alt)
         for told, allowed, what in ((controls, CONTROLS, "controls"), (views, VIEWS, "views")):
             if isinstance(told, str) or not set(told) <= set(allowed):
                 raise ValueError(f"{what} must be a list of {', '.join(allowed)}; got {told!r}.")
@@ -155,10 +146,9 @@ class Trainer(anywidget.AnyWidget):
             raise ValueError(f"speed must be one of {', '.join(SPEEDS)}; got {speed!r}.")
         state = [_settings(side) for side in (sides or ({},))]
         needed = "data" in controls or any(side["data"] == "digits" for side in state)
-        self._picture: bytes | None = None
         super().__init__(
             name=name,
-            alt=alt.strip(),
+            alt=alt,
             lams=LAMS,
             choices=[[key, *CHOICES[key]] for key in CHOICES if key in controls],
             controls=list(controls),
@@ -172,14 +162,9 @@ class Trainer(anywidget.AnyWidget):
         runs = " | ".join(f"{side['data']} {side['model']} {side['opt']}" for side in self.state)
         return f"Trainer({self.name!r}, {runs}: {self.alt})"
 
-    def fallback_png(self) -> bytes:
-        """Return the picture for hosts without widgets, a PNG: the runs at their last step, in order."""
-        if self._picture is None:
-            self._picture = replay.draw(self.state)
-        return self._picture
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return bundle(super()._repr_mimebundle_(**kwargs), self, "explorer")
+    def draw_picture(self) -> bytes:
+        """Draw the runs up to their last step."""
+        return replay.draw(self.state)
 
     @traitlets.validate("state")
     def _state_is_complete(self, proposal: Any) -> list[dict[str, Any]]:
