@@ -1,7 +1,6 @@
 """The picture that stands in where widgets do not run: small multiples of the same panels.
 
-Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked. Only
-the arrays that go to the browser are used, so the picture cannot show anything else than the widget does.
+Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked.
 """
 
 from __future__ import annotations
