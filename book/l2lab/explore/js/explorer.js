@@ -1,6 +1,4 @@
-// The explorer: puts bar, panels, address and theme together, and follows the model.
-
-// It adds to the context: lams, index, w, choose, setW, redraw.
+// The explorer. It adds to the context: lams, index, w, choose, setW, redraw.
 function render({ model, el }) {
   const ctx = makeContext(model);
   ctx.lams = model.get("lams");
