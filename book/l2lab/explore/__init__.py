@@ -5,11 +5,11 @@ so that the browser only draws; `geometry_panel` and `budget_panel` are computed
 trains small models there, and λ can be moved while they train.
 """
 
-from . import explorer, geometry, panels, stored, trainer
+from . import explorer, geometry, panels, trainer
 from .explorer import *  # noqa: F403
 from .geometry import *  # noqa: F403
 from .panels import *  # noqa: F403
-from .stored import *  # noqa: F403
 from .trainer import *  # noqa: F403
+from .widget import compact_state
 
-__all__ = [*explorer.__all__, *geometry.__all__, *panels.__all__, *stored.__all__, *trainer.__all__]
+__all__ = [*explorer.__all__, *geometry.__all__, *panels.__all__, *trainer.__all__, "compact_state"]

@@ -1,8 +1,6 @@
 """Panels of the λ explorer: what is drawn, as compact arrays with λ as first axis.
 
-A panel is data, not a drawing: each function below checks its input and reduces it to the smallest arrays
-that still show the same picture. ``js/<kind>.js`` draws them in the browser and ``fallback.py`` with
-Matplotlib. How a kind is added stands in ``js/panel.js``.
+``js/<kind>.js`` draws them in the browser and ``fallback.py`` with Matplotlib.
 """
 
 from __future__ import annotations
@@ -17,20 +15,16 @@ from numpy.typing import ArrayLike
 from ..budget import decay_budget
 
 __all__ = [
-    "PALETTE", "Panel", "bars_panel", "budget_panel", "curves_panel", "field_panel", "fit_panel",
-    "geometry_panel", "heatmap_panel", "hist_panel", "paths_panel", "pixels_panel",
+    "PALETTE", "Panel", "bars_panel", "budget_panel", "curves_panel", "fit_panel", "geometry_panel",
+    "heatmap_panel", "hist_panel", "paths_panel", "pixels_panel",
 ]  # fmt: skip
 
 #: Colours by name, in the order in which series take them. Okabe-Ito hues, dark enough for labels: each one
 #: reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
 PALETTE: dict[str, str] = {
-    "blue": "#0072b2",
-    "vermillion": "#bf4a00",
-    "green": "#007a57",
-    "purple": "#9c4a7f",
-    "gold": "#8a6000",
+    "blue": "#0072b2", "vermillion": "#bf4a00", "green": "#007a57", "purple": "#9c4a7f", "gold": "#8a6000",
     "grey": "#5c6670",
-}
+}  # fmt: skip
 _NAMES = list(PALETTE)
 # What occurs in every chapter always looks the same (as in `l2lab.plots`).
 _KNOWN = {"train": 1, "training": 1, "test": 2, "valid": 3, "validation": 3, "ridge": 1, "lasso": 2}
@@ -39,20 +33,18 @@ _MAX_STEPS = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One drawing along λ.
+    """One drawing along λ, as data: the smallest arrays that show it.
 
     Attributes
     ----------
-    kind : str
-        Which drawing; ``js/<kind>.js`` makes it.
-    title : str
-        Short heading above the drawing.
+    kind, title : str
+        Which drawing, and the heading above it.
     spec : dict
-        JSON-serializable part: labels, colours, limits.
+        What is JSON: labels, colours, limits.
     arrays : dict of str to ndarray
         The numbers, as sent to the browser.
     n_lams : int or None
-        Length of the λ axis; None if the panel is computed in the browser for whatever grid it is given.
+        Length of the λ axis; None if the browser computes the panel for whatever grid it is given.
     """
 
     kind: str
@@ -140,16 +132,9 @@ def curves_panel(
     _require(len(lengths) == 1, f"series must hold curves of the same length, got lengths {lengths}.")
     values, names = np.stack(rows), list(series)
     _require(not logy or values.min() > 0, "logy=True needs positive values.")
-    spec: dict[str, Any] = {
-        "names": names,
-        "ylabel": ylabel,
-        "logy": logy,
-        "percent": percent,
-        "band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows],
-        "spread": "band: smallest to largest",
-        "colors": _colors(names),
-        "ylim": _limits(ylim, "ylim"),
-    }
+    spec: dict[str, Any] = {"names": names, "ylabel": ylabel, "logy": logy, "percent": percent}
+    spec |= {"band": [bool(np.ptp(r, axis=0).max() > 0) for r in rows], "spread": "band: smallest to largest"}
+    spec |= {"colors": _colors(names), "ylim": _limits(ylim, "ylim")}
     if best is not None:
         _require(best in names, f"best must name one of the series {names}, got {best!r}.")
         j = names.index(best)
@@ -160,7 +145,7 @@ def curves_panel(
 def paths_panel(
     coefs: ArrayLike,
     *,
-    groups: ArrayLike | None = None,
+    groups: ArrayLike,
     title: str = "Coefficient paths",
     ylabel: str = "coefficient",
     ylim: tuple[float, float] | None = None,
@@ -172,7 +157,7 @@ def paths_panel(
     ----------
     coefs : array-like of shape (L, p)
         Coefficients. Exact zeros stay exact: they are counted in the read-out.
-    groups : array-like of bool, shape (p,), optional
+    groups : array-like of bool, shape (p,)
         Which coefficients are "true"; the others are "noise".
     title, ylabel : str
         Heading, and label of the vertical axis.
@@ -187,16 +172,13 @@ def paths_panel(
     """
     c = _numbers(coefs, "coefs", 2)
     n, p = c.shape
+    true = np.asarray(groups)
+    fits = true.dtype == bool and true.shape == (p,)
+    _require(fits, f"groups must hold one bool per column of coefs ({p}).")
+    colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
     spec = {"ylabel": ylabel, "noun": "coefficients", "ylim": _limits(ylim, "ylim")}
+    spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
     spec["notes"] = _notes(notes, n)
-    if groups is None:
-        spec |= {"names": [""], "group": [0] * p, "colors": [1]}
-    else:
-        true = np.asarray(groups)
-        fits = true.dtype == bool and true.shape == (p,)
-        _require(fits, f"groups must hold one bool per column of coefs ({p}).")
-        colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
-        spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
     return Panel("paths", title, spec, {"y": _float32(c)}, n)
 
 
@@ -282,68 +264,22 @@ def fit_panel(
     # 16 bits over three times the frame: finer than a pixel inside it; what is farther out is clipped anyway
     offset, span = low - (high - low), 3 * (high - low)
     q = np.clip(np.rint((ys - offset) / span * 65535), 0, 65535).astype(np.uint16)
-    spec = {
-        "x": _short(xs),
-        "names": list(names),
-        "points": _short(pts, 4),
-        "truth": None if tr is None else _short(tr),
-        # the distance is taken before rounding and clipping
-        "rms": None if tr is None else _short(np.sqrt(np.mean((ys - tr) ** 2, axis=1)), 3),
-        "xlabel": xlabel,
-        "ylabel": ylabel,
-        "ylim": [low, high],
-        "offset": offset,
-        "step": span / 65535,
-    }
+    # the distance is taken before rounding and clipping
+    rms = None if tr is None else _short(np.sqrt(np.mean((ys - tr) ** 2, axis=1)), 3)
+    spec = {"x": _short(xs), "names": list(names), "points": _short(pts, 4)}
+    spec |= {"truth": None if tr is None else _short(tr), "rms": rms, "xlabel": xlabel, "ylabel": ylabel}
+    spec |= {"ylim": [low, high], "offset": offset, "step": span / 65535}
     return Panel("fit", title, spec, {"y": q}, len(ys))
 
 
-def field_panel(
-    prob: ArrayLike,
-    extent: Sequence[float],
-    *,
-    title: str = "Decision boundary",
-    xlabel: str = "x₁",
-    ylabel: str = "x₂",
-    classes: tuple[str, str] = ("class 0", "class 1"),
-    notes: Sequence[str] | None = None,
-) -> Panel:
-    """Probability of class 1 over the plane, with the boundary at one half.
-
-    Parameters
-    ----------
-    prob : array-like of shape (L, H, W)
-        Probabilities in [0, 1]; row 0 is the lowest, and values are at the corners of an even grid over
-        ``extent``.
-    extent : (xmin, xmax, ymin, ymax)
-        The region covered.
-    title, xlabel, ylabel : str
-        Heading and labels of the axes.
-    classes : (str, str)
-        Names of the classes.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
-
-    Returns
-    -------
-    Panel
-    """
-    f, box = _numbers(prob, "prob", 3), _numbers(extent, "extent", 1)
-    _require(f.min() >= 0 and f.max() <= 1, f"prob must lie in [0, 1], got {f.min():g} to {f.max():g}.")
-    _require(min(f.shape[1:]) > 1, f"prob needs at least 2 × 2 grid points per λ, got {f.shape[1:]}.")
-    fits = len(box) == 4 and box[0] < box[1] and box[2] < box[3]
-    _require(fits, f"extent must be (xmin, xmax, ymin, ymax) with min < max, got {extent!r}.")
-    # One byte per point, finest where the eye looks: near the boundary, p = 1/2. A linear code would turn the
-    # boundary into stairs where the probability is almost flat.
-    margin = 2 * f - 1
-    code = np.rint(127.5 + 127.5 * np.sign(margin) * np.sqrt(np.abs(margin)))
-    code = np.where(margin > 0, np.maximum(code, 128), np.minimum(code, 127)).astype(np.uint8)
-    spec = {"extent": _short(box), "classes": list(classes), "notes": _notes(notes, len(f))}
-    return Panel("field", title, {**spec, "xlabel": xlabel, "ylabel": ylabel}, {"code": code}, len(f))
-
-
 def pixels_panel(
-    values: ArrayLike, marks: ArrayLike, *, title: str, unit: str = "norm", mark: str = "constant"
+    values: ArrayLike,
+    marks: ArrayLike,
+    *,
+    title: str,
+    unit: str = "norm",
+    mark: str = "constant",
+    notes: Sequence[str] | None = None,
 ) -> Panel:
     """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
 
@@ -355,6 +291,8 @@ def pixels_panel(
         Pixels that get a cross; the read-out compares their mean with that of the others.
     title, unit, mark : str
         Heading, what the numbers are, and what the crosses mean.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
 
     Returns
     -------
@@ -364,7 +302,7 @@ def pixels_panel(
     _require(v.min() >= 0, f"values must be at least 0, got {v.min():g}.")
     _require(at.shape == v.shape[1:], f"marks must have the shape {v.shape[1:]}, got {at.shape}.")
     _require(at.any() and not at.all(), "marks must hold some of the pixels, not none and not all.")
-    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark}
+    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark, "notes": _notes(notes, len(v))}
     return Panel("pixels", title, spec, {"y": v.astype(np.float32)}, len(v))
 
 
@@ -377,10 +315,8 @@ def geometry_panel(
 ) -> Panel:
     """Solve for two weights in the browser: loss contours, ball, diamond or box, and where they touch.
 
-    The loss is ½ (w − w*)ᵀ H (w − w*). With ½ λ ‖w‖₂² added its minimum is (H + λI)⁻¹ H w*; with λ ‖w‖₁ added
-    it is found exactly by comparing the stationary points of all sign patterns. "linf" adds nothing but keeps
-    ``|w₁|`` and ``|w₂|`` below 1/λ, as full-batch AdamW does. The reader can drag w*; all geometry panels of
-    one explorer share it, and one λ moves all bodies.
+    The loss is ½ (w − w*)ᵀ H (w − w*), the solutions are those of `ridge_2d`, `lasso_2d` and `box_2d`. The
+    reader can drag w*, which all geometry panels of one explorer share.
 
     Parameters
     ----------
@@ -400,7 +336,6 @@ def geometry_panel(
     References
     ----------
     Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 2nd ed., 2009, figure 3.11.
-    Xie and Li, *Implicit bias of AdamW: ℓ∞-norm constrained optimization*, ICML 2024.
     """
     h, w = _numbers(hessian, "hessian", 2), _numbers(w_star, "w_star", 1)
     fits = h.shape == (2, 2) and np.allclose(h, h.T) and np.linalg.eigvalsh(h).min() > 0
@@ -437,7 +372,7 @@ def heatmap_panel(
     zlim : (float, float)
         Limits of the colours; what lies outside takes the colour of the end.
     ylabel, zlabel : str
-        Names of the second parameter and of the quantity; the read-out leaves out what stands in brackets.
+        Names of the second parameter and of the quantity.
 
     Returns
     -------
@@ -462,9 +397,8 @@ def budget_panel(
 ) -> Panel:
     """Compute in the browser how much of a weight without gradient is left after a run with weight decay.
 
-    The reader sets λ with the slider and the run with fields in the panel. Drawn are the share that is left,
-    followed step by step as ``torch.optim`` does, and e^(−B) with the budget B of
-    `l2lab.budget.decay_budget`.
+    The reader sets the run in the panel. Drawn are the share that is left, followed step by step as
+    ``torch.optim`` does, and e^(−B) with the budget B of `l2lab.budget.decay_budget`.
 
     Parameters
     ----------

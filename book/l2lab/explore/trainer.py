@@ -1,26 +1,20 @@
-"""`Trainer`: models that train in the reader's browser, with λ as a slider that also moves while they train.
-
-It belongs to the family of `LambdaExplorer`: the same frame in Jupyter, in Colab and, without kernel or
-network, on the book's page. Nothing is computed in Python but the picture for readers without JavaScript.
-"""
+"""`Trainer`: models that train in the reader's browser, where λ can be moved while they train."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anywidget
 import traitlets
 
 from . import replay
-from .frame import bundle, check_words, source
+from .widget import Widget, source
 
 __all__ = ["Trainer"]
 
 _FILES = (
-    "base", "axes", "bars", "curves", "field", "fit", "hist", "pixels", "panel", "address", "theme",
-    "controls", "context", "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
+    "base", "axes", "bars", "hist", "pixels", "panel", "address", "theme", "controls", "context",
+    "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
 )  # fmt: skip
 
 
@@ -34,11 +28,7 @@ LAMS = _steps_of(-4, 1)
 
 #: What the reader can choose: a label, the values, and names for a menu (None makes a slider).
 CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
-    "data": (
-        "Problem",
-        ["sparse", "xor", "digits", "curve"],
-        ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"],
-    ),
+    "data": ("Problem", ["sparse", "xor", "digits"], ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8"]),
     "model": (
         "Model",
         ["w", "uv", "uvz", "mlp", "gates"],
@@ -51,8 +41,8 @@ CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
     "seed": ("seed", list(range(21)), None),
     "steps": ("steps", [200, 500, 1000, 2000, 5000, 10000], None),
 }
-VIEWS = ("inputs", "picture", "track", "plane", "fitted", "loss", "weights", "spent")
-CONTROLS = (*CHOICES, "speed", "sweep")
+VIEWS = ("inputs", "picture", "track", "loss", "weights")
+CONTROLS = (*CHOICES, "speed")
 SPEEDS = ("slow", "medium", "fast", "full")
 _START = {
     "lam": 0.1, "data": "sparse", "model": "w", "opt": "sgd", "lr": 0.02, "noise": 0.5, "rows": 60, "seed": 0,
@@ -60,8 +50,10 @@ _START = {
 }  # fmt: skip
 
 
-class Trainer(anywidget.AnyWidget):
+class Trainer(Widget):
     """Train a model in the browser and move λ while it trains.
+
+    It works like a `LambdaExplorer`; nothing is computed in Python but the picture.
 
     Parameters
     ----------
@@ -74,11 +66,11 @@ class Trainer(anywidget.AnyWidget):
     alt : str
         What the picture shows, for those who do not see it (at least 20 characters).
     controls : sequence of str, optional
-        Which controls are shown besides λ, play, step and reset: keys of the settings, "speed" (steps between
-        two pictures) and "sweep" (trains all values of λ). By default all.
+        Which controls are shown besides λ, play, step and reset: keys of the settings and "speed" (steps
+        between two pictures). By default all.
     views : sequence of str, optional
-        Which pictures may be shown, of "inputs", "picture", "track", "plane", "fitted", "loss", "weights" and
-        "spent". By default all; of these the trainer shows those that fit problem and model.
+        Which pictures may be shown, of "inputs", "picture", "track", "loss" and "weights". By default all; of
+        these the trainer shows those that fit problem and model.
     speed : {"slow", "medium", "fast", "full"}
         How much is trained between two pictures at the start.
 
@@ -106,8 +98,6 @@ class Trainer(anywidget.AnyWidget):
     - "sparse": y = 2 x₁ − 1.5 x₂ + 0.8 x₃ + noise, with 20 standard normal inputs; full batches.
     - "xor": ten uniform inputs; the class is whether x₁ and x₂ differ in sign; minibatches of 32 rows.
     - "digits": 8×8 pictures of a 3 or an 8 from scikit-learn; minibatches of 32 rows.
-    - "curve": 0.7 φ₁ − 0.5 φ₄ + noise, where φₖ are Legendre polynomials of mean square 1. Linear models see
-      φ₁ to φ₁₂, networks see x; full batches.
 
     ``noise`` is the standard deviation of the noise in y, or with two classes the share of training labels
     that are drawn at random. Networks have 16 hidden ReLU units.
@@ -123,20 +113,13 @@ class Trainer(anywidget.AnyWidget):
     """
 
     _esm = source(*(f"js/{name}.js" for name in _FILES))
-    _css = source("explorer.css")
 
-    name = traitlets.Unicode().tag(sync=True)
-    alt = traitlets.Unicode().tag(sync=True)
-    label = traitlets.Unicode("λ").tag(sync=True)
-    lams = traitlets.List(traitlets.Float()).tag(sync=True)
     choices = traitlets.List().tag(sync=True)  # key, label, values, names
     controls = traitlets.List(traitlets.Unicode()).tag(sync=True)
     views = traitlets.List(traitlets.Unicode()).tag(sync=True)
     speed = traitlets.Unicode().tag(sync=True)
     state = traitlets.List(traitlets.Dict()).tag(sync=True)
     digits = traitlets.Bytes(b"").tag(sync=True)
-
-    _ipython_display_ = None  # as for LambdaExplorer
 
     def __init__(
         self,
@@ -147,7 +130,6 @@ class Trainer(anywidget.AnyWidget):
         views: Sequence[str] = VIEWS,
         speed: str = "fast",
     ) -> None:
-        check_words(name, alt)
         for told, allowed, what in ((controls, CONTROLS, "controls"), (views, VIEWS, "views")):
             if isinstance(told, str) or not set(told) <= set(allowed):
                 raise ValueError(f"{what} must be a list of {', '.join(allowed)}; got {told!r}.")
@@ -155,31 +137,18 @@ class Trainer(anywidget.AnyWidget):
             raise ValueError(f"speed must be one of {', '.join(SPEEDS)}; got {speed!r}.")
         state = [_settings(side) for side in (sides or ({},))]
         needed = "data" in controls or any(side["data"] == "digits" for side in state)
-        self._picture: bytes | None = None
-        super().__init__(
-            name=name,
-            alt=alt.strip(),
-            lams=LAMS,
-            choices=[[key, *CHOICES[key]] for key in CHOICES if key in controls],
-            controls=list(controls),
-            views=list(views),
-            speed=speed,
-            state=state,
-            digits=replay.digits_as_bytes() if needed else b"",
-        )
+        choices = [[key, *CHOICES[key]] for key in CHOICES if key in controls]
+        shown = {"choices": choices, "controls": list(controls), "views": list(views), "speed": speed}
+        digits = replay.digits_as_bytes() if needed else b""
+        super().__init__(name=name, alt=alt, lams=LAMS, state=state, digits=digits, **shown)
 
     def __repr__(self) -> str:
         runs = " | ".join(f"{side['data']} {side['model']} {side['opt']}" for side in self.state)
         return f"Trainer({self.name!r}, {runs}: {self.alt})"
 
-    def fallback_png(self) -> bytes:
-        """Return the picture for hosts without widgets, a PNG: the runs at their last step, in order."""
-        if self._picture is None:
-            self._picture = replay.draw(self.state)
-        return self._picture
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return bundle(super()._repr_mimebundle_(**kwargs), self, "explorer")
+    def draw_picture(self) -> bytes:
+        """Draw the runs up to their last step."""
+        return replay.draw(self.state)
 
     @traitlets.validate("state")
     def _state_is_complete(self, proposal: Any) -> list[dict[str, Any]]:
@@ -197,7 +166,3 @@ def _settings(side: Mapping[str, Any]) -> dict[str, Any]:
         if value not in allowed[key]:
             raise ValueError(f"{key} must be one of {allowed[key]}, got {value!r}.")
     return {key: side.get(key, default) for key, default in _START.items()}
-
-
-_init = inspect.signature(Trainer.__init__)
-Trainer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])
