@@ -11,7 +11,6 @@ import pytest
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 GLOSSARY = BOOK / "glossary.md"
-NOTATION = BOOK / "notation.md"
 PAGES = sorted([*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")])
 
 ROLE = re.compile(r"\{(ref|numref|eq|term)\}`(?:[^`<]*<)?([^`<>]+)>?`")
@@ -73,13 +72,6 @@ def test_an_entry_is_explained_and_named_where_it_sends_the_reader(term, words):
     assert any(names(section(name), term) for name in places), f"{term} is not named in {places}"
 
 
-def test_the_rows_of_a_table_have_as_many_cells_as_its_head():
-    # A bar inside a formula would cut the cell in two, without a warning of the build.
-    tables = re.findall(r"(?m)(?:^\|.*\n)+", text_of(NOTATION))
-    for table in tables:
-        assert len({line.count("|") for line in table.splitlines()}) == 1, table.splitlines()[0]
-
-
 # ---- the bibliography --------------------------------------------------------------------------------------
 
 CITED = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`|\breferences\.\w+#(\w+)\)")
@@ -93,13 +85,7 @@ def test_every_entry_is_cited_and_every_citation_has_an_entry():
     found = [keys or key for text in map(text_of, pages) for keys, key in CITED.findall(text)]
     cited = {key.strip() for keys in found for key in keys.split(",")}
     assert cited == set(WORKS)
-    assert len(WORKS) > 40
-
-
-def test_what_the_paper_cites_is_in_the_bibliography():
-    cited = re.findall(r"@(\w+)", (BOOK.parent / "paper.md").read_text("utf-8"))
-    assert len(cited) > 5
-    assert set(cited) <= set(WORKS)
+    assert set(re.findall(r"@(\w+)", (BOOK.parent / "paper.md").read_text("utf-8"))) <= cited
 
 
 def test_every_entry_says_who_what_where_and_when_and_none_waits_to_be_checked():

@@ -39,9 +39,8 @@ def watch(page, base) -> Watch:
     return Watch(page, base)
 
 
-@pytest.mark.parametrize("name", ["book/notation", DEEP, "_modules/index"])
-def test_text_pictures_and_mathematics_show(page, base, watch, name):
-    visit(page, f"{base}/{name}.html")
+def test_text_pictures_and_mathematics_show(page, base, watch):
+    visit(page, f"{base}/{DEEP}.html")
     assert page.eval_on_selector_all("img:not(.pst-js-only)", BROKEN) == []
     assert page.locator("mjx-container").count() >= page.locator(".math").count()
     # a style sheet and a font that load, not only a request that goes well
