@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
 from bs4 import BeautifulSoup
 from PIL import Image
@@ -97,12 +95,6 @@ def test_pages_have_a_description_in_words_their_address_and_the_card(site):
         assert [str(side) for side in image.size] == [
             meta(page, f"og:image:{k}") for k in ("width", "height")
         ]
-
-
-@pytest.mark.skipif(not HOME, reason="the book has no address yet: make address")
-def test_the_sitemap_is_the_table_of_contents(site):
-    addresses = [loc.text for loc in ET.parse(site / "sitemap.xml").findall(".//{*}loc")]
-    assert sorted(addresses) == sorted(f"{BASE}{name}.html" for name in DOCUMENTS)
 
 
 def test_the_bare_address_leads_to_the_first_page(site):

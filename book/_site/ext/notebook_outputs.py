@@ -27,11 +27,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.util import logging
 
 from l2lab.explore import compact_state
-
-logger = logging.getLogger(__name__)
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -147,8 +144,6 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
         if "dark" in mark:
             light = hashlib.sha256(base64.b64decode(out["data"]["image/png"])).hexdigest()
             waiting[light] = base64.b64decode(mark["dark"])
-        if mark.get("caption") and not mark.get("alt"):
-            logger.warning("a figure without alternative text: %s", mark["caption"], location=docname)
     notebook["cells"] = [piece for cell in notebook["cells"] for piece in prepare_cell(cell)]
     source[0] = json.dumps(notebook)
 
