@@ -14,6 +14,12 @@ ASSIGNMENT ?=
 GRADE ?=
 
 RUN := $(VENV)/bin/python
+# uv, where it is installed, is the faster one.
+UV := $(shell command -v uv 2>/dev/null)
+MAKE_VENV ?= $(if $(UV),uv venv --quiet --python $(PYTHON),$(PYTHON) -m venv)
+LOCK := $(wildcard requirements.lock)
+# A browser for the tests: the one that is named, one of the system, or Playwright's own.
+CHROMIUM := $(or $(L2_CHROMIUM),$(firstword $(foreach name,chromium google-chrome-stable google-chrome,$(shell command -v $(name) 2>/dev/null))))
 # Not the script: its first line has the environment's path, which may have moved.
 JUPYTER_BOOK := $(RUN) -c "from jupyter_book.cli.main import main; main()"
 # What make lock leaves to the machine.
@@ -29,7 +35,7 @@ KERNELS ?= $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 sse4,arm)
 NEW_ENOUGH := import sys; sys.exit(None if sys.version_info >= (3, 11) else "The book needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make $(MAKECMDGOALS) PYTHON=python3.12")
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist release grade bench bench-select gpu-check lint address linkcheck audit sbom lock clean distclean python env env-test env-classroom env-audit
+.PHONY: help book serve lab execute test test-site test-portable test-colab site-report dist release grade bench bench-select gpu-check lint address linkcheck audit lock clean distclean python chromium env env-test env-classroom env-audit
 
 help: ## list these commands
 	@echo "The L2 book. Needed: make and Python 3.11 or newer (PYTHON=python3.12 names one); the rest installs itself into $(VENV)."
@@ -47,8 +53,7 @@ lab: env ## open JupyterLab on the chapters
 execute: env ## run all notebooks top to bottom and store outputs and widget state (NB=book/x.ipynb: one)
 	@$(RUN) book/_site/execute.py $(NB)
 
-test: lint ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
-	@$(RUN) book/_site/chromium.py
+test: lint chromium ## install what tests need, Chromium too, and run everything (PYTEST='-k name': a part)
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --no-loadscope-reorder $(NBVAL) book tests $(PYTEST)
 
 test-portable: env-test ## run all notebooks with the kernels of other processors (NB=book/x.ipynb: one; KERNELS=sse4: one setting)
@@ -72,18 +77,18 @@ lint: env-test ## check the style of the code, and who imports whom
 address: python ## write the address of the git remote origin (or ADDRESS=https://github.com/OWNER/NAME) wherever it has to stand
 	@$(PYTHON) book/_site/repository.py $(ADDRESS)
 
-test-colab: env ## run all notebooks as Colab would, with its versions (5 GB; COLAB_PYTHON=python3.12; NB=book/x.ipynb: one)
-	@$(RUN) book/_site/colab.py --python $(COLAB_PYTHON) $(NB)
+test-colab: python ## run all notebooks with the versions that Colab has (5 GB; COLAB_PYTHON=python3.12)
+	@test -x .venv-colab/bin/python || $(COLAB_PYTHON) -m venv .venv-colab
+	@.venv-colab/bin/python -m pip install --quiet --requirement requirements-colab.txt nbval
+	@.venv-colab/bin/python -m pip install --quiet --no-deps --editable .
+	@.venv-colab/bin/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(or $(NB),book)
 
-site-report: env-test ## ask Lighthouse how fast and how accessible the pages are (needs Node.js and, once, the network)
-	@$(RUN) book/_site/build.py
-	@export CHROME_PATH="$$($(RUN) book/_site/chromium.py --path)"; \
+site-report: book ## ask Lighthouse how fast and how accessible the pages are (needs Node.js, Chrome and, once, the network)
+	@export CHROME_PATH="$(CHROMIUM)"; \
 	for kind in desktop phone; do npx --yes @lhci/cli@0.15.1 autorun --config=lighthouserc.$$kind.json || failed=1; done; test -z "$$failed"
 
-dist: env-test ## write the book as one zip and as one PDF, in _build/dist/
-	@$(RUN) book/_site/chromium.py
-	@$(RUN) book/_site/build.py
-	@$(RUN) book/_site/export.py
+dist: book ## write the pages as one zip, in _build/dist/
+	@mkdir -p _build/dist && $(RUN) -m zipfile -c _build/dist/l2-book-html.zip _build/html
 
 release: env-classroom ## make the students' copies of the assignments from book/assignments/source (ASSIGNMENT=name: one)
 	@cd book/assignments && for name in $(or $(ASSIGNMENT),$(notdir $(wildcard book/assignments/source/*))); do \
@@ -105,12 +110,7 @@ audit: env-audit ## check the workflows and CITATION.cff, and look up known weak
 	@.venv-audit/bin/zizmor --offline .github
 	@.venv-audit/bin/pip-audit --progress-spinner off --desc on --path "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-sbom: env-audit ## list the packages that the book is made with, in _build/sbom.cdx.json (CycloneDX)
-	@mkdir -p _build
-	@.venv-audit/bin/cyclonedx-py environment $(RUN) --output-reproducible --pyproject pyproject.toml --output-file _build/sbom.cdx.json
-
-test-site: env-test ## build the pages and run the tests that look at them in a browser
-	@$(RUN) book/_site/chromium.py
+test-site: env-test chromium ## build the pages and run the tests that look at them in a browser
 	@$(RUN) book/_site/build.py
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(SITE_TESTS)
 
@@ -130,14 +130,29 @@ distclean: clean ## also remove the environment
 python:
 	@$(PYTHON) -c '$(NEW_ENOUGH)'
 
-env: python
-	@$(PYTHON) book/_site/install.py book $(VENV)
+# $(call install,ENVIRONMENT,REQUIREMENT FILES,OTHER ARGUMENTS): a stamp keeps what was asked for, so that a second
+# call does nothing; an environment that does not start is made anew.
+define install
+	@stamp=$(1)/.installed-$@; mark="$$(pwd; $(PYTHON) --version; cat $(2) pyproject.toml)"; \
+	$(1)/bin/python -c "" 2>/dev/null && test "$$mark" = "$$(cat $$stamp 2>/dev/null)" && exit; \
+	$(1)/bin/python -c "" 2>/dev/null || $(MAKE_VENV) $$(test ! -f $(1)/pyvenv.cfg || echo --clear) $(1) || exit; \
+	echo "Installing $(2) into $(1) (with torch this takes minutes) …"; \
+	$(if $(UV),uv pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check) \
+	$(addprefix --requirement=,$(filter-out %.lock,$(2))) $(addprefix --constraint=,$(filter %.lock,$(2))) $(3) && echo "$$mark" > $$stamp
+endef
 
-env-test: python
-	@$(PYTHON) book/_site/install.py test $(VENV)
+env: python
+	$(call install,$(VENV),requirements.txt $(LOCK),--editable .)
 
 env-classroom: python
-	@$(PYTHON) book/_site/install.py classroom $(VENV)
+	$(call install,$(VENV),requirements.txt requirements-classroom.txt $(LOCK),--editable .)
+
+env-test: python
+	$(call install,$(VENV),requirements.txt requirements-classroom.txt requirements-test.txt $(LOCK),--editable .)
 
 env-audit: env
-	@$(PYTHON) book/_site/install.py audit .venv-audit
+	$(call install,.venv-audit,requirements-audit.txt)
+
+chromium: env-test
+	@test -n "$(CHROMIUM)" || $(RUN) -m playwright install chromium || (apt-get update -qq && apt-get install -y -qq chromium) || \
+	(echo "The browser tests need Chromium: install it, or name one with L2_CHROMIUM=/path/to/chrome" >&2; exit 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from filelock import FileLock
 
-from leftovers import Leftovers
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -26,14 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let the suite fail if it leaves something behind (see leftovers.py)."""
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Leftovers(ROOT))
-
-
 # Files that take longest, which start first: of two workers none waits long for the other at the end.
-LONG = ("test_site.py", "test_grade.py", "test_colab.py", "test_jupyterlab.py", "test_select.py")
+LONG = ("test_site.py", "test_grade.py", "test_jupyterlab.py", "test_select.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -126,19 +119,16 @@ def site_url(site: Path, serve: Callable[[Path], str]) -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Start a headless Chromium that reaches nothing but localhost."""
+    """Start a headless Chromium that reaches nothing but localhost; without one here, Playwright's own."""
     from playwright.sync_api import sync_playwright
-
-    import chromium
 
     def new_context(**options: Any) -> BrowserContext:
         context = open_context(**options)
         context.set_default_timeout(PATIENCE)
         return context
 
-    path = chromium.find()
-    if path is None:
-        pytest.fail("no Chromium: run `make test`, which installs one", pytrace=False)
+    names = ("chromium", "google-chrome-stable", "google-chrome")
+    path = os.environ.get("L2_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGUMENTS, timeout=PATIENCE)
         open_context, started.new_context = started.new_context, new_context

@@ -27,8 +27,11 @@ CHAPTERS = [
     for name in DOCUMENTS
     if (ROOT / f"{name}.ipynb").exists() and "assignments" not in name  # they have no outputs
 ]
-PAGES = [*DOCUMENTS, "search", "genindex", "_modules/index", "_modules/l2lab/budget"]
 CHAPTER = CHAPTERS[2]  # behind the introduction and the playground
+ASSIGNMENT = "book/assignments/01_ridge_by_hand"
+# A page of each kind, the first not the longest; of pages that a template makes one stands for all.
+KINDS = [CHAPTER, ASSIGNMENT, "book/glossary", "book/api_select", "search", "_modules/l2lab/budget"]
+PAGES = [*CHAPTERS, "book/article", *KINDS[1:], "genindex"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CALM = {"reduced_motion": "reduce"}  # nothing is still on its way when a test looks
 

@@ -6,7 +6,6 @@ That their cells still give these outputs is tested by nbval, which ``make test`
 from __future__ import annotations
 
 import base64
-import dis
 import io
 import itertools
 import json
@@ -15,21 +14,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import CodeType
 
 import nbformat
 import pytest
 from PIL import Image
 
 import execute
-from common import chapters, sidecar_of
+from common import VIEW, chapters, sidecar_of
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-VIEW = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = chapters()
 CHAPTERS = [path for path in NOTEBOOKS if re.match(r"\d\d_", path.name)]
 MAX_LINES = 40
-ABSOLUTE = re.compile(r"(?<![\w.:/~])/(?:tmp|work|root|home|Users|mnt|usr|opt|var)/[\w.-]+")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -77,19 +73,8 @@ def test_nothing_of_this_run_or_machine_is_stored(path):
     notebook = read(path)
     assert "widgets" not in notebook.metadata, "with them inside, GitHub shows nothing: run make execute"
     assert not [k for k, cell in enumerate(notebook.cells, 1) if "execution" in cell.metadata]
-    for place in (path, sidecar_of(path)):
-        if place.exists():
-            assert not ABSOLUTE.search(place.read_text("utf-8")), ABSOLUTE.search(place.read_text("utf-8"))
     outputs = json.dumps([cell.outputs for _, cell in code_cells(path)])
     assert not re.search(r"object at 0x[0-9a-f]+", outputs), "an address in an output differs in each run"
-
-
-@each_notebook
-def test_code_cells_are_short(path):
-    for number, cell in code_cells(path):
-        assert cell.source.strip(), f"cell {number} is empty"
-        lines = len(cell.source.splitlines())
-        assert lines <= MAX_LINES, f"cell {number} has {lines} lines: plumbing belongs into l2lab"
 
 
 @each_notebook
@@ -104,8 +89,7 @@ def test_every_picture_shows_something_and_says_what(path):
         assert high - low > 100, f"cell {number}: nothing is drawn"
         assert image.width >= 300, f"cell {number}: {image.size}"
         alt = mark.get("alt") or output.metadata.get("image/png", {}).get("alt") or ""
-        assert len(alt) >= 20, f"cell {number}: {alt!r}"
-        assert len(alt.split()) >= 5, f"cell {number}: {alt!r}"
+        assert min(len(alt), 4 * len(alt.split())) >= 20, f"cell {number}: {alt!r}"
         assert alt not in seen, f"cell {number}: the same text for two pictures: {alt!r}"
         seen.add(alt)
         if mark.get("role") != "explorer":
@@ -184,46 +168,11 @@ def test_the_first_code_cell_prepares_colab_and_does_nothing_elsewhere(tmp_path)
 
 
 @each_notebook
-def test_chapters_use_the_package_and_not_its_inside(path):
+def test_cells_are_short_and_use_the_package_and_not_its_inside(path):
     inside = re.compile(r"(?m)^\s*(from|import)\s+l2lab[\w.]*\._|from l2lab[\w.]* import _")
-    assert not [number for number, cell in code_cells(path) if inside.search(cell.source)]
-
-
-def functions_in(code: CodeType) -> list[CodeType]:
-    return [part for part in code.co_consts if isinstance(part, CodeType)]
-
-
-def names_in(code: CodeType, opname: str) -> set[str]:
-    return {step.argval for step in dis.get_instructions(code) if step.opname == opname}
-
-
-def globals_read(code: CodeType) -> set[str]:
-    return names_in(code, "LOAD_GLOBAL").union(*map(globals_read, functions_in(code)))
-
-
-def taken_names(cells: list[tuple[int, str]]) -> tuple[int, list[str]]:
-    """How many explorers compute, and which names that they compute with a later cell binds anew."""
-    last, reads, explorers = {}, {}, []
-    for number, source in cells:
-        code = compile(re.sub(r"(?m)^ *%.*$", "", source), f"cell {number}", "exec")
-        last |= dict.fromkeys(names_in(code, "STORE_NAME"), number)
-        reads |= {function.co_name: globals_read(function) for function in functions_in(code)}
-        explorers += [(name, number) for name in re.findall(r"\bcompute=(\w+)", source)]
-    taken = []
-    for name, number in explorers:
-        used, todo = set(), [name]
-        while todo:
-            used.add(each := todo.pop())
-            todo += reads.get(each, set()) - used
-        taken += [f"{name} uses {each}" for each in sorted(used) if last.get(each, 0) > number]
-    return len(explorers), taken
-
-
-def test_controls_still_work_after_the_last_cell():
-    """A control calls its function when all cells have run: what it needs must still be there."""
-    found = {path.stem: taken_names([(k, cell.source) for k, cell in code_cells(path)]) for path in NOTEBOOKS}
-    assert sum(explorers for explorers, _ in found.values()) >= 3
-    assert not {name: taken for name, (_, taken) in found.items() if taken}
+    for number, cell in code_cells(path):
+        assert not inside.search(cell.source), f"cell {number}"
+        assert 0 < len(cell.source.splitlines()) <= MAX_LINES, f"cell {number}: plumbing belongs into l2lab"
 
 
 # ---- the frame of a chapter --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from site_pages import CHAPTERS, DOCUMENTS, LIVE, SLIDERS, VIEW, Watch, visit
 
-INTRO, CHAPTER = CHAPTERS[:2]
+CHAPTER = CHAPTERS[1]
 DEEP = next(name for name in DOCUMENTS if name.count("/") == 2)
 FOLDER = "some/deep/path%20with space"  # the sign and the blank are in the name
 # Pictures further down load when a reader comes near, or here when they are asked to.
@@ -39,9 +39,8 @@ def watch(page, base) -> Watch:
     return Watch(page, base)
 
 
-@pytest.mark.parametrize("name", ["book/notation", DEEP, "_modules/index"])
-def test_text_pictures_and_mathematics_show(page, base, watch, name):
-    visit(page, f"{base}/{name}.html")
+def test_text_pictures_and_mathematics_show(page, base, watch):
+    visit(page, f"{base}/{DEEP}.html")
     assert page.eval_on_selector_all("img:not(.pst-js-only)", BROKEN) == []
     assert page.locator("mjx-container").count() >= page.locator(".math").count()
     # a style sheet and a font that load, not only a request that goes well
@@ -70,18 +69,6 @@ def test_every_slider_of_a_chapter_lives(page, base, watch):
     assert watch.problems == []
 
 
-def test_the_theme_is_kept_from_page_to_page(page, base, watch):
-    visit(page, f"{base}/{INTRO}.html")
-    while page.evaluate("() => document.documentElement.dataset.theme") != "dark":
-        page.locator("button.theme-switch-button:visible").first.click()
-    page.locator("a.right-next").click()
-    page.wait_for_url(f"{base}/{CHAPTER}.html")
-    assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
-    page.locator(f"nav.bd-links a[href$='{DEEP.rpartition('/')[2]}.html']").click()
-    page.wait_for_url(f"{base}/{DEEP}.html")
-    assert watch.problems == []
-
-
 def test_the_search_box_finds_a_word_and_leads_to_it(page, base, watch):
     visit(page, f"{base}/{DEEP}.html")
     page.keyboard.press("Control+k")
@@ -103,17 +90,13 @@ def test_the_search_box_finds_a_word_and_leads_to_it(page, base, watch):
 
 def test_the_page_for_missing_addresses_needs_nothing_but_itself(page, site, site_url):
     """A host shows it at any depth, so its links start at the site's root, which `make address` writes."""
-    gone = f"{site_url}/gone/for/ever"
-    asked = []
+    gone, asked = f"{site_url}/gone/for/ever", []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: message.type == "error" and asked.append(message.text))
     page.route(gone, lambda route: route.fulfill(status=200, path=site / "404.html"))
     page.goto(gone)
     assert page.locator("h1").inner_text() == "This page does not exist"
-    assert page.locator("main").evaluate("e => getComputedStyle(e).maxWidth") == "640px", "its own style"
     assert [url for url in asked if not url.endswith("/favicon.ico")] == [gone]
     root = page.locator("base").get_attribute("href")
-    assert root == "/" or root.startswith("https://")
     links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
     assert links, "the reader is shown where to go"
     assert all(link.startswith(urljoin(site_url, root)) for link in links)

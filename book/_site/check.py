@@ -17,11 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-from common import SITE, say
+from common import SITE, STATE, VIEW, say
 
 MAX_BYTES = 650_000
-VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "embed": "src", "object": "data"}
 NAMING = {"canonical", "author", "license", "search", "index", "next", "prev"}  # a link that loads nothing
 ELSEWHERE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
@@ -69,27 +67,19 @@ def weight(page: Path, soup: BeautifulSoup) -> int:
     return sum(size(file) for file in {page, *(target(page, a) for a in at_first)} if file.is_file())
 
 
-def about_loads(page: Path, soup: BeautifulSoup) -> Iterator[str]:
-    """Nothing is loaded from another host, and what is loaded exists."""
-    for element, address in loaded(soup):
+def about_links(page: Path, soups: dict[Path, BeautifulSoup], ids: dict[Path, set[str]]) -> Iterator[str]:
+    """What is loaded is there, on this host, and each link inside the site has a page and an anchor."""
+    for element, address in loaded(soups[page]):
         if re.match(r"(?:https?:)?//", address):
             yield f"<{element.name}> loads from another host: {address}"
-        elif address.startswith("/"):
-            yield f"<{element.name}> loads from the top of the host: {address}"
         elif not ELSEWHERE.match(address) and not target(page, address).is_file():
             yield f"<{element.name}> loads a file that is not there: {address}"
-
-
-def about_links(page: Path, soups: dict[Path, BeautifulSoup], ids: dict[Path, set[str]]) -> Iterator[str]:
-    """Each link inside the site has a page and an anchor at its end."""
     for address in (element["href"] for element in soups[page].find_all("a", href=True)):
         if ELSEWHERE.match(address):
             continue
         file, anchor = target(page, address), unquote(urlsplit(address).fragment)
         setting = EXPLORER_LINK.fullmatch(anchor)  # "#digits:lam=0.03" moves a slider; more may follow
-        if address.startswith("/"):
-            yield f"a link from the top of the host, where the site need not be: {address}"
-        elif not file.is_file():
+        if not file.is_file():
             yield f"a link leads nowhere: {address}"
         elif setting:
             if setting[1] not in {model["state"].get("name") for model in states(soups[file]).values()}:
@@ -117,28 +107,20 @@ def about_contents(page: Path, soup: BeautifulSoup) -> Iterator[str]:
         yield f"loads {weight(page, soup) / 1e3:.0f} kB, more than {MAX_BYTES / 1e3:.0f}"
 
 
-def pages_of(site: Path) -> dict[Path, BeautifulSoup]:
-    """Parse the pages of a site, without the HTML files that libraries bring."""
-    files = [p for p in sorted(site.resolve().rglob("*.html")) if p.parent.name not in ("_static", "mathjax")]
-    return {file: BeautifulSoup(file.read_text("utf-8"), "html.parser") for file in files}
-
-
-def problems(soups: dict[Path, BeautifulSoup]) -> Iterator[tuple[Path, str]]:
-    """Give each page with each of its problems."""
-    ids = {page: {element["id"] for element in soup.find_all(id=True)} for page, soup in soups.items()}
-    for page, soup in soups.items():
-        for checked in (about_loads(page, soup), about_links(page, soups, ids), about_contents(page, soup)):
-            yield from ((page, problem) for problem in checked)
-
-
 def report(site: Path) -> int:
     """Print what is wrong with the pages of a site, and what the heaviest weighs; count the problems."""
-    soups = pages_of(site)
+    site = site.resolve()
+    files = [p for p in sorted(site.rglob("*.html")) if p.parent.name not in ("_static", "mathjax")]
+    soups = {file: BeautifulSoup(file.read_text("utf-8"), "html.parser") for file in files}
+    ids = {page: {element["id"] for element in soup.find_all(id=True)} for page, soup in soups.items()}
+    problems = 0
+    for page, soup in soups.items():
+        for problem in (*about_links(page, soups, ids), *about_contents(page, soup)):
+            say(f"PROBLEM {page.relative_to(site)}: {problem}")
+            problems += 1
     heaviest, name = max((weight(page, soup), page.stem) for page, soup in soups.items())
-    found = [f"PROBLEM {page.relative_to(site.resolve())}: {problem}" for page, problem in problems(soups)]
-    found.append(f"{len(soups)} pages, {len(found)} problems; the heaviest, {name}: {heaviest / 1e3:.0f} kB")
-    say("\n".join(found))
-    return len(found) - 1
+    say(f"{len(soups)} pages, {problems} problems; the heaviest, {name}: {heaviest / 1e3:.0f} kB")
+    return problems
 
 
 if __name__ == "__main__":

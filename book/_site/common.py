@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 SITE = BUILD / "html"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def say(text: str) -> None:
@@ -33,13 +33,3 @@ def sidecar_of(notebook: Path) -> Path:
 def chapters() -> list[Path]:
     """Return the notebooks of the book, in the order of their names."""
     return sorted(BOOK.glob("*.ipynb"))
-
-
-def content_hash(paths: Iterable[Path], *extra: str) -> str:
-    """Hash the contents of files, not their times, and any further strings."""
-    digest = hashlib.sha256()
-    for text in extra:
-        digest.update(text.encode() + b"\0")
-    for path in sorted(paths):
-        digest.update(str(path).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -23,11 +23,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-import kernels
-from common import chapters, say, sidecar_of, stop
+from common import STATE, VIEW, chapters, say, sidecar_of, stop
 
-VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
 REFERENCE = re.compile(r"IPY_MODEL_([0-9a-f-]{32,36})")
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "l2-book.widgets")
 RECORD = "results/execution.json"
@@ -35,6 +32,7 @@ SETUP = re.compile(
     r"^device (?P<device>.+), torch (?P<torch>\S+), (?P<threads>\d+) threads?, profile (?P<profile>\w+)", re.M
 )
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CELL_SECONDS = 1800
 
 
@@ -45,14 +43,6 @@ def reachable(state: dict[str, Any], roots: Iterable[str]) -> list[str]:
         found = REFERENCE.findall(json.dumps(state[model]["state"], sort_keys=True))
         order += [other for other in dict.fromkeys(found) if other not in order]
     return order
-
-
-def rename(value: Any, names: dict[str, str]) -> Any:
-    """Replace model ids wherever they stand (ids are random, so nothing else can look like one)."""
-    text = json.dumps(value)
-    for old, new in names.items():
-        text = text.replace(old, new)
-    return json.loads(text)
 
 
 def split_widgets(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any] | None:
@@ -66,36 +56,30 @@ def split_widgets(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any] 
     shown = [output for output in outputs if VIEW in output.get("data", {})]
     if not shown:
         return None
-    kept = reachable(state, [output.data[VIEW]["model_id"] for output in shown])
-    names = {old: uuid.uuid5(NAMESPACE, f"{name}/{number}").hex for number, old in enumerate(kept)}
-    for output in shown:
-        output.data = nbformat.from_dict(rename(output.data, names))
-    result = {}
-    for old in kept:
-        record = rename(state[old], names)
+    kept = {old: state[old] for old in reachable(state, [o.data[VIEW]["model_id"] for o in shown])}
+    for record in kept.values():
         if record["state"].get("_anywidget_id", "").startswith("l2lab."):
             for source in ("_esm", "_css"):  # the page takes those of the package (explore.compact_state)
                 record["state"].pop(source, None)
         if "buffers" in record:
             record["buffers"].sort(key=lambda buffer: [str(step) for step in buffer["path"]])
-        result[names[old]] = record
-    return {"version_major": 2, "version_minor": 0, "state": result}
-
-
-def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Remove what changes from run to run."""
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    notebook.metadata["kernelspec"] = dict(KERNEL)
-    notebook.metadata["language_info"] = {"name": "python"}
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
-            output.get("metadata", {}).pop("execution", None)
+    texts = [json.dumps(value) for value in (kept, *(output.data for output in shown))]
+    for number, old in enumerate(kept):  # ids are random, so nothing else can look like one
+        new = uuid.uuid5(NAMESPACE, f"{name}/{number}").hex
+        texts = [text.replace(old, new) for text in texts]
+    for output, text in zip(shown, texts[1:], strict=True):
+        output.data = nbformat.from_dict(json.loads(text))
+    return {"version_major": 2, "version_minor": 0, "state": json.loads(texts[0])}
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Execute all cells in a fresh kernel, in place; a cell that raises and may not ends this."""
-    kernels.clear(notebook)
+    """Execute all cells in a fresh kernel, in place; a cell that raises and may not ends this.
+
+    What an earlier run has left, and what changes from run to run, is removed.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = dict(KERNEL)
     NotebookClient(
@@ -108,6 +92,12 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # a local kernel needs no advice about networks
         resources={"metadata": {"path": str(folder)}},
     ).execute()
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        for part in (cell, *cell.get("outputs", [])):
+            part.get("metadata", {}).pop("execution", None)
 
 
 def to_json(value: Any, **options: Any) -> str:
@@ -115,21 +105,10 @@ def to_json(value: Any, **options: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, **options) + "\n"
 
 
-def write(path: Path, notebook: nbformat.NotebookNode, state: dict[str, Any] | None) -> None:
-    """Write the notebook and its sidecar (or remove a sidecar that nothing needs)."""
-    path.write_text(to_json(notebook, indent=1), "utf-8")
-    sidecar = sidecar_of(path)
-    if state is None:
-        sidecar.unlink(missing_ok=True)
-    else:
-        sidecar.parent.mkdir(parents=True, exist_ok=True)
-        sidecar.write_text(to_json(state, separators=(",", ":")), "utf-8")
-
-
 def describe_run(notebook: nbformat.NotebookNode, seconds: float) -> dict[str, Any]:
     """What is kept of a run; device, torch, threads and profile as the notebook itself has printed them."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    found = SETUP.search("".join(kernels.text(cell) for cell in code))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    found = SETUP.search("".join(output.get("text", "") for output in outputs))
     return {
         "date": datetime.date.today().isoformat(),
         "seconds": round(seconds),
@@ -138,17 +117,8 @@ def describe_run(notebook: nbformat.NotebookNode, seconds: float) -> dict[str, A
     }
 
 
-def keep_record(path: Path, run: dict[str, Any]) -> None:
-    """Replace the record of one notebook; those of notebooks that are gone go."""
-    file = path.parent / RECORD
-    records = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    records = {name: old for name, old in records.items() if (path.parent / name).exists()} | {path.name: run}
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(to_json(records, indent=1), "utf-8")
-
-
 def execute(path: Path) -> None:
-    """Execute one notebook, in its folder, and store it with its sidecar.
+    """Execute one notebook, in its folder, and store it with its sidecar and the record of the run.
 
     If a cell raises or takes too long, the program ends and the files stay as they were.
     """
@@ -158,13 +128,20 @@ def execute(path: Path) -> None:
     try:
         run(notebook, path.parent)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        stop(f"{path.name}: {kernels.COLOUR.sub('', str(error))}")
+        stop(f"{path.name}: {COLOUR.sub('', str(error))}")
     seconds = time.monotonic() - began
-    tidy(notebook)
     state = split_widgets(notebook, path.stem)
     nbformat.validate(notebook)
-    write(path, notebook, state)
-    keep_record(path, describe_run(notebook, seconds))
+    path.write_text(to_json(notebook, indent=1), "utf-8")
+    sidecar, record = sidecar_of(path), path.parent / RECORD
+    sidecar.parent.mkdir(parents=True, exist_ok=True)
+    sidecar.unlink(missing_ok=True)
+    if state:
+        sidecar.write_text(to_json(state, separators=(",", ":")), "utf-8")
+    runs = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    runs[path.name] = describe_run(notebook, seconds)
+    runs = {name: run for name, run in runs.items() if (path.parent / name).exists()}
+    record.write_text(to_json(runs, indent=1), "utf-8")
     say(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1e3:.0f} kB")
 
 

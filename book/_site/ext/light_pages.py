@@ -44,7 +44,7 @@ IMAGE = re.compile(r"<img\b(?P<attributes>[^>]*?)\s*/?>")
 SIZE_STYLE = re.compile(r'\s*style="width: (?P<width>\d+)px;\s*height: (?P<height>\d+)px;?"')
 # Where a server names the type of a notebook, a browser would show its JSON rather than save it.
 DOWNLOAD = re.compile(r'(<a href="[^"]*") target="_blank"(\s+class="btn btn-sm btn-download-source-button)')
-ATTRIBUTE = re.compile(r'\b(?P<name>src|width|height|loading)="(?P<value>[^"]*)"')
+ATTRIBUTE = re.compile(r'\b(src|width|height|loading)="([^"]*)"')
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 LINK = re.compile(
     r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")(?![^>]*\bmedia="print")[^>]*\bhref="(?P<href>[^":]*)"[^>]*>\n?'
@@ -63,22 +63,17 @@ STRING = re.compile(r'(?<!url\()"([^"]*)"')
 PLACE = Path("_static/styles")  # that of the largest sheet
 
 
-def plain_tokens(styles: Iterable[str]) -> set[_TokenType]:
-    """Return the kinds of code that look like plain text in all styles, but for a terminal's session."""
-    looks = [get_style_by_name(name).style_for_token for name in styles]
-    return {kind for kind in STANDARD_TYPES if kind not in Generic and all(f(kind) == f(Text) for f in looks)}
-
-
 def use_lean_formatter(app: Sphinx, config: Config) -> None:
-    """Let Sphinx mark up what the two styles of the theme show; without them, everything."""
+    """Let Sphinx mark up code where the two styles of the theme differ from plain text."""
     names = [config.html_theme_options.get(f"pygments_{theme}_style") for theme in ("light", "dark")]
-    plain = plain_tokens(names) if all(names) else set()
+    looks = [get_style_by_name(name).style_for_token for name in names if name]
+    plain = {kind for kind in STANDARD_TYPES if looks and all(f(kind) == f(Text) for f in looks)}
 
     class LeanFormatter(HtmlFormatter):
-        """HTML without the elements that nobody sees."""
+        """HTML without the elements that nobody sees; a terminal's session stays as it is."""
 
         def format_unencoded(self, tokensource: Iterable[tuple[_TokenType, str]], outfile: TextIO) -> None:
-            lean = ((Text if kind in plain else kind, text) for kind, text in tokensource)
+            lean = ((Text if k in plain and k not in Generic else k, text) for k, text in tokensource)
             super().format_unencoded(lean, outfile)
 
     PygmentsBridge.html_formatter = LeanFormatter
@@ -112,7 +107,7 @@ def sort_scripts(page: str, *, searches: bool) -> str:
 
 @cache
 def picture_size(file: Path) -> tuple[int, int] | None:
-    """Width and height of a picture in pixels, or None for a format without pixels."""
+    """Width and height of a picture in pixels, or None for what has none."""
     if file.suffix not in PICTURES or not file.is_file():
         return None
     with Image.open(file) as picture:
@@ -124,23 +119,19 @@ def size_pictures(page: str, folder: Path) -> str:
 
     A size that was a style becomes an attribute, which ``max-width`` and ``height: auto`` can overrule.
     """
-    start, first = page.find('<article class="bd-article"'), True
+    start = page.find('<article class="bd-article"')
+    first = IMAGE.search(page, start) if start >= 0 else None
 
     def mend(match: re.Match[str]) -> str:
-        nonlocal first
-        attributes, extra = match["attributes"], ""
-        given = {found["name"]: found["value"] for found in ATTRIBUTE.finditer(attributes)}
-        style = SIZE_STYLE.search(attributes)
+        attributes, style = SIZE_STYLE.sub("", match["attributes"]), SIZE_STYLE.search(match["attributes"])
+        given = dict(ATTRIBUTE.findall(attributes))
         size = style.groups() if style else picture_size((folder / given.get("src", "")).resolve())
-        attributes = SIZE_STYLE.sub("", attributes)
-        if size and "width" not in given and "height" not in given:
-            extra += f' width="{size[0]}" height="{size[1]}"'
-        in_article = match.start() > start >= 0
-        alone = "only-light" not in attributes and "only-dark" not in attributes
-        if size and "loading" not in given and not (in_article and first and alone):
-            extra += ' loading="lazy" decoding="async"'
-        first = first and not in_article
-        return f"<img{attributes}{extra} />"
+        at_once = first and match.start() == first.start() and not re.search("only-(light|dark)", attributes)
+        if size and not {"width", "height"} & set(given):
+            attributes += f' width="{size[0]}" height="{size[1]}"'
+        if size and "loading" not in given and not at_once:
+            attributes += ' loading="lazy" decoding="async"'
+        return f"<img{attributes} />"
 
     return IMAGE.sub(mend, page)
 

@@ -1,12 +1,14 @@
 """Prepare the stored outputs of a notebook for the page: what myst-nb knows of a *cell* only, or not at all.
 
 1. the state of the widgets, kept in ``results/widgets/`` (inside the file it would make GitHub show nothing),
-   goes back into ``metadata.widgets``;
-2. an output whose metadata says ``{"l2lab": {"alt": …, "caption": …, "name": …}}`` becomes a numbered figure;
-3. with ``{"l2lab": {"dark": …}}``, a second picture in base64, a pair: the theme shows one of them, under one
-   number and one caption;
-4. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption for readers of the notebook, and the
-   paragraph of ``repository`` leads them to the page: on the page both go.
+   goes back into ``metadata.widgets``, and on the page to the end: the text is painted before it is parsed;
+2. the picture of a widget's output bundle, of which myst-nb renders one MIME type, is put in front of it: the
+   loader (``widgets-offline.js``) hides it once the widget stands;
+3. an output whose metadata says ``{"l2lab": {"alt": …, "caption": …, "name": …}}`` becomes a numbered figure;
+   with ``{"l2lab": {"dark": …}}``, a second picture in base64, a pair, of which the theme shows one;
+4. an output with ``{"l2lab": {"role": "caption"}}`` repeats the caption for readers of the notebook: it goes;
+5. what fails an accessibility check is mended; for the keyboard ``reach.js`` gives the focus back where the
+   theme loses it.  The landmark of the logo and the name of the search are in ``templates/``.
 
 The notebook file itself is never changed.
 """
@@ -24,18 +26,22 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from l2lab.explore import compact_state
 
-logger = logging.getLogger(__name__)
-
+VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
 RICH = ("display_data", "execute_result")
 DARK = "l2lab_dark"  # where a page's dark pictures wait, by the name under which myst-nb stores the light one
-BANNER = re.compile(r"(?m)^> Run this notebook \[on Colab\].*\n\n")
 CODE_TAGS = ("hide-input", "hide-cell", "remove-input")
+# ARIA has withdrawn the role of entries of the bibliography, which stand in a list without items.
+OLD_ROLE, ROLE = ' role="doc-biblioentry"', ' role="listitem"'
+# It hides what the button of folded code says ("Show code cell source").
+FOLD_LABEL = ' aria-label="Toggle hidden content"'
+# The corner of a table that has headings on two sides.
+EMPTY_HEADING = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>)?\s*</th>")
 
 Json = dict[str, Any]
 
@@ -98,15 +104,28 @@ class PairPictures(SphinxTransform):
         waiting = self.env.temp_data.get(DARK, {})
         for light in list(self.document.findall(nodes.image)):
             address = Path(light["uri"])
-            if address.stem not in waiting:
-                continue
-            dark = light.deepcopy()
-            dark["uri"] = address.with_stem(f"{address.stem}-dark").as_posix()
-            light["classes"].append("only-light")
-            dark["classes"].append("only-dark")
-            _, place = self.env.relfn2path(dark["uri"])
-            Path(place).write_bytes(waiting[address.stem])
-            light.parent.insert(light.parent.index(light) + 1, dark)
+            if address.stem in waiting:
+                dark = light.deepcopy()
+                dark["uri"] = address.with_stem(f"{address.stem}-dark").as_posix()
+                light["classes"].append("only-light")
+                dark["classes"].append("only-dark")
+                Path(self.env.relfn2path(dark["uri"])[1]).write_bytes(waiting[address.stem])
+                light.parent.insert(light.parent.index(light) + 1, dark)
+
+
+class KeepPicture(SphinxPostTransform):
+    """Put the picture of a widget's output bundle in front of the widget view."""
+
+    default_priority = 3  # myst-nb's SelectMimeType, which drops all but one MIME type, has 4
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Visit every output bundle of the page."""
+        for bundle in list(self.document.findall(nodes.container)):
+            by_type = {part.get("mime_type"): part for part in bundle.children if bundle.get("nb_element")}
+            if VIEW in by_type and "image/png" in by_type:
+                by_type[VIEW].insert(0, nodes.container(classes=["widget-fallback"]))
+                by_type[VIEW][0] += by_type["image/png"].children
 
 
 def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -118,26 +137,33 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     notebook["metadata"].pop("widgets", None)  # what Colab and JupyterLab keep there may lack the state
     sidecar = path.parent / "results" / "widgets" / f"{path.stem}.json"
     if sidecar.exists():
-        app.env.note_dependency(str(sidecar))
         notebook["metadata"]["widgets"] = {STATE: compact_state(json.loads(sidecar.read_text("utf-8")))}
-    title = notebook["cells"][0]
-    title["source"] = BANNER.sub("", "".join(title["source"]))
     waiting = app.env.temp_data.setdefault(DARK, {})
-    for number, cell in enumerate(notebook["cells"], start=1):
-        for out in cell.get("outputs", []):
-            mark = described(out)
-            if "dark" in mark:
-                light = hashlib.sha256(base64.b64decode(out["data"]["image/png"])).hexdigest()
-                waiting[light] = base64.b64decode(mark["dark"])
-            if mark.get("caption") and not mark.get("alt"):
-                said = f"cell {number}: a figure with a caption but without alternative text (alt=)"
-                logger.warning(said, location=docname, type="l2book", subtype="alt")
+    for out in (out for cell in notebook["cells"] for out in cell.get("outputs", [])):
+        mark = described(out)
+        if "dark" in mark:
+            light = hashlib.sha256(base64.b64decode(out["data"]["image/png"])).hexdigest()
+            waiting[light] = base64.b64decode(mark["dark"])
     notebook["cells"] = [piece for cell in notebook["cells"] for piece in prepare_cell(cell)]
     source[0] = json.dumps(notebook)
 
 
+def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give bibliography entries a role, empty headings none, folds their words; move the state of widgets."""
+    if doctree is not None:
+        body = context["body"].replace(OLD_ROLE, ROLE).replace(FOLD_LABEL, "")
+        context["body"] = EMPTY_HEADING.sub("<td></td>", body)
+    scripts = context.get("script_files", [])
+    for script in [s for s in scripts if getattr(s, "attributes", {}).get("type") == STATE]:
+        context["body"] += f'<script type="{STATE}">{script.attributes["body"]}</script>\n'
+        scripts.remove(script)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
+    app.add_js_file("reach.js")
     app.connect("source-read", prepare)
     app.add_transform(PairPictures)
-    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
+    app.add_post_transform(KeepPicture)
+    app.connect("html-page-context", mend, priority=900)  # after myst-nb has added its scripts
+    return {"version": "3", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -31,6 +31,7 @@ LINK = re.compile(
 )
 CITED = r"\[[^\[\]]+, \d{4}\]\([^()#\s]*references\.\w+#\w+\)"
 CITATIONS = re.compile(rf"\({CITED}(?:;\s+{CITED})*\)")
+KEY = re.compile(r"#(\w+)\)")
 TARGET = re.compile(r'^<a id="(?P<label>[\w-]+)"></a>[ \t]*$', re.MULTILINE)
 EQUATION = re.compile(
     r'^<a id="(?P<label>eq-[\w-]+)"></a>\s*'
@@ -60,21 +61,13 @@ class Reader:
         self.links: list[tuple[str, str, str]] = []  # document, label, text
         self.numbers: dict[str, str] = {}  # label of an equation or exercise -> number
 
-    def document(self, file: str) -> str | None:
-        """The document that a link means; None if it leads out of the book."""
-        if not file:
-            return self.docname
-        name, suffix = posixpath.splitext(file)
-        if ":" in file or suffix not in (".ipynb", ".md"):
-            return None
-        return posixpath.normpath(posixpath.join(posixpath.dirname(self.docname), name))
-
     def link(self, found: re.Match[str]) -> str:
-        """Turn a link into a reference or a citation."""
-        text, label = found["text"], found["label"]
-        document = None if text is None else self.document(found["file"])
-        if document is None:
+        """Turn a link into a reference or a citation, unless it leads out of the book."""
+        text, label, file = found["text"], found["label"], found["file"]
+        if text is None or (file and not re.fullmatch(r"[^:]+\.(ipynb|md)", file)):
             return found[0]
+        name = posixpath.join(posixpath.dirname(self.docname), posixpath.splitext(file)[0])
+        document = posixpath.normpath(name) if file else self.docname
         if posixpath.basename(document) == "references" and re.search(r" \(\d{4}\)$", text):
             return f"{{cite:t}}`{label}`"
         if not OURS.fullmatch(label or ""):
@@ -85,8 +78,7 @@ class Reader:
 
     def references(self, text: str) -> str:
         """Read citations and links."""
-        keys = re.compile(r"#(\w+)\)")
-        text = CITATIONS.sub(lambda m: f"{{cite:p}}`{','.join(keys.findall(m[0]))}`", text)
+        text = CITATIONS.sub(lambda m: f"{{cite:p}}`{','.join(KEY.findall(m[0]))}`", text)
         return LINK.sub(self.link, text)
 
     def equation(self, found: re.Match[str]) -> str:
