@@ -94,7 +94,7 @@ function decay(rates, lam, momentum) {
   return out;
 }
 
-// Fields of the run, which the browser checks; the last valid run stays.
+// Fields of the run, which the browser checks. While one is not valid, the last valid run stays.
 function runForm(run, frame) {
   const wrong = html("span", { className: "lx-wrong", role: "status", id: newId() });
   const look = { type: "number", required: true, step: "any", min: 0 };

@@ -1,4 +1,6 @@
-// The explorer. It adds to the context: lams, index, w, choose, setW, redraw.
+// The explorer: puts bar, panels, address and theme together, and follows the model.
+
+// It adds to the context: lams, index, w, choose, setW, redraw.
 function render({ model, el }) {
   const ctx = makeContext(model);
   ctx.lams = model.get("lams");

@@ -1,4 +1,5 @@
-// The trainer: one or two sides, driven by one clock in slices that leave the page its time.
+// The trainer: one or two sides, each with its slider over λ, its settings and its pictures; one
+// clock drives them, in slices that leave the page its time.
 
 const SLICE = 12; // milliseconds of training between two turns of the page
 const PICTURE = 100; // milliseconds from one picture to the next, at least
