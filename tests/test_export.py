@@ -45,7 +45,7 @@ def test_what_is_printed(pdf, site):
     article = BeautifulSoup((site / f"{NAMES[0]}.html").read_text("utf-8"), "html.parser").article
     words = " ".join(page.extract_text() for page in pdf.pages)
     assert "⊙" in words, "the formulas are set: w = u ⊙ v"
-    for gone in (r"\(", r"\odot", "Download source", "Click to", "Colab logo"):
+    for gone in (r"\(", r"\odot", "Download source", "Copy link", "Click to", "Colab logo"):
         assert gone not in words
     assert len(pdf.outline) >= len(NAMES), "headings are bookmarks"
     pictures = sum(len(page.images) for page in pdf.pages)

@@ -161,6 +161,7 @@ def test_a_chapter_reads_well_and_runs_and_its_explorers_answer(open_chapter, na
         field = control.locator("input, select").first
         field.press("ArrowLeft" if field.evaluate("e => +e.value > 0") else "ArrowRight")
         page.wait_for_function(
-            "([e, old]) => e.innerText !== old", arg=[explorer.element_handle(), before]
+            "([e, old]) => e.ariaBusy !== 'true' && e.innerText !== old",
+            arg=[explorer.element_handle(), before],
         )
         assert explorer.locator(".lx-error:visible").count() == 0
