@@ -173,6 +173,8 @@ def url(
     write("host", "", {"state": {}})
     for e in explorers:
         write(e.name, cell(e), compact_state(state_of(e)))
+    # two views of one model, whose second explorer stays as it is
+    write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
     broken = json.loads(json.dumps(state))
     throws = "throw new Error('broken on purpose')"
     sources = f"export default {{ render() {{ {throws} }} }}", throws

@@ -47,15 +47,24 @@ if TYPE_CHECKING:
 __all__ = ["alone", "explorers", "page", "said", "standing", "url"]  # fixtures
 
 
-def test_broken_widgets_and_a_foreign_one_keep_their_pictures(page: Page, url: str) -> None:
-    """One breaks when it is drawn, one when its source is read; all others take the place of theirs."""
-    errors: list[str] = []
-    page.on("console", lambda m: m.type == "error" and errors.append(m.text))
-    with page.expect_console_message(lambda m: "keep their picture" in m.text):  # said when all is done
-        page.goto(f"{url}/broken.html")
-    shown = [e.is_visible() for e in page.locator(".widget-fallback").all()]
-    assert shown == [True, True, False, False, True]
-    assert sum("broken on purpose" in text for text in errors) == 2
+class TestStands:
+    def test_two_views_of_one_model_stay_in_step(self, page: Page, url: str, said: list[str]) -> None:
+        open_page(page, f"{url}/twice.html", 2)
+        page.locator(".lx-slide input").first.press("End")
+        settle(page)
+        assert page.locator(".lx-bar output").all_inner_texts() == ["λ = 10", "λ = 10"]
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(ids) == len(set(ids))
+
+    def test_broken_widgets_and_a_foreign_one_keep_their_pictures(self, page: Page, url: str) -> None:
+        """One breaks when it is drawn, one when its source is read; all others take the place of theirs."""
+        errors: list[str] = []
+        page.on("console", lambda m: m.type == "error" and errors.append(m.text))
+        with page.expect_console_message(lambda m: "keep their picture" in m.text):  # said when all is done
+            page.goto(f"{url}/broken.html")
+        shown = [e.is_visible() for e in page.locator(".widget-fallback").all()]
+        assert shown == [True, True, False, False, True]
+        assert sum("broken on purpose" in text for text in errors) == 2
 
 
 class TestSlider:
@@ -225,19 +234,29 @@ class TestBudget:
         page = alone("f")
         form = part(page, "f").locator(".lx-form")
         wrong, good = form.locator(".lx-wrong"), notes(page, "f")[1]
-        for label, value in (("Learning rate", ""), ("Steps", "2.5"), ("Momentum", "1")):
+        for label, value in (
+            ("Learning rate", "-1"), ("Learning rate", ""), ("Steps", "2.5"), ("Steps", "1e9"),
+            ("Momentum", "1"),
+        ):  # fmt: skip
             field = form.get_by_label(label)
             before = field.input_value()
             field.fill(value)
             assert label.lower() in wrong.inner_text().lower()
+            assert wrong.inner_text().endswith("Drawn is the last valid run.")
             assert field.get_attribute("aria-invalid") == "true"
             assert notes(page, "f")[1] == good
             field.fill(before)
             assert wrong.inner_text() == ""
+            assert field.get_attribute("aria-invalid") == "false"
+        # AdamW has no momentum
         form.get_by_label("Momentum").fill("")
-        form.get_by_label("Optimizer").select_option("adamw")  # which has no momentum
+        form.get_by_label("Optimizer").select_option("adamw")
         assert form.get_by_label("Momentum").is_disabled()
         assert wrong.inner_text() == ""
+        budget = decay_budget(HEAT_LAMS[7], 0.1, 1000, optimizer="adamw")
+        assert numbers(notes(page, "f")[1])[0] == pytest.approx(budget, rel=6e-3)
+        form.get_by_label("Optimizer").select_option("sgd")
+        assert "momentum" in wrong.inner_text()
 
 
 class TestGeometry:
@@ -276,6 +295,17 @@ class TestGeometry:
         assert after("ArrowLeft", "ArrowDown", "ArrowDown") == pytest.approx(moved, abs=0.006)
         assert after("Home") == [1.2, 0.5]
         assert after(*8 * ["ArrowRight"])[0] == pytest.approx(1.68)  # stays inside
+
+    def test_drawn_solutions_lie_on_their_bodies(self, standing: Page) -> None:
+        put_at(standing, "c", 26)
+        shown = """e => [e.querySelector('.ball').getAttribute('d'),
+                         e.querySelector('.dot').getAttribute('transform')]"""
+        ball, _, box, _ = (panel.evaluate(shown) for panel in part(standing, "c").locator(".lx-panel").all())
+        left, cy, radius = map(float, re.match(r"M([\d.]+) ([\d.]+)a([\d.]+)", ball[0]).groups())
+        px, py = map(float, re.findall(r"[\d.]+", ball[1]))
+        assert math.hypot(px - left - radius, py - cy) == pytest.approx(radius, abs=0.3)
+        right = float(re.match(r"M[-\d.]+ [-\d.]+H([-\d.]+)", box[0])[1])
+        assert float(re.findall(r"[\d.]+", box[1])[0]) == pytest.approx(right, abs=0.2)  # in the corner
 
 
 class TestAddress:

@@ -127,6 +127,22 @@ def test_the_picture_repeats_the_run_of_the_browser(core) -> None:
         np.testing.assert_allclose(replay(state)[-1], found, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("model", PROBLEM)
+def test_extreme_settings_are_handled(core, model: str) -> None:
+    go = """const run = makeRun(arg, digits), start = Array.from(run.model.theta);
+        for (let k = 0; k < 60 && run.step(); k++);
+        return [run.t, run.diverged, start, Array.from(run.model.theta), run.measure().test]"""
+    state = SETTINGS | {"data": PROBLEM[model], "model": model}
+    for change in ({"lam": 0.0}, {"lr": 0.0}, {"rows": 1, "lam": 0.0}):
+        t, diverged, start, end, test = core(go, state | change)
+        assert (t, diverged) == (60, False)
+        assert np.isfinite([test, *end]).all()
+        assert (start == end) == ("lr" in change), "a learning rate of 0 changes nothing"
+    t, diverged, *_ = core(go, state | {"lr": 1.0, "lam": 10.0, "data": "sparse"})
+    assert diverged
+    assert t < 60
+
+
 def test_a_slice_ends_by_the_clock(core) -> None:
     steps = """let now = 0; const run = makeRun(arg.state);
         return [slice(run, arg.enough, 12, () => (now += arg.tick)), run.t, run.history.length]"""
