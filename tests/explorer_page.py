@@ -129,8 +129,14 @@ def make_explorers() -> list[LambdaExplorer]:
         ],
     }
     grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS}
-    words = {"alt": "What an explorer shows as the penalty grows, for a test"}
-    return [LambdaExplorer(grids.get(k, LAMS), p, name=k, **words) for k, p in panels.items()]
+    alt = "What explorer {} shows as the penalty grows, for a test"
+    label = {"b": "λ", "c": "λ"}
+    return [
+        LambdaExplorer(
+            grids.get(k, LAMS), p, name=k, alt=alt.format(k), label=label.get(k, "λ (weight decay)")
+        )
+        for k, p in panels.items()
+    ]
 
 
 def state_of(*widgets: object) -> dict:

@@ -39,7 +39,7 @@ x = np.linspace(0, 1, 9)"""
 PANELS = {
     "hist_panel": "[0, 1, 2], np.ones((4, 2), int)",
     "curves_panel": "{'train': lams, 'test': 1 - lams}",
-    "paths_panel": "flat * [1, 2, 3], groups=[True, False, True]",
+    "paths_panel": "flat * [1, 2, 3]",
     "bars_panel": "flat * [1, 2, 3], ylim=(0, 4)",
     "fit_panel": "x, flat * x, np.c_[x, x], ylim=(0, 1)",
     "pixels_panel": "np.ones((4, 2, 2)), np.eye(2), title='pixels'",

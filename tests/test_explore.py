@@ -101,7 +101,7 @@ class TestBuffer:
     @given(st.floats(-1e3, 1e3))
     @settings(max_examples=50, deadline=None)
     def test_only_exact_zeros_become_zeros(self, v: float) -> None:
-        for panel in (paths_panel([[v], [1.0]], groups=[True]), bars_panel([[v], [1.0]], ylim=(0, 1))):
+        for panel in (paths_panel([[v], [1.0]]), bars_panel([[v], [1.0]], ylim=(0, 1))):
             sent = panel.arrays["y"][0, 0]
             assert (sent == 0) == (v == 0)
             assert sent == pytest.approx(v, rel=1e-6, abs=1e-37)
@@ -141,8 +141,8 @@ REFUSED = [
     ("diverged", lambda: curves_panel({"a": [1, np.nan]})),
     ("best must name", lambda: curves_panel({"a": [1, 2]}, best="b")),
     ("ylim", lambda: curves_panel({"a": [1, 2]}, ylim=(1, 0))),
-    ("2 axes", lambda: paths_panel([1, 2], groups=[True])),
-    ("array of numbers", lambda: paths_panel([["a"]], groups=[True])),
+    ("2 axes", lambda: paths_panel([1, 2])),
+    ("array of numbers", lambda: paths_panel([["a"]])),
     ("groups", lambda: paths_panel(np.ones((2, 3)), groups=[True])),
     ("labels", lambda: bars_panel(np.ones((2, 3)), labels=["a"], ylim=(0, 1))),
     ("one column per entry", lambda: fit_panel([0, 1], np.ones((2, 3)), ylim=(0, 1))),

@@ -75,13 +75,13 @@ def torch_output(theta: torch.Tensor, X: torch.Tensor, model: str) -> torch.Tens
 
 @pytest.mark.parametrize("opt", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("model", PROBLEM)
-def test_its_steps_are_those_of_torch(core, model: str, opt: str) -> None:
+def test_five_hundred_steps_are_those_of_torch(core, model: str, opt: str) -> None:
     """λ moves in the middle, and the gradients are those of autograd, or the runs would part."""
     state = SETTINGS | {"data": PROBLEM[model], "model": model, "opt": opt}
     run = core(
         """const run = makeRun({...arg}, digits), a = (v) => Array.from(v), rows = [];
         const start = a(run.model.theta), before = run.measure();
-        for (let k = 0; k < 200; k++) { if (k === 100) run.state.lam = 0.1;
+        for (let k = 0; k < 500; k++) { if (k === 250) run.state.lam = 0.1;
             run.step(); rows.push(a(run.batch)); }
         const { X, y, Xt, yt, p, classes } = run.data;
         return { start, rows, end: a(run.model.theta), weights: run.model.weights, p, classes, before,
@@ -105,11 +105,11 @@ def test_its_steps_are_those_of_torch(core, model: str, opt: str) -> None:
         loss = mean_loss(torch.cat([weights, biases]), data, y).item()
         assert run["before"][own] == pytest.approx(loss, abs=1e-12)
     for k, rows in enumerate(run["rows"]):
-        optimizer.param_groups[0]["weight_decay"] = 0.1 if k >= 100 else state["lam"]
+        optimizer.param_groups[0]["weight_decay"] = 0.1 if k >= 250 else state["lam"]
         optimizer.zero_grad()
         mean_loss(torch.cat([weights, biases]), X[rows], tensor["y"][rows]).backward()
         optimizer.step()
-    assert len({tuple(rows) for rows in run["rows"]}) == (1 if PROBLEM[model] == "sparse" else 200)
+    assert len({tuple(rows) for rows in run["rows"]}) == (1 if PROBLEM[model] == "sparse" else 500)
     end = torch.cat([weights, biases]).detach()
     assert (end - tensor["start"]).abs().max() > 0.05, "nothing was trained"
     np.testing.assert_allclose(tensor["end"], end, rtol=0, atol=1e-9)
@@ -141,6 +141,14 @@ def test_extreme_settings_are_handled(core, model: str) -> None:
     t, diverged, *_ = core(go, state | {"lr": 1.0, "lam": 10.0, "data": "sparse"})
     assert diverged
     assert t < 60
+
+
+def test_the_generator_is_uniform_and_normal_and_repeats(core) -> None:
+    draw = "const g = generator(arg); return Array.from({ length: 20000 }, g.%s)"
+    uniform, normal = (np.array(core(draw % kind, 5)) for kind in ("uniform", "normal"))
+    assert 0 <= uniform.min() < 0.001 < 0.999 < uniform.max() < 1
+    assert max(abs(uniform.mean() - 0.5), abs(normal.mean()), abs(normal.std() - 1)) < 0.03
+    assert core(draw % "uniform", 5) == list(uniform) != core(draw % "uniform", 6)
 
 
 def test_a_slice_ends_by_the_clock(core) -> None:
@@ -392,6 +400,15 @@ def test_a_run_that_diverges_says_so_and_stops(start) -> None:
     press(page, "Reset")
     settle(page)
     assert not alert.is_visible()
+
+
+def test_less_motion_is_one_picture_at_the_end(start, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page = start("one")
+    page.evaluate("""() => { window.pictures = 0; new MutationObserver(() => window.pictures++).observe(
+        document.querySelector('.lx-status'), { childList: true }) }""")
+    train(page, "step 500")
+    assert page.evaluate("pictures") <= 2
 
 
 def test_every_problem_and_model_fits_a_phone_and_passes_axe(start, page: Page) -> None:

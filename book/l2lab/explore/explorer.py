@@ -40,7 +40,8 @@ class LambdaExplorer(Widget):
     alt : str
         What the picture shows, for those who do not see it (at least 20 characters).
     label : str
-        What λ is called above the slider and on the axes.
+        What λ is called above the slider and on the axes, for example "λ (weight decay)". The read-out leaves
+        out what stands in brackets.
     index : int, optional
         Position on the grid at the start. By default the middle.
 

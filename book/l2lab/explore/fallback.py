@@ -1,6 +1,7 @@
 """The picture that stands in where widgets do not run: small multiples of the same panels.
 
-Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked.
+Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked. Only
+the arrays that go to the browser are used, so the picture cannot show anything else than the widget does.
 """
 
 from __future__ import annotations

@@ -22,9 +22,13 @@ __all__ = [
 #: Colours by name, in the order in which series take them. Okabe-Ito hues, dark enough for labels: each one
 #: reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
 PALETTE: dict[str, str] = {
-    "blue": "#0072b2", "vermillion": "#bf4a00", "green": "#007a57", "purple": "#9c4a7f", "gold": "#8a6000",
+    "blue": "#0072b2",
+    "vermillion": "#bf4a00",
+    "green": "#007a57",
+    "purple": "#9c4a7f",
+    "gold": "#8a6000",
     "grey": "#5c6670",
-}  # fmt: skip
+}
 _NAMES = list(PALETTE)
 # What occurs in every chapter always looks the same (as in `l2lab.plots`).
 _KNOWN = {"train": 1, "training": 1, "test": 2, "valid": 3, "validation": 3, "ridge": 1, "lasso": 2}
@@ -145,7 +149,7 @@ def curves_panel(
 def paths_panel(
     coefs: ArrayLike,
     *,
-    groups: ArrayLike,
+    groups: ArrayLike | None = None,
     title: str = "Coefficient paths",
     ylabel: str = "coefficient",
     ylim: tuple[float, float] | None = None,
@@ -157,7 +161,7 @@ def paths_panel(
     ----------
     coefs : array-like of shape (L, p)
         Coefficients. Exact zeros stay exact: they are counted in the read-out.
-    groups : array-like of bool, shape (p,)
+    groups : array-like of bool, shape (p,), optional
         Which coefficients are "true"; the others are "noise".
     title, ylabel : str
         Heading, and label of the vertical axis.
@@ -172,13 +176,16 @@ def paths_panel(
     """
     c = _numbers(coefs, "coefs", 2)
     n, p = c.shape
-    true = np.asarray(groups)
-    fits = true.dtype == bool and true.shape == (p,)
-    _require(fits, f"groups must hold one bool per column of coefs ({p}).")
-    colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
     spec = {"ylabel": ylabel, "noun": "coefficients", "ylim": _limits(ylim, "ylim")}
-    spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
     spec["notes"] = _notes(notes, n)
+    if groups is None:
+        spec |= {"names": [""], "group": [0] * p, "colors": [1]}
+    else:
+        true = np.asarray(groups)
+        fits = true.dtype == bool and true.shape == (p,)
+        _require(fits, f"groups must hold one bool per column of coefs ({p}).")
+        colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
+        spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
     return Panel("paths", title, spec, {"y": _float32(c)}, n)
 
 
@@ -372,7 +379,7 @@ def heatmap_panel(
     zlim : (float, float)
         Limits of the colours; what lies outside takes the colour of the end.
     ylabel, zlabel : str
-        Names of the second parameter and of the quantity.
+        Names of the second parameter and of the quantity; the read-out leaves out what stands in brackets.
 
     Returns
     -------

@@ -1,4 +1,8 @@
-"""`Trainer`: models that train in the reader's browser, where λ can be moved while they train."""
+"""`Trainer`: models that train in the reader's browser, with λ as a slider that also moves while they train.
+
+It belongs to the family of `LambdaExplorer`: the same frame in Jupyter, in Colab and, without kernel or
+network, on the book's page. Nothing is computed in Python but the picture for readers without JavaScript.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
     "seed": ("seed", list(range(21)), None),
     "steps": ("steps", [200, 500, 1000, 2000, 5000, 10000], None),
 }
-VIEWS = ("inputs", "picture", "track", "loss", "weights")
+VIEWS = ("inputs", "picture", "track", "loss", "weights", "spent")
 CONTROLS = (*CHOICES, "speed")
 SPEEDS = ("slow", "medium", "fast", "full")
 _START = {
@@ -52,8 +56,6 @@ _START = {
 
 class Trainer(Widget):
     """Train a model in the browser and move λ while it trains.
-
-    It works like a `LambdaExplorer`; nothing is computed in Python but the picture.
 
     Parameters
     ----------
@@ -69,8 +71,8 @@ class Trainer(Widget):
         Which controls are shown besides λ, play, step and reset: keys of the settings and "speed" (steps
         between two pictures). By default all.
     views : sequence of str, optional
-        Which pictures may be shown, of "inputs", "picture", "track", "loss" and "weights". By default all; of
-        these the trainer shows those that fit problem and model.
+        Which pictures may be shown, of "inputs", "picture", "track", "loss", "weights" and "spent". By
+        default all; of these the trainer shows those that fit problem and model.
     speed : {"slow", "medium", "fast", "full"}
         How much is trained between two pictures at the start.
 

@@ -54,6 +54,10 @@ class Widget(anywidget.AnyWidget):
         init = inspect.signature(cls.__init__)
         cls.__signature__ = init.replace(parameters=list(init.parameters.values())[1:])
 
+    def draw_picture(self) -> bytes:
+        """Draw the picture, a PNG."""
+        raise NotImplementedError
+
     def fallback_png(self) -> bytes:
         """Return the picture for hosts without widgets, a PNG: the same bytes for the same data."""
         if self._picture is None:

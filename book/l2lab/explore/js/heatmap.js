@@ -40,8 +40,9 @@ PANELS.heatmap = (spec, arrays, ctx, frame) => {
     ["star", "currentColor", "best of all"],
   ]);
 
-  const { ylabel, zlabel } = spec;
-  const cell = (i, r) => `${ylabel} ${number(spec.ys[r])}, ${zlabel} ${number(at(i, r))}`;
+  const yName = bare(spec.ylabel);
+  const zName = bare(spec.zlabel);
+  const cell = (i, r) => `${yName} ${number(spec.ys[r])}, ${zName} ${number(at(i, r))}`;
   const overall = `Best of all: ${ctx.sign} = ${number(lams[bestI])}, ${cell(bestI, bestR)}.`;
   return (i) => {
     const values = arrays.z.subarray(i * R, (i + 1) * R);

@@ -6,9 +6,11 @@
 //   ctx     the explorer: label, sign, lams, w(), setW(w, done), choose(i), redraw()
 //   frame   svg, stage (the element around it), width, height, legend(items), drawAgain()
 // It is called for every new width and draws what stays; the function that it returns draws the
-// rest at grid position i and says it in words. A new kind goes where `pixels` stands: panels.py,
-// fallback.py, explorer.py, a file here, `every_panel` in tests/test_explore.py and
-// tests/explorer_page.py; below, SHARE_OF_WIDTH and KEYS, if it needs them.
+// rest at grid position i and says it in words. To add a kind, look for a similar one (pixels) in
+// these places: `kind_panel` in panels.py and its __all__; its drawing for print in fallback.py, in
+// the tables of heights and frames at its top too; js/kind.js, and its name in KINDS of
+// explorer.py; below, SHARE_OF_WIDTH and KEYS, if it needs them; explorer.css; `every_panel` in
+// tests/test_explore.py, and tests/explorer_page.py.
 
 const SHARE_OF_WIDTH = { geometry: 0.9, budget: 0.5 };
 const KEYS = {
@@ -16,6 +18,7 @@ const KEYS = {
   hair: "M0 2H20M0 5H20M0 8H20",
   circle: disc(10, 5, 4),
   rect: "M6 1h8v8h-8z",
+  triangle: "M10 0L15 9H5Z",
   plus: "M4 5h12M10 -1v12",
   star: starShape(10, 5, 6.5),
   ring: disc(10, 5, 5),

@@ -12,7 +12,7 @@ PANELS.paths = (spec, arrays, ctx, frame) => {
   // a large group recedes: hairlines, as dashes would make a pattern
   const hues = spec.colors.map(color);
   const sizes = names.map((_, g) => group.filter((k) => k === g).length);
-  const many = sizes.map((size) => size > 8 && size === Math.max(...sizes));
+  const many = sizes.map((size) => names.length > 1 && size > 8 && size === Math.max(...sizes));
   const dash = many.map((yes, g) => (yes ? "" : DASH[g % 6]));
   const dots = [];
   // the first group is drawn last, on top
@@ -27,8 +27,9 @@ PANELS.paths = (spec, arrays, ctx, frame) => {
   }
   const hollow = path(area, "ring small");
   const radius = P > 40 ? 2 : 3;
+  const named = names[0] !== "";
   const key = (name, g) => [many[g] ? "hair" : "line", hues[g], name, dash[g]];
-  frame.legend(names.map(key));
+  frame.legend(named ? names.map(key) : []);
   return (i) => {
     moveCursor(x[i]);
     const now = values.subarray(i * P, (i + 1) * P);
@@ -42,6 +43,6 @@ PANELS.paths = (spec, arrays, ctx, frame) => {
     dots.forEach((e, g) => shape(e, d[g]));
     shape(hollow, now.includes(0) ? disc(x[i], y(0), radius + 0.5) : "");
     const each = names.map((name, g) => `${name} ${nonzero[g]} of ${sizes[g]}`).join(", ");
-    return tellNonzero(now, noun, ` (${each})`);
+    return tellNonzero(now, noun, named ? ` (${each})` : "");
   };
 };

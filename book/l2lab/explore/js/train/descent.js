@@ -45,7 +45,7 @@ const rowSlope = (f, y, classes) => (classes ? 1 / (1 + Math.exp(-f)) : f) - y;
 const weightsOf = ({ model, state }) =>
   isNetwork(state.model) ? model.theta.slice(0, model.weights) : model.strength.slice();
 
-// A run: {state, data, model, t, history, diverged, step(), measure()}. state has data,
+// A run: {state, data, model, t, spent, history, diverged, step(), measure()}. state has data,
 // model, opt, lam, lr, noise, rows, seed; lam and lr may change between two steps.
 function makeRun(state, bytes) {
   const { rows, noise, seed } = state;
@@ -57,7 +57,7 @@ function makeRun(state, bytes) {
   const order = Int32Array.from({ length: n }, (_, i) => i);
   const zeros = () => new Float64Array(model.theta.length);
   const memory = { first: zeros(), second: zeros(), t: 0 };
-  const run = { state, data, model, t: 0, history: [], diverged: false };
+  const run = { state, data, model, t: 0, spent: 0, history: [], diverged: false };
   run.batch = order.subarray(0, batch);
   let every = 1;
   let place = 0;
@@ -83,6 +83,7 @@ function makeRun(state, bytes) {
     model.finish();
     memory.t = run.t += 1;
     STEPS[state.opt](model, state, memory);
+    run.spent += state.lr * state.lam * (state.opt === "sgd" ? 1 / (1 - MOMENTUM) : 1);
     const large = model.theta.some((v) => !(Math.abs(v) < TOO_LARGE));
     run.diverged = large || !isFinite(loss);
     if (run.diverged || run.t % every === 0) remember();
@@ -104,8 +105,8 @@ function makeRun(state, bytes) {
 
   // when the memory is full every second moment goes, and from then on half as many are kept
   function remember() {
-    const { t } = run;
-    const now = { t, lam: state.lam, ...run.measure(), strength: model.strength.slice() };
+    const { t, spent } = run;
+    const now = { t, spent, lam: state.lam, ...run.measure(), strength: model.strength.slice() };
     run.history.push(now);
     if (run.history.length <= KEPT) return;
     run.history = run.history.filter((_, k) => k % 2 === 0);

@@ -1,8 +1,9 @@
 // What the trainer learns from: three problems, drawn from a seed by a generator of its own.
 //
-// A problem is {X, y, Xt, yt, p, truth, classes, batch}: rows of p numbers one behind another, the
-// same for testing, which inputs are true (empty: nobody knows), whether labels are 0 and 1, and
-// how many rows a step takes.
+// problems.js, models.js and descent.js touch no document, so that they run and are tested without
+// a page. A problem is {X, y, Xt, yt, p, truth, classes, batch}: rows of p numbers one behind
+// another, the same for testing, which inputs are true (empty: nobody knows), whether labels are 0
+// and 1, and how many rows a step takes.
 
 // mulberry32: 32 bits of state, the same numbers in every browser.
 function generator(seed) {

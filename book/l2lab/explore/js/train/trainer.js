@@ -2,7 +2,7 @@
 // clock drives them, in slices that leave the page its time.
 
 const SLICE = 12; // milliseconds of training between two turns of the page
-const PICTURE = 100; // milliseconds from one picture to the next, at least
+const PICTURE = 60; // milliseconds from one picture to the next, at least
 const SPEEDS = { slow: 1, medium: 10, fast: 100, full: Infinity }; // steps between two turns
 const STEADY = ["lam", "lr", "steps"]; // may change while it trains; all else starts anew
 const SHARED = ["data", "noise", "rows", "seed"]; // two sides are compared on the same rows
@@ -16,6 +16,7 @@ function render({ model, el }) {
   const grid = html("div", { className: "lx-sides" });
   let timer = 0;
   let drawn = 0;
+  let pace = PICTURE;
   let speed = model.get("speed");
   let remember = () => {};
 
@@ -34,7 +35,7 @@ function render({ model, el }) {
     const more = sides.filter((side) => side.train(SPEEDS[speed], SLICE / sides.length));
     if (!more.length) return halt();
     timer = setTimeout(turn, speed === "full" ? 0 : 16);
-    if (calm.matches || clock() - drawn < PICTURE) return;
+    if (calm.matches || clock() - drawn < pace) return;
     drawn = clock();
     ctx.redraw();
   }
@@ -47,7 +48,9 @@ function render({ model, el }) {
   }
 
   function draw() {
+    const begin = clock();
     const told = sides.flatMap((side) => side.draw());
+    pace = Math.max(PICTURE, 4 * (clock() - begin));
     status.textContent = sides.map((side) => side.told()).join("; ");
     return [status.textContent, ...told];
   }

@@ -71,6 +71,22 @@ const VIEWS = {
       return `${count(zeros[1])} of ${count(rows[1].length)} weights are below 1/1000.`;
     },
   },
+  spent: {
+    title: "Decay budget used",
+    fits: ({ state }) => state.opt !== "adam",
+    draw: (run, ctx, frame) => {
+      const plot = timePlot(frame, ctx, [0, 16], "budget B");
+      for (const [share, words] of [[1e3, "1/1000 is left"], [1e6, "10⁻⁶ is left"]]) {
+        const y = plot.y(Math.log(share));
+        path(plot.area, "level", `M${plot.box.left} ${px(y)}H${plot.box.right}`);
+        text(frame.svg, plot.box.left + 4, y - 5, words, "label halo", "start");
+      }
+      const spent = (k) => Math.min(run.history[k].spent, 20);
+      through(plot, run.history, spent, "line bold", { stroke: color(1) });
+      const left = number(100 * Math.exp(-run.spent), 2);
+      return `B = ${number(run.spent)}: of a weight that the data ignore about ${left} % is left.`;
+    },
+  },
 };
 const LOSSES = [["train", 1, ""], ["test", 2, DASH[1]]];
 const logOf = (v) => Math.log10(clamp(isFinite(v) ? v : TOO_LARGE, 1e-6, TOO_LARGE));
