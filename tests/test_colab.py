@@ -7,6 +7,7 @@ all versions.
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -42,6 +43,7 @@ PANELS = {
     "paths_panel": "flat * [1, 2, 3]",
     "bars_panel": "flat * [1, 2, 3], ylim=(0, 4)",
     "fit_panel": "x, flat * x, np.c_[x, x], ylim=(0, 1)",
+    "field_panel": "np.full((4, 5, 5), 0.3), (0, 1, 0, 1)",
     "pixels_panel": "np.ones((4, 2, 2)), np.eye(2), title='pixels'",
     "geometry_panel": "np.eye(2), [1, 0.5]",
     "heatmap_panel": "flat * [1, 2, 3], [1, 2, 4], title='map', zlim=(1, 3)",
@@ -51,12 +53,19 @@ EXPLORER = (
     "explore.LambdaExplorer(lams, [explore.{}({})], name='t', alt='One panel of each kind, for a test.')"
 )
 LIVE = """\
+def compute(noise):
+    return np.logspace(-2, 0, 3), [explore.curves_panel({'test': np.full(3, noise)})]
 live = explore.LambdaExplorer(lams, [explore.curves_panel({'train': lams})], name='u', index=3,
-                              alt='One curve, whose cursor is moved.')
-seen = []
+                              controls={'noise': [0.0, 0.5]}, compute=compute,
+                              alt='One curve, made anew by a choice.')
+seen, sent = [], []
 live.observe(lambda change: seen.append(change.new), names='lam')
 live.set_state({'index': 0})  # as the browser does
-print(seen == [lams[0]])"""
+live.set_state({'index': 3})
+live._send = lambda message, buffers=None: sent.append(sorted(message['state']) + message['buffer_paths'])
+live.set_state({'choice': {'noise': 0.5}})
+print(seen[:2] == [lams[0], lams[3]], live.error == '', live.index == 2)
+print(sent)"""
 
 
 def first_cell() -> str:
@@ -103,7 +112,11 @@ def test_the_first_cell_installs_and_every_panel_is_shown(python, tmp_path):
         assert len(bundles) == 1, name
         assert {colab.VIEW, "image/png", "text/plain"} <= set(bundles[0].data), name
         assert bundles[0].metadata["l2lab"]["role"] == "explorer"
-    assert kernels.text(live).strip() == "True"
+    works, sent = kernels.text(live).splitlines()
+    assert works == "True True True"
+    assert ast.literal_eval(sent) == [["busy"], ["index", "lams", "panels", ["blob"]], ["busy"]], (
+        "one message for all that belongs together, or the browser draws a mixture"
+    )
 
 
 def test_an_assignment_needs_no_installation_and_its_solution_passes(python):

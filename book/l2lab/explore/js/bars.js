@@ -24,7 +24,7 @@ PANELS.bars = (spec, arrays, ctx, frame) => {
   const hollow = path(frame.svg, "ring small");
   const radius = clamp(slot / 3, 2, 4);
   const half = Math.min(slot * 0.72, 26) / 2;
-  const shapes = (i) => {
+  const shapes = once((i) => {
     let d = "";
     let none = "";
     for (let k = 0; k < P; k++) {
@@ -33,7 +33,7 @@ PANELS.bars = (spec, arrays, ctx, frame) => {
       else none += disc(x(k), y(0), radius);
     }
     return [d, none];
-  };
+  });
   return (i) => {
     const [d, none] = shapes(i);
     shape(bars, d);

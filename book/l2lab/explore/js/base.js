@@ -155,6 +155,12 @@ function range(spec, values) {
 
 const leastBy = (f, items) => items.reduce((best, item) => (f(item) < f(best) ? item : best));
 
+// Makes a function of i that computes each value once.
+function once(make) {
+  const kept = [];
+  return (i) => (kept[i] ??= make(i));
+}
+
 // ---- shapes ----
 
 function disc(x, y, r) {

@@ -1,6 +1,6 @@
 // What is left of a weight without gradient under weight decay; the same as l2lab/budget.py.
 PANELS.budget = (spec, arrays, ctx, frame) => {
-  const run = (frame.run ||= { ...spec });
+  const run = (frame.kept.run ||= { ...spec });
   if (frame.stage.firstChild === frame.svg) frame.stage.prepend(runForm(run, frame));
   const T = run.steps;
   const momentum = run.optimizer === "sgd" ? run.momentum : 0;

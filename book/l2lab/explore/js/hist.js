@@ -13,7 +13,7 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   const x = xScale(frame, box, edges[0], edges[bins], spec.xlabel, 60, left);
 
   const bars = path(frame.svg, "", "", { fill: color(1) });
-  const barsAt = (i) => {
+  const barsAt = once((i) => {
     let d = "";
     for (let k = 0; k < bins; k++) {
       const v = counts[i * bins + k];
@@ -22,7 +22,7 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
       d += `H${px(x(edges[k + 1]) - 0.3)}V${box.bottom}Z`;
     }
     return d;
-  };
+  });
 
   // the first histogram stays behind as an outline
   let outline = `M${px(left)} ${box.bottom}`;
@@ -31,7 +31,7 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   }
   path(frame.svg, "ghost", outline + `V${box.bottom}`);
   const told = `outline: ${spec.first || `${ctx.sign} = ${number(ctx.lams[0])}`}`;
-  frame.legend([["line", color(6), told]]);
+  if (wide(told) + 190 < frame.width) text(frame.svg, box.right, 12, told, "label", "end");
 
   const drawZeros = zeros && zeroBar(frame, box, y, spec.zero || "exactly 0");
   return (i) => {

@@ -1,5 +1,5 @@
 // How the trainer trains: optimizers as in torch.optim, a run that keeps its history, slices that
-// leave the page its time.
+// leave the page its time, and the sweep.
 
 const ALIVE = 1e-3; // an input whose weight is smaller counts as dropped, as in the book
 const MOMENTUM = 0.9;
@@ -50,7 +50,8 @@ const weightsOf = ({ model, state }) =>
 function makeRun(state, bytes) {
   const { rows, noise, seed } = state;
   const luck = generator(3 * seed + 2);
-  const data = PROBLEMS[state.data](rows, noise, generator(3 * seed), bytes);
+  const network = isNetwork(state.model);
+  const data = PROBLEMS[state.data](rows, noise, generator(3 * seed), bytes, network);
   const model = MODELS[state.model](data.p, generator(3 * seed + 1));
   const n = data.y.length;
   const batch = Math.min(data.batch, n);
@@ -129,4 +130,23 @@ function slice(run, enough, most, clock) {
     if (clock() - begin >= most) break;
   }
   return done;
+}
+
+// All values of λ from the same start, one after the other in slices: next() says how much is done,
+// from 0 to 1.
+function makeSweep(state, lams, steps, bytes, clock) {
+  const runs = [];
+  let at = 0;
+  function next(most) {
+    const end = clock() + most;
+    while (at < lams.length && clock() < end) {
+      const run = (runs[at] ||= makeRun({ ...state, lam: lams[at] }, bytes));
+      slice(run, steps - run.t, end - clock(), clock);
+      if (run.t < steps && !run.diverged) break;
+      run.remember();
+      at += 1;
+    }
+    return (at + (runs[at] ? runs[at].t / steps : 0)) / lams.length;
+  }
+  return { runs, next };
 }
