@@ -21,6 +21,7 @@ from l2lab.explore import (
     budget_panel,
     compact_state,
     curves_panel,
+    field_panel,
     fit_panel,
     geometry_panel,
     heatmap_panel,
@@ -63,8 +64,8 @@ HOST = """async ([state, blob]) => {
     set: (k, v) => { if (s[k] !== v) { s[k] = v; (heard['change:' + k] || []).forEach(f => f()); } },
     on: (k, f) => (heard[k] ||= []).push(f), off: (k, f) => { heard[k] = heard[k].filter(g => g !== f); },
     save_changes: () => {
-      const { index, state } = s;
-      window.sent.push(JSON.parse(JSON.stringify({ index, state }))); },
+      const { index, choice, state } = s;
+      window.sent.push(JSON.parse(JSON.stringify({ index, choice, state }))); },
   };
   const source = URL.createObjectURL(new Blob([state._esm], {type: 'text/javascript'}));
   document.head.append(Object.assign(document.createElement('style'), {textContent: state._css}));
@@ -91,6 +92,9 @@ def make_data() -> SimpleNamespace:
     d.x = np.linspace(-1, 1, 81)
     d.fits = np.sin(3 * d.x) / (1 + LAMS)[:, None]
     d.points = np.c_[np.linspace(-1, 1, 12), np.sin(3 * np.linspace(-1, 1, 12)) + 0.2 * rng.normal(size=12)]
+    gx, gy = np.meshgrid(np.linspace(-2, 2, 33), np.linspace(-1, 1, 25))
+    logit = (np.sin(2 * gx) - 2 * gy) / (1 + LAMS)[:, None, None] + 0.4 * np.log10(LAMS)[:, None, None]
+    d.field = 1 / (1 + np.exp(-logit))
     # best at a product lr·λ of 10⁻³
     power = np.log10(np.maximum(HEAT_LAMS, 1e-6))[:, None] + np.log10(HEAT_ROWS)
     d.heat = 0.91 - 0.03 * (power + 3) ** 2
@@ -112,7 +116,7 @@ def make_explorers() -> list[LambdaExplorer]:
             fit_panel(d.x, d.fits, d.points, truth, ylim=(-1.5, 1.5)),
             losses,
             hist_panel(d.edges, d.counts, d.zeros),
-            pixels_panel(d.pixels, d.marks, title="Pixels", notes=notes[:L]),
+            field_panel(d.field, (-2, 2, -1, 1), notes=notes[:L]),
         ],
         "b": [
             paths_panel(coefs, groups=d.groups, notes=notes),
@@ -123,14 +127,24 @@ def make_explorers() -> list[LambdaExplorer]:
             geometry_panel(HESSIAN, W_STAR, norms=norms)
             for norms in (["l2"], ["l1"], ["linf"], ["l2", "l1", "linf"])
         ],
+        "e": [curves_panel({"train": d.train}), pixels_panel(d.pixels, d.marks, title="Pixels")],
         "f": [
             heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy", zlim=(0.5, 0.92)),
             budget_panel(),
+            heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)", zlim=(0, 0.5)),
         ],
     }
+    live = {
+        "controls": {"noise": [0.0, 0.5], "width": [8, 16]},
+        "compute": lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
+    }
     grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS}
-    words = {"alt": "What an explorer shows as the penalty grows, for a test"}
-    return [LambdaExplorer(grids.get(k, LAMS), p, name=k, **words) for k, p in panels.items()]
+    options = {"a": {"label": "λ (weight decay)"}, "e": live, "f": {"label": "λ (weight decay)"}}
+    alt = "What explorer {} shows as the penalty grows, for a test"
+    return [
+        LambdaExplorer(grids.get(k, LAMS), p, name=k, alt=alt.format(k), **options.get(k, {}))
+        for k, p in panels.items()
+    ]
 
 
 def state_of(*widgets: object) -> dict:
@@ -173,6 +187,8 @@ def url(
     write("host", "", {"state": {}})
     for e in explorers:
         write(e.name, cell(e), compact_state(state_of(e)))
+    # two views of one model, whose second explorer stays as it is
+    write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
     broken = json.loads(json.dumps(state))
     throws = "throw new Error('broken on purpose')"
     sources = f"export default {{ render() {{ {throws} }} }}", throws
@@ -226,7 +242,7 @@ def alone(page: Page, url: str, said: list[str]) -> Callable[..., Page]:
     return start
 
 
-def open_page(page: Page, address: str, n: int = 4) -> Page:
+def open_page(page: Page, address: str, n: int = 5) -> Page:
     page.goto(address, wait_until="load")
     page.wait_for_function(
         "n => document.querySelectorAll('.lx .lx-stage > svg > *').length && "
@@ -270,7 +286,8 @@ def put_at(page: Page, name: str, index: int) -> None:
 
 def drawings(page: Page, name: str) -> list[str]:
     """Everything that a panel shows, as text."""
-    return part(page, name).locator(".lx-stage").evaluate_all("a => a.map(e => e.innerHTML)")
+    content = "e.innerHTML + [...e.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
+    return part(page, name).locator(".lx-stage").evaluate_all(f"a => a.map(e => {content})")
 
 
 def numbers(text: str) -> list[float]:

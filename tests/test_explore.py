@@ -26,6 +26,7 @@ from traitlets import TraitError
 from l2lab import explore
 from l2lab.explore import (
     PALETTE,
+    Control,
     LambdaExplorer,
     Trainer,
     bars_panel,
@@ -33,6 +34,7 @@ from l2lab.explore import (
     budget_panel,
     compact_state,
     curves_panel,
+    field_panel,
     fit_panel,
     geometry_panel,
     heatmap_panel,
@@ -69,6 +71,7 @@ def every_panel() -> list[explore.Panel]:
         paths_panel(rng.normal(size=(L, 5)), groups=[True, False, True, False, False]),
         bars_panel(rng.normal(size=(L, 5)), labels=list("abcde"), ylim=(-3, 3)),
         fit_panel(x, x * np.ones((L, 1)), np.c_[x, x], np.sin(x), ylim=(-2, 2)),
+        field_panel(rng.random((L, 6, 8)), (-1, 1, -2, 2)),
         pixels_panel(rng.random((L, 2, 3)), [[True, False, False], [False, False, True]], title="Pixels"),
         geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5], norms=["l2", "l1", "linf"]),
         heatmap_panel(HEAT, [0.01, 0.1, 1], title="Accuracy", zlim=(0.5, 1)),
@@ -93,10 +96,15 @@ class TestBuffer:
                 assert e.panels[k]["arrays"][key]["offset"] % 8 == 0  # typed arrays need it
                 np.testing.assert_array_equal(decoded(e, k, key), a)
 
+    def test_counts_take_the_smallest_integers_that_hold_them(self) -> None:
+        sizes = (255, 256, 65535, 65536)
+        kinds = [hist_panel([0, 1], np.full((2, 1), n)).arrays["counts"].dtype for n in sizes]
+        assert kinds == [np.uint8, np.uint16, np.uint16, np.uint32]
+
     @given(st.floats(-1e3, 1e3))
     @settings(max_examples=50, deadline=None)
     def test_only_exact_zeros_become_zeros(self, v: float) -> None:
-        for panel in (paths_panel([[v], [1.0]], groups=[True]), bars_panel([[v], [1.0]], ylim=(0, 1))):
+        for panel in (paths_panel([[v], [1.0]]), bars_panel([[v], [1.0]], ylim=(0, 1))):
             sent = panel.arrays["y"][0, 0]
             assert (sent == 0) == (v == 0)
             assert sent == pytest.approx(v, rel=1e-6, abs=1e-37)
@@ -110,6 +118,16 @@ class TestBuffer:
         assert np.abs(back - y)[inside].max() < 4 / 2000
         assert np.all(back[~inside & (y > 0)] >= 2)  # what leaves the frame stays outside
         assert p.spec["rms"] == pytest.approx([0, np.sqrt(np.mean((39 * np.sin(5 * x)) ** 2))], rel=1e-2)
+
+    @given(st.lists(st.floats(0, 1), min_size=4, max_size=4))
+    @settings(max_examples=50, deadline=None)
+    def test_field_keeps_sides_and_is_finest_at_the_boundary(self, values: list[float]) -> None:
+        f = np.array(values).reshape(1, 2, 2)
+        t = field_panel(f, (0, 1, 0, 1)).arrays["code"] / 127.5 - 1.0
+        margin = t * np.abs(t)
+        assert np.array_equal(margin > 0, 2 * f - 1 > 0)
+        assert np.abs(margin - (2 * f - 1)).max() < 0.009
+        assert np.all(np.abs(margin - (2 * f - 1))[np.abs(2 * f - 1) < 0.01] < 0.001)
 
     def test_curves_carry_mean_extremes_and_the_best_and_maps_their_best(self) -> None:
         v = rng.random((L, 5)) + (np.arange(L)[:, None] - 4.0) ** 2
@@ -136,11 +154,13 @@ REFUSED = [
     ("diverged", lambda: curves_panel({"a": [1, np.nan]})),
     ("best must name", lambda: curves_panel({"a": [1, 2]}, best="b")),
     ("ylim", lambda: curves_panel({"a": [1, 2]}, ylim=(1, 0))),
-    ("2 axes", lambda: paths_panel([1, 2], groups=[True])),
-    ("array of numbers", lambda: paths_panel([["a"]], groups=[True])),
+    ("2 axes", lambda: paths_panel([1, 2])),
+    ("array of numbers", lambda: paths_panel([["a"]])),
     ("groups", lambda: paths_panel(np.ones((2, 3)), groups=[True])),
     ("labels", lambda: bars_panel(np.ones((2, 3)), labels=["a"], ylim=(0, 1))),
     ("one column per entry", lambda: fit_panel([0, 1], np.ones((2, 3)), ylim=(0, 1))),
+    (r"\[0, 1\]", lambda: field_panel(3 * ONE, (0, 1, 0, 1))),
+    ("extent", lambda: field_panel(ONE, (1, 0, 0, 1))),
     ("shape", lambda: pixels_panel(ONE, [True], title="t")),
     ("not none", lambda: pixels_panel(ONE, np.zeros((2, 2)), title="t")),
     ("positive definite", lambda: geometry_panel([[1, 2], [2, 1]], [1, 1])),
@@ -154,6 +174,8 @@ REFUSED = [
     ("at least one", lambda: explorer(panels=[])),
     ("share w_star", lambda: explorer(panels=[geometry_panel(np.eye(2), w) for w in ([1, 0], [1, 1])])),
     ("index", lambda: explorer(index=L)),
+    ("together", lambda: explorer(controls={"a": [1, 2]})),
+    ("not among", lambda: Control([1, 2], 3)),
 ]  # fmt: skip
 
 
@@ -163,15 +185,70 @@ def test_what_does_not_fit_is_refused_with_its_reason(message: str, make) -> Non
         make()
 
 
-def test_a_message_from_the_browser_moves_lam_and_calls_observers() -> None:
-    e, seen = explorer(np.r_[0, LAMS]), []
-    assert e.lam == LAMS[3]
-    e.observe(lambda change: seen.append(change["new"]), names="lam")
-    e.set_state({"index": 2})
-    e.set_state({"index": 0})
-    assert seen == [LAMS[1], 0.0]
-    with pytest.raises(TraitError):
-        e.lam = 3.0
+class TestLiveKernel:
+    def test_slider_message_moves_lam_and_calls_observers(self) -> None:
+        e, seen = explorer(np.r_[0, LAMS]), []
+        assert e.lam == LAMS[3]
+        e.observe(lambda change: seen.append(change["new"]), names="lam")
+        e.set_state({"index": 2})  # what the front end sends
+        e.set_state({"index": 0})
+        assert seen == [LAMS[1], 0.0]
+        e.set_state({"index": 99})  # sent before a shorter grid came: cut to the grid
+        assert e.index == L
+        with pytest.raises(TraitError):
+            e.lam = 3.0
+
+    @staticmethod
+    def live(compute) -> LambdaExplorer:
+        controls = {"noise": [0.0, 0.5], "width": Control([8, 16], value=16, label="hidden units")}
+        return explorer(controls=controls, compute=compute, index=3)
+
+    def test_choice_retrains_and_keeps_lambda(self) -> None:
+        asked, busy, lam, sent = [], [], [], []
+
+        def compute(noise: float, width: int):
+            asked.append((noise, width, e.busy))
+            grid = np.logspace(-3, 1, 5)
+            return grid, [curves_panel({"test": np.full(5, noise)})]
+
+        e = self.live(compute)
+        before = e.fallback_png()
+        e.observe(lambda c: busy.append(c["new"]), names="busy")
+        e.observe(lambda c: lam.append(c["new"]), names="lam")
+        e.send_state = lambda key=None: sent.append(key if isinstance(key, str) else set(key or ()))
+        e.set_state({"choice": {"noise": 0.5, "width": 16}})
+        assert asked == [(0.5, 16, True)]
+        assert busy == [True, False]
+        assert e.lams == pytest.approx(np.logspace(-3, 1, 5))
+        assert e.lam == pytest.approx(0.1)  # was 0.1 at index 3 of the old grid
+        assert lam in ([], [e.lam])  # no value in between
+        np.testing.assert_allclose(decoded(e, 0, "y")[0, 0], 0.5)
+        assert e.fallback_png() != before
+        together = [keys for keys in sent if isinstance(keys, set) and "blob" in keys]
+        message = "one message, or the browser draws a mixture"
+        assert {"lams", "panels", "blob", "index"} <= together[0], message
+
+    def test_options_reach_compute_as_they_were_given(self) -> None:
+        asked = []
+        e = self.live(lambda noise, width: asked.append(noise) or [curve()])
+        e.set_state({"choice": json.loads('{"noise": 0.5, "width": 8}')})
+        e.set_state({"choice": json.loads('{"noise": 0, "width": 8}')})  # JavaScript writes 0.0 as 0
+        assert [type(n) for n in asked] == [float, float]
+        assert e.controls[1] == {"name": "width", "label": "hidden units", "options": [8, 16]}
+        for choice in ({"noise": 0.7, "width": 8}, {"noise": 0.5}):
+            with pytest.raises(ValueError, match=r"keys|not in list"):
+                e.choice = choice
+
+    @pytest.mark.parametrize("answer", [[curve(3)], None, ([1, 0.1], [curve(2)])])
+    def test_wrong_answers_are_shown_and_forgotten_after_success(self, answer) -> None:
+        e = self.live(lambda noise, width: answer if noise else [curve()])
+        old = (e.lams, e.panels, e.blob)
+        e.set_state({"choice": {"noise": 0.5, "width": 8}})
+        assert e.error.startswith("ValueError: ")
+        assert not e.busy
+        assert (e.lams, e.panels, e.blob) == old
+        e.set_state({"choice": {"noise": 0.0, "width": 8}})
+        assert e.error == ""
 
 
 class TestBundle:
@@ -201,14 +278,13 @@ class TestBundle:
 def test_the_picture_shows_every_panel_and_is_the_same_each_time() -> None:
     panels = every_panel()
     with plt.rc_context({"font.size": 20, "axes.facecolor": "black"}):  # a reader's style must not matter
-        one = explorer(panels=panels[:2]).fallback_png()
-    assert one == explorer(panels=panels[:2]).fallback_png()
-    one = explorer(panels=panels).fallback_png()
+        one = explorer(panels=panels).fallback_png()
+    assert one == explorer(panels=panels).fallback_png()
     assert len(one) < 150_000
     image = Image.open(io.BytesIO(one)).convert("RGB")
     assert image.width == pytest.approx(7.6 * 144, abs=1)
     assert image.getpixel((3, 3)) == (255, 255, 255)
-    for lams in ([0, 1], np.r_[0, np.logspace(-12, 5, 9)]):
+    for lams in ([0, 1], [0.5, 0.6, 0.7], np.r_[0, np.logspace(-12, 5, 40)]):
         n = len(lams)
         panels = [curve(n), geometry_panel(np.eye(2), [1, 1]), bars_panel(np.zeros((n, 2)), ylim=(0, 1))]
         panels += [heatmap_panel(np.ones((n, 1)), [0.1], title="t", zlim=(0, 2)), budget_panel(lr=50.0)]
@@ -217,7 +293,7 @@ def test_the_picture_shows_every_panel_and_is_the_same_each_time() -> None:
             assert explorer(lams, panels).fallback_png()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(8))
 def test_solutions_in_two_weights_agree_with_scipy_and_scikit_learn(seed) -> None:
     draw = np.random.default_rng(seed)
     for lam in np.exp(draw.uniform(-2, 1, size=12)):

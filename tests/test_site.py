@@ -206,7 +206,7 @@ def test_every_kind_of_control_answers_to_the_keyboard(page, site_url):
 
     slider = page.locator(".lx input[type=range]").first
     said = slider.get_attribute("aria-valuetext")
-    slider.press("ArrowRight" if slider.evaluate("e => e.value !== e.max") else "ArrowLeft")
+    press(".lx button.lx-play")  # one step, since the reader wants no movement
     page.wait_for_function("([e, said]) => e.ariaValueText !== said", arg=[slider.element_handle(), said])
 
 

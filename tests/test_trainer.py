@@ -44,7 +44,7 @@ ALT = "Weights of twenty inputs while they are trained, for a test"
 CORE = source("js/train/problems.js", "js/train/models.js", "js/train/descent.js")
 SETTINGS = {"lam": 0.02, "data": "sparse", "model": "w", "opt": "sgd", "lr": 0.02, "noise": 0.2, "rows": 60}
 SETTINGS |= {"seed": 1, "steps": 500}
-PROBLEM = {"w": "sparse", "uv": "sparse", "uvz": "digits", "mlp": "xor", "gates": "xor"}
+PROBLEM = {"w": "sparse", "uv": "curve", "uvz": "digits", "mlp": "xor", "gates": "xor"}
 
 
 # ---- numbers -----------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def core(browser: Browser) -> Iterator[Callable[..., Any]]:
     context = browser.new_context()
     empty = context.new_page()
     empty.evaluate("bytes => { window.digits = Uint8Array.from(bytes) }", list(digits_as_bytes()))
-    names = "makeRun, slice, generator, weightsOf"
+    names = "makeRun, makeSweep, slice, generator, weightsOf"
     empty.evaluate(f"() => {{ window.core = new Function({json.dumps(CORE)} + 'return {{{names}}}')() }}")
     yield lambda script, arg=None: empty.evaluate(f"(arg) => {{ const {{{names}}} = core; {script} }}", arg)
     context.close()
@@ -75,13 +75,13 @@ def torch_output(theta: torch.Tensor, X: torch.Tensor, model: str) -> torch.Tens
 
 @pytest.mark.parametrize("opt", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("model", PROBLEM)
-def test_its_steps_are_those_of_torch(core, model: str, opt: str) -> None:
+def test_five_hundred_steps_are_those_of_torch(core, model: str, opt: str) -> None:
     """λ moves in the middle, and the gradients are those of autograd, or the runs would part."""
     state = SETTINGS | {"data": PROBLEM[model], "model": model, "opt": opt}
     run = core(
         """const run = makeRun({...arg}, digits), a = (v) => Array.from(v), rows = [];
         const start = a(run.model.theta), before = run.measure();
-        for (let k = 0; k < 200; k++) { if (k === 100) run.state.lam = 0.1;
+        for (let k = 0; k < 500; k++) { if (k === 250) run.state.lam = 0.1;
             run.step(); rows.push(a(run.batch)); }
         const { X, y, Xt, yt, p, classes } = run.data;
         return { start, rows, end: a(run.model.theta), weights: run.model.weights, p, classes, before,
@@ -105,11 +105,11 @@ def test_its_steps_are_those_of_torch(core, model: str, opt: str) -> None:
         loss = mean_loss(torch.cat([weights, biases]), data, y).item()
         assert run["before"][own] == pytest.approx(loss, abs=1e-12)
     for k, rows in enumerate(run["rows"]):
-        optimizer.param_groups[0]["weight_decay"] = 0.1 if k >= 100 else state["lam"]
+        optimizer.param_groups[0]["weight_decay"] = 0.1 if k >= 250 else state["lam"]
         optimizer.zero_grad()
         mean_loss(torch.cat([weights, biases]), X[rows], tensor["y"][rows]).backward()
         optimizer.step()
-    assert len({tuple(rows) for rows in run["rows"]}) == (1 if PROBLEM[model] == "sparse" else 200)
+    assert len({tuple(rows) for rows in run["rows"]}) == (1 if PROBLEM[model] in ("sparse", "curve") else 500)
     end = torch.cat([weights, biases]).detach()
     assert (end - tensor["start"]).abs().max() > 0.05, "nothing was trained"
     np.testing.assert_allclose(tensor["end"], end, rtol=0, atol=1e-9)
@@ -127,7 +127,34 @@ def test_the_picture_repeats_the_run_of_the_browser(core) -> None:
         np.testing.assert_allclose(replay(state)[-1], found, rtol=0, atol=1e-9)
 
 
-def test_a_slice_ends_by_the_clock(core) -> None:
+@pytest.mark.parametrize("opt", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("model", PROBLEM)
+def test_extreme_settings_are_handled(core, model: str, opt: str) -> None:
+    go = """const run = makeRun(arg, digits), start = Array.from(run.model.theta);
+        for (let k = 0; k < 60 && run.step(); k++); run.remember();
+        return [run.t, run.diverged, start, Array.from(run.model.theta), run.history.length,
+                run.history.at(-1).test, run.data.y.length]"""
+    state = SETTINGS | {"data": PROBLEM[model], "model": model, "opt": opt}
+    for change in ({"lam": 0.0}, {"lr": 0.0}, {"rows": 1}, {"rows": 1, "lam": 0.0, "data": "xor"}):
+        t, diverged, start, end, moments, test, rows = core(go, state | change)
+        assert (t, diverged, moments, rows) == (60, False, 61, change.get("rows", 60))
+        assert np.isfinite([test, *end]).all()
+        assert (start == end) == ("lr" in change), "a learning rate of 0 changes nothing"
+    t, diverged, _, end, *_ = core(go, state | {"lr": 1.0, "lam": 10.0, "data": "sparse"})
+    if opt != "adam":  # which divides by the size of the gradient, and only swings
+        assert diverged
+        assert t < 60
+
+
+def test_the_generator_is_uniform_and_normal_and_repeats(core) -> None:
+    draw = "const g = generator(arg); return Array.from({ length: 20000 }, g.%s)"
+    uniform, normal = (np.array(core(draw % kind, 5)) for kind in ("uniform", "normal"))
+    assert 0 <= uniform.min() < 0.001 < 0.999 < uniform.max() < 1
+    assert max(abs(uniform.mean() - 0.5), abs(normal.mean()), abs(normal.std() - 1)) < 0.03
+    assert core(draw % "uniform", 5) == list(uniform) != core(draw % "uniform", 6)
+
+
+def test_a_slice_ends_by_the_clock_and_a_sweep_trains_every_lam(core) -> None:
     steps = """let now = 0; const run = makeRun(arg.state);
         return [slice(run, arg.enough, 12, () => (now += arg.tick)), run.t, run.history.length]"""
     slow = core(steps, {"state": SETTINGS, "enough": 10**6, "tick": 3})
@@ -136,6 +163,20 @@ def test_a_slice_ends_by_the_clock(core) -> None:
     assert fast[0] > 1000
     assert fast[2] <= 160, "the memory of a run does not grow"
     assert core(steps, {"state": SETTINGS, "enough": 7, "tick": 0.01})[0] == 7
+    lams = [0, 0.01, 1]
+    done, turns, ends, single = core(
+        """let now = 0, turns = 0, done = 0; const clock = () => (now += 1);
+        const sweep = makeSweep(arg.state, arg.lams, 40, digits, clock);
+        while (done < 1) { done = sweep.next(12); turns += 1; }
+        const run = makeRun({...arg.state, lam: 1}); for (let k = 0; k < 40; k++) run.step();
+        return [done, turns, sweep.runs.map((r) => [r.state.lam, r.t]), String(run.model.theta)
+                === String(sweep.runs[2].model.theta)]""",
+        {"state": SETTINGS, "lams": lams},
+    )
+    assert done == 1
+    assert turns >= 3 * 40 / 12, "in slices"
+    assert ends == [[lam, 40] for lam in lams]
+    assert single
 
 
 # ---- the experiments ---------------------------------------------------------------------------------------
@@ -275,6 +316,9 @@ def test_bundle_state_and_source() -> None:
     assert one.state[0]["rows"] == 30
     assert one.state[0]["lam"] == 0.1, "what is left out has its default"
     assert not Trainer(name="t", alt=ALT, controls=["model"]).digits
+    files = sorted((BOOK / "l2lab" / "explore" / "js" / "train").glob("*.js"))
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    assert sum(bool(line.strip()) and not line.strip().startswith("//") for line in lines) <= 700
 
 
 @pytest.fixture(scope="module")
@@ -313,9 +357,9 @@ def status(page: Page) -> str:
 
 def train(page: Page, until: str) -> str:
     """Press play, wait until all sides have ended and the status says so, and return it."""
-    press(page, "▶ Play")
+    press(page, "Train")
     page.wait_for_function("t => document.querySelector('.lx-status').textContent.includes(t)", arg=until)
-    page.get_by_role("button", name="▶ Play").wait_for()
+    page.get_by_role("button", name="Train", exact=True).first.wait_for()
     return status(page)
 
 
@@ -335,17 +379,35 @@ def test_play_step_reset_and_lam_while_it_trains(start) -> None:
     assert steps(page) == 0
     page.get_by_label("steps:").press("End")
     page.get_by_label("Speed").select_option("slow")
-    press(page, "▶ Play")
+    press(page, "Train")
     page.wait_for_function("!document.querySelector('.lx-status').textContent.startsWith('step 0,')")
     slider(page, "play").press("ArrowRight")
     settle(page)
     assert readout(page, "play") == "λ = 0.2"
+    before = steps(page)
     page.wait_for_function(
         "n => +document.querySelector('.lx-status').textContent.match(/[0-9,]+/)[0].replace(',', '') > n + 3",
-        arg=steps(page),
+        arg=before,
     )  # it goes on, from where it was
     press(page, "Pause")
     assert 0 < steps(page) < 10_000
+
+
+def test_after_the_sweep_the_slider_shows_what_was_trained(start) -> None:
+    page = start("two", "#play:lam=0.1,steps=200;play-b:lam=0.1,model=uv,steps=200")
+    press(page, "Train all λ")
+    page.get_by_text("Loss at the end for each λ").nth(1).wait_for()
+    slider, side = page.locator(".lx-slide input").nth(1), page.get_by_role("group", name="B", exact=True)
+    found = []
+    for _ in range(int(slider.get_attribute("max")) + 1):
+        slider.press("ArrowLeft" if found else "End")
+        settle(page)
+        found.append(int(numbers(side.locator(".lx-note").nth(1).inner_text())[0]))
+    assert found[0] == 0, "at λ = 10 nothing lives"
+    assert found[-1] >= 18, "and at λ = 0 nearly all"
+    assert page.locator("output").nth(1).inner_text() == "λ of B = 0"
+    train(page, "B: step 400")  # goes on from the run that is shown
+    assert page.get_by_text("Loss at the end for each λ").count() == 0
 
 
 def test_the_address_holds_the_whole_state(start) -> None:
@@ -365,11 +427,11 @@ def test_the_address_holds_the_whole_state(start) -> None:
 
 def test_a_run_that_diverges_says_so_and_stops(start) -> None:
     page = start("one", "#play:lam=10,lr=1")
-    press(page, "▶ Play")
+    press(page, "Train")
     alert = page.locator("[role=alert]")
     alert.wait_for()
     assert alert.inner_text().startswith("Diverged at step")
-    page.get_by_role("button", name="▶ Play").wait_for()
+    page.get_by_role("button", name="Train", exact=True).wait_for()
     assert steps(page) < 500
     slider(page, "play").press("Home")
     page.get_by_label("learning rate:").press("Home")
@@ -378,10 +440,20 @@ def test_a_run_that_diverges_says_so_and_stops(start) -> None:
     assert not alert.is_visible()
 
 
+def test_less_motion_is_one_picture_at_the_end(start, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page = start("one")
+    page.evaluate("""() => { window.pictures = 0; new MutationObserver(() => window.pictures++).observe(
+        document.querySelector('.lx-status'), { childList: true }) }""")
+    train(page, "step 500")
+    assert page.evaluate("pictures") <= 2
+
+
 def test_every_problem_and_model_fits_a_phone_and_passes_axe(start, page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 800})
     for theme, model, data in zip(
-        ["light", "dark", "light"], ["w", "uvz", "gates"], ["sparse", "digits", "xor"], strict=True,
+        ["light", "dark"] * 3, ["w", "uvz", "mlp", "gates", "mlp", "uv"],
+        ["sparse", "digits", "xor", "digits", "curve", "curve"], strict=True,
     ):  # fmt: skip
         page = start(
             "two", f"#play:lam=1,data={data},model={model},opt=adamw,steps=200;play-b:lam=0.1,opt=adam"
@@ -418,6 +490,6 @@ def test_python_hears_of_changes_and_may_make_some(page: Page, url: str, said: l
     assert page.locator("output").inner_text() == "λ = 1"
     assert page.get_by_label("training rows: 30").count() == 1
     assert page.evaluate("sent.length") <= heard + 1, "no echo without end"
-    assert page.evaluate("location.hash") == ""
+    assert page.evaluate("location.hash + document.querySelectorAll('.lx-copy').length") == "0"
     page.evaluate("cleanup()")
     assert page.evaluate("listeners()") == 0

@@ -1,6 +1,7 @@
 """The picture that stands in where widgets do not run: small multiples of the same panels.
 
-Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked.
+Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked. Only
+the arrays that go to the browser are used, so the picture cannot show anything else than the widget does.
 """
 
 from __future__ import annotations
@@ -130,6 +131,18 @@ def _fit(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
     ax.set_ylim(p.spec["ylim"])
 
 
+def _field(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
+    t = p.arrays["code"][i] / 127.5 - 1.0  # undoes the square root of field_panel
+    margin = t * np.abs(t)
+    ramp = LinearSegmentedColormap.from_list("lx", [_COLORS[0], "#ffffff", _COLORS[1]])
+    look = {"cmap": ramp, "vmin": -2, "vmax": 2, "origin": "lower", "aspect": "auto"}
+    ax.imshow(margin, extent=p.spec["extent"], **look)
+    if margin.min() < 0 < margin.max():
+        ax.contour(margin, [0], extent=p.spec["extent"], colors=INK, linewidths=1.3)
+    for name, color in zip(p.spec["classes"], _COLORS, strict=False):
+        ax.plot([], [], "s", color=color, alpha=0.5, label=name)
+
+
 def _pixels(ax: Axes, p: Panel, i: int, lams: np.ndarray) -> None:
     y = p.arrays["y"]
     ramp = LinearSegmentedColormap.from_list("lx", ["#ffffff", _COLORS[0]])
@@ -225,5 +238,7 @@ def _budget(ax: Axes, p: Panel, lams: np.ndarray, shown: Sequence[int]) -> None:
     ax.set(yscale="log", ylim=(1e-8, 1.6), xlabel="step", ylabel="share that is left")
 
 
-_AT = {"hist": _hist, "bars": _bars, "fit": _fit, "pixels": _pixels, "geometry": _geometry}
+_AT = {
+    "hist": _hist, "bars": _bars, "fit": _fit, "field": _field, "pixels": _pixels, "geometry": _geometry,
+}  # fmt: skip
 _ALONG = {"curves": _curves, "paths": _paths, "heatmap": _heatmap, "budget": _budget}

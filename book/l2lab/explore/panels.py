@@ -15,16 +15,20 @@ from numpy.typing import ArrayLike
 from ..budget import decay_budget
 
 __all__ = [
-    "PALETTE", "Panel", "bars_panel", "budget_panel", "curves_panel", "fit_panel", "geometry_panel",
-    "heatmap_panel", "hist_panel", "paths_panel", "pixels_panel",
+    "PALETTE", "Panel", "bars_panel", "budget_panel", "curves_panel", "field_panel", "fit_panel",
+    "geometry_panel", "heatmap_panel", "hist_panel", "paths_panel", "pixels_panel",
 ]  # fmt: skip
 
 #: Colours by name, in the order in which series take them. Okabe-Ito hues, dark enough for labels: each one
 #: reaches a contrast of 4.5 : 1 on white. ``explorer.css`` repeats them (a test compares).
 PALETTE: dict[str, str] = {
-    "blue": "#0072b2", "vermillion": "#bf4a00", "green": "#007a57", "purple": "#9c4a7f", "gold": "#8a6000",
+    "blue": "#0072b2",
+    "vermillion": "#bf4a00",
+    "green": "#007a57",
+    "purple": "#9c4a7f",
+    "gold": "#8a6000",
     "grey": "#5c6670",
-}  # fmt: skip
+}
 _NAMES = list(PALETTE)
 # What occurs in every chapter always looks the same (as in `l2lab.plots`).
 _KNOWN = {"train": 1, "training": 1, "test": 2, "valid": 3, "validation": 3, "ridge": 1, "lasso": 2}
@@ -145,7 +149,7 @@ def curves_panel(
 def paths_panel(
     coefs: ArrayLike,
     *,
-    groups: ArrayLike,
+    groups: ArrayLike | None = None,
     title: str = "Coefficient paths",
     ylabel: str = "coefficient",
     ylim: tuple[float, float] | None = None,
@@ -157,7 +161,7 @@ def paths_panel(
     ----------
     coefs : array-like of shape (L, p)
         Coefficients. Exact zeros stay exact: they are counted in the read-out.
-    groups : array-like of bool, shape (p,)
+    groups : array-like of bool, shape (p,), optional
         Which coefficients are "true"; the others are "noise".
     title, ylabel : str
         Heading, and label of the vertical axis.
@@ -172,13 +176,16 @@ def paths_panel(
     """
     c = _numbers(coefs, "coefs", 2)
     n, p = c.shape
-    true = np.asarray(groups)
-    fits = true.dtype == bool and true.shape == (p,)
-    _require(fits, f"groups must hold one bool per column of coefs ({p}).")
-    colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
     spec = {"ylabel": ylabel, "noun": "coefficients", "ylim": _limits(ylim, "ylim")}
-    spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
     spec["notes"] = _notes(notes, n)
+    if groups is None:
+        spec |= {"names": [""], "group": [0] * p, "colors": [1]}
+    else:
+        true = np.asarray(groups)
+        fits = true.dtype == bool and true.shape == (p,)
+        _require(fits, f"groups must hold one bool per column of coefs ({p}).")
+        colors = [_NAMES.index(name) + 1 for name in ("blue", "grey")]
+        spec |= {"names": ["true", "noise"], "group": (~true).astype(int).tolist(), "colors": colors}
     return Panel("paths", title, spec, {"y": _float32(c)}, n)
 
 
@@ -272,14 +279,52 @@ def fit_panel(
     return Panel("fit", title, spec, {"y": q}, len(ys))
 
 
-def pixels_panel(
-    values: ArrayLike,
-    marks: ArrayLike,
+def field_panel(
+    prob: ArrayLike,
+    extent: Sequence[float],
     *,
-    title: str,
-    unit: str = "norm",
-    mark: str = "constant",
+    title: str = "Decision boundary",
+    xlabel: str = "x₁",
+    ylabel: str = "x₂",
+    classes: tuple[str, str] = ("class 0", "class 1"),
     notes: Sequence[str] | None = None,
+) -> Panel:
+    """Probability of class 1 over the plane, with the boundary at one half.
+
+    Parameters
+    ----------
+    prob : array-like of shape (L, H, W)
+        Probabilities in [0, 1]; row 0 is the lowest, and values are at the corners of an even grid over
+        ``extent``.
+    extent : (xmin, xmax, ymin, ymax)
+        The region covered.
+    title, xlabel, ylabel : str
+        Heading and labels of the axes.
+    classes : (str, str)
+        Names of the classes.
+    notes : sequence of L str, optional
+        One more sentence for the read-out at each λ.
+
+    Returns
+    -------
+    Panel
+    """
+    f, box = _numbers(prob, "prob", 3), _numbers(extent, "extent", 1)
+    _require(f.min() >= 0 and f.max() <= 1, f"prob must lie in [0, 1], got {f.min():g} to {f.max():g}.")
+    _require(min(f.shape[1:]) > 1, f"prob needs at least 2 × 2 grid points per λ, got {f.shape[1:]}.")
+    fits = len(box) == 4 and box[0] < box[1] and box[2] < box[3]
+    _require(fits, f"extent must be (xmin, xmax, ymin, ymax) with min < max, got {extent!r}.")
+    # One byte per point, finest where the eye looks: near the boundary, p = 1/2. A linear code would turn the
+    # boundary into stairs where the probability is almost flat.
+    margin = 2 * f - 1
+    code = np.rint(127.5 + 127.5 * np.sign(margin) * np.sqrt(np.abs(margin)))
+    code = np.where(margin > 0, np.maximum(code, 128), np.minimum(code, 127)).astype(np.uint8)
+    spec = {"extent": _short(box), "classes": list(classes), "notes": _notes(notes, len(f))}
+    return Panel("field", title, {**spec, "xlabel": xlabel, "ylabel": ylabel}, {"code": code}, len(f))
+
+
+def pixels_panel(
+    values: ArrayLike, marks: ArrayLike, *, title: str, unit: str = "norm", mark: str = "constant"
 ) -> Panel:
     """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
 
@@ -291,8 +336,6 @@ def pixels_panel(
         Pixels that get a cross; the read-out compares their mean with that of the others.
     title, unit, mark : str
         Heading, what the numbers are, and what the crosses mean.
-    notes : sequence of L str, optional
-        One more sentence for the read-out at each λ.
 
     Returns
     -------
@@ -302,7 +345,7 @@ def pixels_panel(
     _require(v.min() >= 0, f"values must be at least 0, got {v.min():g}.")
     _require(at.shape == v.shape[1:], f"marks must have the shape {v.shape[1:]}, got {at.shape}.")
     _require(at.any() and not at.all(), "marks must hold some of the pixels, not none and not all.")
-    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark, "notes": _notes(notes, len(v))}
+    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark}
     return Panel("pixels", title, spec, {"y": v.astype(np.float32)}, len(v))
 
 
@@ -372,7 +415,7 @@ def heatmap_panel(
     zlim : (float, float)
         Limits of the colours; what lies outside takes the colour of the end.
     ylabel, zlabel : str
-        Names of the second parameter and of the quantity.
+        Names of the second parameter and of the quantity; the read-out leaves out what stands in brackets.
 
     Returns
     -------

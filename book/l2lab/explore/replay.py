@@ -1,4 +1,8 @@
-"""The picture of a `Trainer`: its run on the sparse problem, repeated with NumPy number by number."""
+"""The picture of a `Trainer` for readers without JavaScript: its run, repeated with NumPy.
+
+Linear models on the sparse problem are repeated number by number, with the generator of
+``train/problems.js``; for the others the picture says only what would be trained.
+"""
 
 from __future__ import annotations
 

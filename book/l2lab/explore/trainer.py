@@ -1,7 +1,12 @@
-"""`Trainer`: models that train in the reader's browser, where λ can be moved while they train."""
+"""`Trainer`: models that train in the reader's browser, with λ as a slider that also moves while they train.
+
+It belongs to the family of `LambdaExplorer`: the same frame in Jupyter, in Colab and, without kernel or
+network, on the book's page. Nothing is computed in Python but the picture for readers without JavaScript.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +18,8 @@ from .widget import Widget, source
 __all__ = ["Trainer"]
 
 _FILES = (
-    "base", "axes", "bars", "hist", "pixels", "panel", "address", "theme", "controls", "context",
-    "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
+    "base", "axes", "bars", "curves", "field", "fit", "hist", "pixels", "panel", "address", "theme",
+    "controls", "context", "train/problems", "train/models", "train/descent", "train/views", "train/trainer",
 )  # fmt: skip
 
 
@@ -28,7 +33,11 @@ LAMS = _steps_of(-4, 1)
 
 #: What the reader can choose: a label, the values, and names for a menu (None makes a slider).
 CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
-    "data": ("Problem", ["sparse", "xor", "digits"], ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8"]),
+    "data": (
+        "Problem",
+        ["sparse", "xor", "digits", "curve"],
+        ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"],
+    ),
     "model": (
         "Model",
         ["w", "uv", "uvz", "mlp", "gates"],
@@ -41,8 +50,8 @@ CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
     "seed": ("seed", list(range(21)), None),
     "steps": ("steps", [200, 500, 1000, 2000, 5000, 10000], None),
 }
-VIEWS = ("inputs", "picture", "track", "loss", "weights")
-CONTROLS = (*CHOICES, "speed")
+VIEWS = ("inputs", "picture", "track", "plane", "fitted", "loss", "weights", "spent")
+CONTROLS = (*CHOICES, "speed", "sweep")
 SPEEDS = ("slow", "medium", "fast", "full")
 _START = {
     "lam": 0.1, "data": "sparse", "model": "w", "opt": "sgd", "lr": 0.02, "noise": 0.5, "rows": 60, "seed": 0,
@@ -52,8 +61,6 @@ _START = {
 
 class Trainer(Widget):
     """Train a model in the browser and move λ while it trains.
-
-    It works like a `LambdaExplorer`; nothing is computed in Python but the picture.
 
     Parameters
     ----------
@@ -66,11 +73,11 @@ class Trainer(Widget):
     alt : str
         What the picture shows, for those who do not see it (at least 20 characters).
     controls : sequence of str, optional
-        Which controls are shown besides λ, play, step and reset: keys of the settings and "speed" (steps
-        between two pictures). By default all.
+        Which controls are shown besides λ, play, step and reset: keys of the settings, "speed" (steps between
+        two pictures) and "sweep" (trains all values of λ). By default all.
     views : sequence of str, optional
-        Which pictures may be shown, of "inputs", "picture", "track", "loss" and "weights". By default all; of
-        these the trainer shows those that fit problem and model.
+        Which pictures may be shown, of "inputs", "picture", "track", "plane", "fitted", "loss", "weights" and
+        "spent". By default all; of these the trainer shows those that fit problem and model.
     speed : {"slow", "medium", "fast", "full"}
         How much is trained between two pictures at the start.
 
@@ -98,6 +105,8 @@ class Trainer(Widget):
     - "sparse": y = 2 x₁ − 1.5 x₂ + 0.8 x₃ + noise, with 20 standard normal inputs; full batches.
     - "xor": ten uniform inputs; the class is whether x₁ and x₂ differ in sign; minibatches of 32 rows.
     - "digits": 8×8 pictures of a 3 or an 8 from scikit-learn; minibatches of 32 rows.
+    - "curve": 0.7 φ₁ − 0.5 φ₄ + noise, where φₖ are Legendre polynomials of mean square 1. Linear models see
+      φ₁ to φ₁₂, networks see x; full batches.
 
     ``noise`` is the standard deviation of the noise in y, or with two classes the share of training labels
     that are drawn at random. Networks have 16 hidden ReLU units.
@@ -137,10 +146,17 @@ class Trainer(Widget):
             raise ValueError(f"speed must be one of {', '.join(SPEEDS)}; got {speed!r}.")
         state = [_settings(side) for side in (sides or ({},))]
         needed = "data" in controls or any(side["data"] == "digits" for side in state)
-        choices = [[key, *CHOICES[key]] for key in CHOICES if key in controls]
-        shown = {"choices": choices, "controls": list(controls), "views": list(views), "speed": speed}
-        digits = replay.digits_as_bytes() if needed else b""
-        super().__init__(name=name, alt=alt, lams=LAMS, state=state, digits=digits, **shown)
+        super().__init__(
+            name=name,
+            alt=alt,
+            lams=LAMS,
+            choices=[[key, *CHOICES[key]] for key in CHOICES if key in controls],
+            controls=list(controls),
+            views=list(views),
+            speed=speed,
+            state=state,
+            digits=replay.digits_as_bytes() if needed else b"",
+        )
 
     def __repr__(self) -> str:
         runs = " | ".join(f"{side['data']} {side['model']} {side['opt']}" for side in self.state)
@@ -166,3 +182,7 @@ def _settings(side: Mapping[str, Any]) -> dict[str, Any]:
         if value not in allowed[key]:
             raise ValueError(f"{key} must be one of {allowed[key]}, got {value!r}.")
     return {key: side.get(key, default) for key, default in _START.items()}
+
+
+_init = inspect.signature(Trainer.__init__)
+Trainer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])

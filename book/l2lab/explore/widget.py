@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,9 @@ class Widget(anywidget.AnyWidget):
             raise ValueError(f"alt must say in at least {_MIN_ALT} characters what is shown; got {alt!r}.")
         super().__init__(name=name, alt=alt.strip(), **values)
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        # traitlets' __new__(*args, **kwargs) would hide the arguments from help() and Shift+Tab in Jupyter
-        super().__init_subclass__(**options)
-        init = inspect.signature(cls.__init__)
-        cls.__signature__ = init.replace(parameters=list(init.parameters.values())[1:])
+    def draw_picture(self) -> bytes:
+        """Draw the picture, a PNG."""
+        raise NotImplementedError
 
     def fallback_png(self) -> bytes:
         """Return the picture for hosts without widgets, a PNG: the same bytes for the same data."""

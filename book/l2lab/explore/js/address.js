@@ -24,8 +24,9 @@ function hashOf(states) {
 }
 
 // Keeps address and widget in step; returns `remember`, to be called after each change. state() is
-// a Map of names and what the address says of them, take(states) obeys such a Map.
-function linkAddress(ctx, state, take) {
+// a Map of names and what the address says of them, take(states) obeys such a Map; the button that
+// copies the address goes into `place`.
+function linkAddress(ctx, place, state, take) {
   const { name, root } = ctx;
   let timer = 0;
 
@@ -49,6 +50,7 @@ function linkAddress(ctx, state, take) {
   }
 
   if (!document.getElementById(name)) root.id = name;
+  place.append(copyButton(ctx, state));
   ctx.listen(window, "hashchange", recall);
   ctx.onClose(() => clearTimeout(timer));
   recall();
@@ -57,4 +59,19 @@ function linkAddress(ctx, state, take) {
     ctx.listen(window, "load", recall);
   }
   return remember;
+}
+
+function copyButton(ctx, state) {
+  const words = html("span", { textContent: "Copy link" });
+  const look = { type: "button", className: "lx-copy", title: "Copy the address of what is set" };
+  const button = html("button", look, words);
+  ctx.listen(button, "click", async () => {
+    const url = location.href.split("#")[0] + hashOf(state());
+    const copied = await navigator.clipboard.writeText(url).then(() => true, () => false);
+    words.textContent = ctx.live.textContent = copied ? "Link copied" : "Not copied";
+    setTimeout(() => {
+      words.textContent = "Copy link";
+    }, 2000);
+  });
+  return button;
 }

@@ -1,4 +1,4 @@
-// The plotting box and its axes.
+// The plotting box, its axes, and the panel as a slider.
 
 // Room for the labels of the y axis at the left, and `right` pixels at the right.
 function plotBox(frame, labels, right = 12) {
@@ -62,12 +62,35 @@ function lamScale(lams, r0, r1) {
   return { zero, x, marks };
 }
 
+const lamTicks = (box) => clamp(Math.floor((box.right - box.left) / 44), 2, 9);
+const lamBreak = (frame, x, y) => path(frame.svg, "break", `M${px(x)} ${y + 4}l4 -8m4 0l-4 8`);
+
 function lamAxis(frame, box, ctx) {
   const scale = lamScale(ctx.lams, box.left + 5, box.right - 5);
-  const n = clamp(Math.floor((box.right - box.left) / 44), 2, 9);
-  xAxis(frame, box, scale.marks(n), ctx.label);
-  if (scale.zero) path(frame.svg, "break", `M${box.left + 16} ${box.bottom + 4}l4 -8m4 0l-4 8`);
+  xAxis(frame, box, scale.marks(lamTicks(box)), ctx.label);
+  if (scale.zero) lamBreak(frame, box.left + 16, box.bottom);
+  scrub(frame, scale.x, ctx);
   return scale.x;
+}
+
+// The panel itself is a slider for mouse and finger; the keyboard has the real one.
+// x: places of the grid.
+function scrub(frame, x, ctx) {
+  const picture = frame.svg;
+  const go = (event) => {
+    const r = picture.getBoundingClientRect();
+    const at = ((event.clientX - r.left) / r.width) * frame.width;
+    ctx.choose(x.indexOf(leastBy((place) => Math.abs(place - at), x)));
+  };
+  picture.classList.add("scrub");
+  picture.onpointerdown = (event) => {
+    if (event.button !== 0) return;
+    picture.setPointerCapture(event.pointerId);
+    go(event);
+  };
+  picture.onpointermove = (event) => {
+    if (picture.hasPointerCapture(event.pointerId)) go(event);
+  };
 }
 
 function cursor(frame, box) {

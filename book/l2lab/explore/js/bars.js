@@ -24,16 +24,20 @@ PANELS.bars = (spec, arrays, ctx, frame) => {
   const hollow = path(frame.svg, "ring small");
   const radius = clamp(slot / 3, 2, 4);
   const half = Math.min(slot * 0.72, 26) / 2;
-  return (i) => {
-    const now = values.subarray(i * P, (i + 1) * P);
+  const shapes = once((i) => {
     let d = "";
     let none = "";
-    now.forEach((v, k) => {
+    for (let k = 0; k < P; k++) {
+      const v = values[i * P + k];
       if (v) d += `M${px(x(k) - half)} ${px(y(0))}V${px(y(v))}h${px(2 * half)}V${px(y(0))}Z`;
       else none += disc(x(k), y(0), radius);
-    });
+    }
+    return [d, none];
+  });
+  return (i) => {
+    const [d, none] = shapes(i);
     shape(bars, d);
     shape(hollow, none);
-    return tellNonzero(now, spec.noun, "");
+    return tellNonzero(values.subarray(i * P, (i + 1) * P), spec.noun, "");
   };
 };

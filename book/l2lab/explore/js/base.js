@@ -1,7 +1,9 @@
 // Elements, numbers as text, scales: what every other file uses.
 //
-// The files of this folder are one module: widget.py joins them without indentation and whole-line
-// comments, so no string may span lines. No imports and no network: it runs from a blob: address.
+// The files of this folder are one module: explorer.py joins base and axes, a file for each kind of
+// panel, and the rest. It leaves out indentation and whole-line comments, so no string may span
+// lines. No imports and no network: the module runs from a blob: address. What a panel kind is, and
+// how one is added, stands in panel.js.
 
 const SVG = "http://www.w3.org/2000/svg";
 const DASH = ["", "7 3", "2 2.5", "9 3 2 3", "4 2", ""];
@@ -12,6 +14,8 @@ const PANELS = {};
 const instance = Math.random().toString(36).slice(2, 8);
 let ids = 0;
 const newId = () => `lx-${instance}-${++ids}`;
+
+// ---- elements ----
 
 function put(element, attributes) {
   for (const key in attributes) element.setAttribute(key, attributes[key]);
@@ -52,6 +56,8 @@ const tint = (element, fill) => {
   return element;
 };
 
+// ---- numbers and words ----
+
 const raised = (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)];
 const superscript = (n) => [...String(n)].map(raised).join("");
 const minus = (t) => t.replace("-", "−");
@@ -72,6 +78,8 @@ const plain = (v, digits = 3) => String(+v.toPrecision(digits));
 const percent = (v) => minus(plain(100 * v)) + " %";
 const count = (n) => n.toLocaleString("en");
 const list = (a) => (a.length < 2 ? a.join("") : a.slice(0, -1).join(", ") + " and " + a.at(-1));
+// "λ (weight decay)" without what stands in brackets
+const bare = (t) => t.replace(/ *\(.*\)$/, "");
 
 function tellNonzero(values, noun, groups) {
   const total = values.length;
@@ -80,15 +88,19 @@ function tellNonzero(values, noun, groups) {
   return `${nonzero} of ${total} ${noun} are nonzero${groups}, ${total - nonzero} exactly 0.`;
 }
 
+// ---- widths of text ----
+
 let family = "sans-serif";
 const pen = document.createElement("canvas").getContext("2d");
 
-function wide(t) {
-  pen.font = `12px ${family}`;
+function wide(t, bold) {
+  pen.font = `${bold ? 600 : 400} 12px ${family}`;
   return pen.measureText(t).width;
 }
 
-const widest = (texts) => Math.max(0, ...texts.map(wide));
+const widest = (texts) => Math.max(0, ...texts.map((t) => wide(t)));
+
+// ---- scales and ticks ----
 
 const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 // Marks of an axis: places and texts.
@@ -142,6 +154,14 @@ function range(spec, values) {
 }
 
 const leastBy = (f, items) => items.reduce((best, item) => (f(item) < f(best) ? item : best));
+
+// Makes a function of i that computes each value once.
+function once(make) {
+  const kept = [];
+  return (i) => (kept[i] ??= make(i));
+}
+
+// ---- shapes ----
 
 function disc(x, y, r) {
   return `M${px(x - r)} ${px(y)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;

@@ -1,6 +1,6 @@
 // What is left of a weight without gradient under weight decay; the same as l2lab/budget.py.
 PANELS.budget = (spec, arrays, ctx, frame) => {
-  const run = (frame.run ||= { ...spec });
+  const run = (frame.kept.run ||= { ...spec });
   if (frame.stage.firstChild === frame.svg) frame.stage.prepend(runForm(run, frame));
   const T = run.steps;
   const momentum = run.optimizer === "sgd" ? run.momentum : 0;
@@ -23,6 +23,7 @@ PANELS.budget = (spec, arrays, ctx, frame) => {
   const dashed = { stroke: color(2), "stroke-dasharray": DASH[1] };
   const rule = path(area, "line", "", dashed);
   for (const [v, t] of LEVELS) text(frame.svg, box.left + 4, y(v) - 5, t, "label halo", "start");
+  const dots = LEVELS.map(() => svg("circle", { r: 4.5, fill: color(1), class: "dot" }, area));
   frame.legend([
     ["line", color(1), "step by step"],
     ["line", color(2), "e^(−B)", DASH[1]],
@@ -45,6 +46,10 @@ PANELS.budget = (spec, arrays, ctx, frame) => {
     const from = LEVELS.map(([level]) => left.findIndex((v) => v < level));
     shape(real, diverges ? "" : line((t) => left[t]));
     shape(rule, diverges ? "" : line((t) => Math.exp(-budget(t))));
+    dots.forEach((dot, k) => {
+      const visibility = from[k] < 0 ? "hidden" : "visible";
+      put(dot, { cx: px(x(from[k])), cy: px(y(LEVELS[k][0])), visibility });
+    });
 
     const told = [`B = ${number(budget(T))}`];
     if (diverges) {
@@ -94,27 +99,36 @@ function decay(rates, lam, momentum) {
   return out;
 }
 
-// Fields of the run, which the browser checks; the last valid run stays.
+const RULES = {
+  lr: "The learning rate must be above 0.",
+  steps: "Steps must be a whole number from 1 to 1,000,000.",
+  momentum: "Momentum must be at least 0 and below 1.",
+};
+
+// Fields of the run, which the browser checks. While one is not valid, the last valid run stays.
 function runForm(run, frame) {
   const wrong = html("span", { className: "lx-wrong", role: "status", id: newId() });
   const look = { type: "number", required: true, step: "any", min: 0 };
   const menu = (...options) => html("select", {}, ...options.map((o) => new Option(...o)));
   const fields = {
-    lr: html("input", { ...look, min: 1e-9, title: "A learning rate above 0" }),
-    steps: html("input", { ...look, min: 1, max: 1e6, step: 1, title: "1 to 1,000,000 steps" }),
-    momentum: html("input", { ...look, max: 0.999999, title: "A momentum from 0 to below 1" }),
+    lr: html("input", { ...look, min: 1e-9 }),
+    steps: html("input", { ...look, min: 1, max: 1e6, step: 1 }),
+    momentum: html("input", { ...look, max: 0.999999 }),
     schedule: menu(...Object.keys(SCHEDULES).map((name) => [name, name])),
     optimizer: menu(["SGD", "sgd"], ["AdamW", "adamw"]),
   };
   const useMomentum = () => (fields.momentum.disabled = fields.optimizer.value !== "sgd");
   const read = () => {
     useMomentum(); // a disabled field is always valid
-    const all = Object.entries(fields);
-    for (const [, one] of all) one.setAttribute("aria-invalid", !one.checkValidity());
-    const bad = all.filter(([, one]) => !one.checkValidity()).map(([, one]) => one.title);
-    wrong.textContent = bad.length ? `${bad.join("; ")}. Drawn is the last valid run.` : "";
+    const bad = Object.keys(RULES).filter((key) => !fields[key].checkValidity());
+    for (const key in RULES) fields[key].setAttribute("aria-invalid", bad.includes(key));
+    const said = [...bad.map((key) => RULES[key]), "Drawn is the last valid run."];
+    wrong.textContent = bad.length ? said.join(" ") : "";
     if (bad.length) return;
-    for (const [key, one] of all) run[key] = one.type === "number" ? +one.value : one.value;
+    for (const key in fields) {
+      const { value } = fields[key];
+      run[key] = key in RULES ? +value : value;
+    }
     frame.drawAgain();
   };
   const labels = Object.entries(fields).map(([key, field]) => {

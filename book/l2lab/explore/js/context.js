@@ -2,6 +2,7 @@
 
 function makeContext(model) {
   const label = model.get("label");
+  const name = bare(label);
   const root = html("div", { className: "lx", role: "group", ariaLabel: model.get("alt") });
   const gone = new AbortController();
   const closing = [() => gone.abort()];
@@ -14,7 +15,7 @@ function makeContext(model) {
     model,
     root,
     label,
-    sign: /^λ.{0,9}$/.test(label) ? label : "λ",
+    sign: /^λ.{0,9}$/.test(name) ? name : "λ",
     name: model.get("name"),
     isStatic: model.isStatic === true,
     live: html("div", { className: "lx-hidden", ariaLive: "polite" }),
@@ -31,14 +32,8 @@ function makeContext(model) {
 // Draws in the next frame, however often ctx.redraw() is called, and fits drawings to their place:
 // draw() returns what is seen in words, which is spoken when it rests; fit() lays out anew.
 function drawInFrames(ctx, place, draw, fit) {
-  let timer = 0;
+  const say = speaker(ctx);
   let frame = 0;
-  // spoken when the slider rests, not at every step
-  const say = (sentences) => {
-    clearTimeout(timer);
-    const told = sentences.join(". ").replace(/\.\./g, ".");
-    timer = setTimeout(() => (ctx.live.textContent = told), 400);
-  };
   ctx.redraw = () => {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
@@ -54,10 +49,21 @@ function drawInFrames(ctx, place, draw, fit) {
   sizes.observe(place);
   ctx.onClose(() => {
     cancelAnimationFrame(frame);
-    clearTimeout(timer);
     sizes.disconnect();
   });
   return refit;
+}
+
+// Spoken when the slider rests, not at every step.
+function speaker(ctx) {
+  let timer = 0;
+  ctx.onClose(() => clearTimeout(timer));
+  return (sentences) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      ctx.live.textContent = sentences.join(". ").replace(/\.\./g, ".");
+    }, 400);
+  };
 }
 
 // A DataView in every host; copied, so that typed arrays find their alignment.

@@ -1,24 +1,34 @@
-// The explorer. It adds to the context: lams, index, w, choose, setW, redraw.
+// The explorer: puts bar, panels, address and theme together, and follows the model.
+
+// It adds to the context: lams, index, w, move, choose, setW, redraw, rgb.
 function render({ model, el }) {
   const ctx = makeContext(model);
   ctx.lams = model.get("lams");
   ctx.index = () => model.get("index");
   ctx.w = () => model.get("w_star");
+  const { root } = ctx;
   const bar = sliderBar(ctx);
-  const { buffer } = bytesOf(model.get("blob"));
-  const specs = model.get("panels");
-  const panels = specs.map((spec) => makePanel(spec, unpack(spec, buffer), ctx));
-  const figures = panels.map((panel) => panel.figure);
-  const grid = html("div", { className: "lx-panels" }, ...figures);
-  ctx.root.append(bar.bar, grid, ctx.live);
+  const extra = html("div", { className: "lx-extra" });
+  const alarm = html("p", { className: "lx-error", role: "alert", hidden: true });
+  const grid = html("div", { className: "lx-panels" });
+  root.append(bar.bar, extra, alarm, grid, ctx.live);
   const fit = drawInFrames(ctx, grid, draw, () => fitPanels(panels));
+  const kept = {};
+  let panels = [];
   let remember = () => {};
+  let pending = 0;
 
-  followTheme(ctx);
-  ctx.choose = (i) => {
+  ctx.rgb = followTheme(ctx);
+  ctx.move = (i) => {
+    if (i === ctx.index()) return;
     model.set("index", i);
     model.save_changes();
     remember();
+  };
+  // the reader takes over from the player
+  ctx.choose = (i) => {
+    bar.player.stop();
+    ctx.move(i);
   };
   ctx.setW = (w, done) => {
     model.set("w_star", w);
@@ -28,22 +38,52 @@ function render({ model, el }) {
   };
 
   function draw() {
-    const i = ctx.index();
+    const i = clamp(ctx.index(), 0, ctx.lams.length - 1);
     bar.show(i);
     const told = panels.map((panel) => panel.draw(i)).filter(Boolean);
     return [`${ctx.sign} = ${plain(ctx.lams[i])}`, ...told];
   }
 
+  function build() {
+    ctx.lams = model.get("lams");
+    bar.rescale();
+    const { buffer } = bytesOf(model.get("blob"));
+    panels = model.get("panels").map((spec, k) => {
+      const key = k + JSON.stringify(spec);
+      return makePanel(spec, unpack(spec, buffer), ctx, (kept[key] ||= {}));
+    });
+    grid.replaceChildren(...panels.map((panel) => panel.figure));
+    fit();
+  }
+
+  // several new values make one new drawing
+  const buildSoon = () => {
+    pending ||= requestAnimationFrame(() => {
+      pending = 0;
+      build();
+    });
+  };
+
+  const showError = () => {
+    alarm.textContent = model.get("error");
+    alarm.hidden = !alarm.textContent;
+  };
+
   for (const key of ["index", "w_star"]) ctx.onModel(key, ctx.redraw);
-  el.append(ctx.root);
-  fit();
+  for (const key of ["lams", "panels", "blob"]) ctx.onModel(key, buildSoon);
+  ctx.onModel("error", showError);
+  kernelControls(ctx, extra);
+  el.append(root);
+  build();
+  showError();
   if (ctx.isStatic) remember = linkExplorer(ctx);
+  ctx.onClose(() => cancelAnimationFrame(pending));
   return ctx.close;
 }
 
 // λ and, where there is geometry, w* in the page's address.
 function linkExplorer(ctx) {
-  const { model, name } = ctx;
+  const { model, name, root } = ctx;
   const geometry = () => model.get("panels").find((p) => p.kind === "geometry");
 
   function state() {
@@ -66,7 +106,7 @@ function linkExplorer(ctx) {
     }
   }
 
-  return linkAddress(ctx, state, take);
+  return linkAddress(ctx, root.querySelector(".lx-bar"), state, take);
 }
 
 // Position of the grid value nearest to λ on the log scale; 0 only for 0.

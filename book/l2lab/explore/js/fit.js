@@ -20,7 +20,7 @@ PANELS.fit = (spec, arrays, ctx, frame) => {
     spec.truth && ["line", color(6), truth, DASH[1]],
   ]);
 
-  const lineAt = (i) => through((k) => spec.offset + spec.step * codes[i * n + k]);
+  const lineAt = once((i) => through((k) => spec.offset + spec.step * codes[i * n + k]));
   return (i) => {
     shape(line, lineAt(i));
     if (!spec.rms) return "";

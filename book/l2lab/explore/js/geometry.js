@@ -4,9 +4,7 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
   const marks = ticks(-R, R, 4);
   const outer = plotBox(frame, marks.map(short));
   const unit = Math.min(outer.right - outer.left, outer.bottom - outer.top) / 2 / R;
-  const middle = [(outer.left + outer.right) / 2, (outer.top + outer.bottom) / 2];
-  const x = (u) => middle[0] + u * unit;
-  const y = (v) => middle[1] - v * unit;
+  const [x, y] = centred(outer, unit);
   const box = { left: x(-R), right: x(R), top: y(R), bottom: y(-R) };
   yAxis(frame, box, numbered(y, marks), "", false);
   xAxis(frame, box, numbered(x, marks), "");
@@ -29,14 +27,14 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
       set: path(area, "ball", "", { fill: hue, stroke: hue }),
       touch: path(area, "touch", "", { stroke: hue }),
       path: path(area, "line thin", "", { stroke: hue }),
-      dot: svg("circle", { r: 5.5, fill: hue, class: "dot" }, area),
+      dot: svg(p.mark, { ...p.markSize, fill: hue, class: "dot" }, area),
     };
   });
   const star = path(area, "star", "M-7 0H7M0 -7V7");
   const name = text(frame.svg, 0, 0, "w*", "strong halo", "start");
   frame.legend([
     ["line", color(6), "loss contours"],
-    ...bodies.map((p) => ["circle", color(p.color), p.key]),
+    ...bodies.map((p) => [p.keyMark || p.mark, color(p.color), p.key]),
     ["plus", "currentColor", "w*, drag it"],
   ]);
   const handle = knob(spec, ctx, frame, (left, top) => [
@@ -46,8 +44,10 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
 
   const moveStar = (w) => {
     moveTo(star, x(w[0]), y(w[1]));
-    const right = clamp(x(w[0]) + 9, box.left, box.right - 16);
-    moveTo(name, right, Math.max(y(w[1]) - 8, box.top + 12));
+    put(name, {
+      x: px(clamp(x(w[0]) + 9, box.left, box.right - 16)),
+      y: px(clamp(y(w[1]) - 8, box.top + 12, box.bottom)),
+    });
     handle.style.left = (100 * x(w[0])) / frame.width + "%";
     handle.style.top = (100 * y(w[1])) / frame.height + "%";
     const spoken = `w star = ${w[0].toFixed(2)}, ${w[1].toFixed(2)}`;
@@ -77,6 +77,13 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
     return said.join(" ");
   };
 };
+
+// Scales with equal units and the origin in the middle of the box.
+function centred(box, unit) {
+  const x0 = (box.left + box.right) / 2;
+  const y0 = (box.top + box.bottom) / 2;
+  return [(u) => x0 + u * unit, (v) => y0 - v * unit];
+}
 
 function zerosText(w) {
   const zeros = ["w₁", "w₂"].filter((_, j) => w[j] === 0);
@@ -163,11 +170,13 @@ const around = (x, y, t) => [x - t, x + t, y - t, y + t].map(px);
 const BODIES = {
   l2: {
     name: "Ridge", key: "ridge ŵ on its ball", color: 1,
+    mark: "circle", markSize: { r: 5.5 },
     solve: ridge, tell: zerosText,
     body: (w, unit, x, y) => disc(x, y, +(Math.hypot(...w) * unit).toFixed(2)),
   },
   l1: {
     name: "Lasso", key: "lasso ŵ on its diamond", color: 2,
+    mark: "rect", markSize: { x: -5, y: -5, width: 10, height: 10 },
     solve: lasso, tell: zerosText,
     body: (w, unit, x, y) => {
       const [left, right, top, bottom] = around(x, y, (Math.abs(w[0]) + Math.abs(w[1])) * unit);
@@ -176,6 +185,7 @@ const BODIES = {
   },
   linf: {
     name: "AdamW", key: "AdamW ŵ in its box", color: 3,
+    mark: "path", markSize: { d: "M0 -6.5L6 5H-6Z" }, keyMark: "triangle",
     solve: boxed, tell: wallText,
     // Its size does not depend on the data; a box larger than the picture fills it.
     body: (w, unit, x, y, lam) => {

@@ -13,6 +13,17 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   const x = xScale(frame, box, edges[0], edges[bins], spec.xlabel, 60, left);
 
   const bars = path(frame.svg, "", "", { fill: color(1) });
+  const barsAt = once((i) => {
+    let d = "";
+    for (let k = 0; k < bins; k++) {
+      const v = counts[i * bins + k];
+      if (!v) continue;
+      d += `M${px(x(edges[k]) + 0.3)} ${box.bottom}V${px(y(v))}`;
+      d += `H${px(x(edges[k + 1]) - 0.3)}V${box.bottom}Z`;
+    }
+    return d;
+  });
+
   // the first histogram stays behind as an outline
   let outline = `M${px(left)} ${box.bottom}`;
   for (let k = 0; k < bins; k++) {
@@ -20,19 +31,13 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   }
   path(frame.svg, "ghost", outline + `V${box.bottom}`);
   const told = `outline: ${spec.first || `${ctx.sign} = ${number(ctx.lams[0])}`}`;
-  frame.legend([["line", color(6), told]]);
+  if (wide(told) + 190 < frame.width) text(frame.svg, box.right, 12, told, "label", "end");
 
   const drawZeros = zeros && zeroBar(frame, box, y, spec.zero || "exactly 0");
   return (i) => {
-    let d = "";
+    shape(bars, barsAt(i));
     let sum = 0;
-    for (let k = 0; k < bins; k++) {
-      const v = counts[i * bins + k];
-      sum += v;
-      if (v) d += `M${px(x(edges[k]) + 0.3)} ${box.bottom}V${px(y(v))}`;
-      if (v) d += `H${px(x(edges[k + 1]) - 0.3)}V${box.bottom}Z`;
-    }
-    shape(bars, d);
+    for (let k = 0; k < bins; k++) sum += counts[i * bins + k];
     if (!zeros) return `${count(sum)} ${spec.noun}.`;
     drawZeros(zeros[i]);
     return `${count(zeros[i])} of ${count(sum + zeros[i])} ${spec.noun} are exactly 0.`;

@@ -3,26 +3,30 @@
 // A panel kind is one function, PANELS.kind = (spec, arrays, ctx, frame) => (i) => "what is seen".
 //   spec    what `kind_panel` in panels.py returns: labels, limits, colours
 //   arrays  its numbers, as typed arrays with a `shape`; the first axis is λ
-//   ctx     the explorer: label, sign, lams, w(), setW(w, done), choose(i), redraw()
-//   frame   svg, stage (the element around it), width, height, legend(items), drawAgain()
+//   ctx     the explorer: label, sign, lams, w(), setW(w, done), choose(i), rgb(), redraw()
+//   frame   svg, stage (the element around it), width, height, legend(items), drawAgain(), and
+//           kept, an object that outlives new numbers
 // It is called for every new width and draws what stays; the function that it returns draws the
-// rest at grid position i and says it in words. A new kind goes where `pixels` stands: panels.py,
-// fallback.py, explorer.py, a file here, `every_panel` in tests/test_explore.py and
-// tests/explorer_page.py; below, SHARE_OF_WIDTH and KEYS, if it needs them.
+// rest at grid position i and says it in words. To add a kind, look for a similar one (pixels) in
+// these places: `kind_panel` in panels.py and its __all__; its drawing for print in fallback.py, in
+// the tables of heights and frames at its top too; js/kind.js, and its name in KINDS of
+// explorer.py; below, SHARE_OF_WIDTH and KEYS, if it needs them; explorer.css; `every_panel` in
+// tests/test_explore.py, and tests/explorer_page.py.
 
-const SHARE_OF_WIDTH = { geometry: 0.9, budget: 0.5 };
+const SHARE_OF_WIDTH = { geometry: 0.9, field: 0.72, budget: 0.5 };
 const KEYS = {
   line: "M0 5H20",
   hair: "M0 2H20M0 5H20M0 8H20",
   circle: disc(10, 5, 4),
   rect: "M6 1h8v8h-8z",
+  triangle: "M10 0L15 9H5Z",
   plus: "M4 5h12M10 -1v12",
   star: starShape(10, 5, 6.5),
   ring: disc(10, 5, 5),
   cross: cross(10, 5, 4),
 };
 
-function makePanel(spec, arrays, ctx) {
+function makePanel(spec, arrays, ctx, kept) {
   const picture = svg("svg", { role: "img", "aria-label": spec.title });
   const stage = html("div", { className: "lx-stage" }, picture);
   const note = html("p", { className: "lx-note" });
@@ -31,7 +35,7 @@ function makePanel(spec, arrays, ctx) {
   const figure = html("figure", { className: "lx-panel" }, caption, legend, stage, note);
   let drawAt = null;
 
-  const frame = { svg: picture, stage, width: 0, height: 0 };
+  const frame = { svg: picture, stage, kept, width: 0, height: 0 };
   frame.legend = (items) => fillLegend(legend, items.filter(Boolean));
   frame.drawAgain = () => {
     const width = frame.width;
@@ -46,7 +50,7 @@ function makePanel(spec, arrays, ctx) {
     frame.width = width;
     frame.height = Math.round(clamp(width * share, 210, spec.kind === "geometry" ? 400 : 290));
     picture.replaceChildren();
-    stage.querySelectorAll(".lx-knob").forEach((e) => e.remove());
+    stage.querySelectorAll("canvas, .lx-knob").forEach((e) => e.remove());
     picture.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
     drawAt = PANELS[spec.kind](spec, arrays, ctx, frame);
   }

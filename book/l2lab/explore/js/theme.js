@@ -9,14 +9,28 @@ function isDark() {
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-// Gives the root the class "dark" while it is.
+// Gives the root the class "dark" when it is; returns a function that reads the first two colours.
 function followTheme(ctx) {
-  const paint = () => ctx.root.classList.toggle("dark", isDark());
+  const { root } = ctx;
+  const inherited = matchMedia("(prefers-color-scheme: dark)");
+  let colours = null;
+  const paint = () => {
+    root.classList.toggle("dark", isDark());
+    colours = null;
+    ctx.redraw();
+  };
   const observer = new MutationObserver(paint);
-  for (const element of [document.documentElement, document.body]) {
-    observer.observe(element, { attributes: true });
-  }
-  ctx.listen(matchMedia("(prefers-color-scheme: dark)"), "change", paint);
+  const watch = (element, names) =>
+    observer.observe(element, { attributes: true, attributeFilter: names });
+  watch(document.documentElement, ["data-theme", "theme"]);
+  watch(document.body, ["data-jp-theme-light", "data-vscode-theme-kind"]);
+  ctx.listen(inherited, "change", paint);
   ctx.onClose(() => observer.disconnect());
-  paint();
+  root.classList.toggle("dark", isDark());
+
+  const read = (k) => {
+    const value = getComputedStyle(root).getPropertyValue(`--lx-${k}`);
+    return value.match(/[0-9a-f]{2}/gi).map((v) => parseInt(v, 16));
+  };
+  return () => (colours ||= [read(1), read(2)]);
 }

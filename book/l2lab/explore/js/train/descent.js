@@ -1,5 +1,5 @@
 // How the trainer trains: optimizers as in torch.optim, a run that keeps its history, slices that
-// leave the page its time.
+// leave the page its time, and the sweep.
 
 const ALIVE = 1e-3; // an input whose weight is smaller counts as dropped, as in the book
 const MOMENTUM = 0.9;
@@ -45,19 +45,20 @@ const rowSlope = (f, y, classes) => (classes ? 1 / (1 + Math.exp(-f)) : f) - y;
 const weightsOf = ({ model, state }) =>
   isNetwork(state.model) ? model.theta.slice(0, model.weights) : model.strength.slice();
 
-// A run: {state, data, model, t, history, diverged, step(), measure()}. state has data,
+// A run: {state, data, model, t, spent, history, diverged, step(), measure()}. state has data,
 // model, opt, lam, lr, noise, rows, seed; lam and lr may change between two steps.
 function makeRun(state, bytes) {
   const { rows, noise, seed } = state;
   const luck = generator(3 * seed + 2);
-  const data = PROBLEMS[state.data](rows, noise, generator(3 * seed), bytes);
+  const network = isNetwork(state.model);
+  const data = PROBLEMS[state.data](rows, noise, generator(3 * seed), bytes, network);
   const model = MODELS[state.model](data.p, generator(3 * seed + 1));
   const n = data.y.length;
   const batch = Math.min(data.batch, n);
   const order = Int32Array.from({ length: n }, (_, i) => i);
   const zeros = () => new Float64Array(model.theta.length);
   const memory = { first: zeros(), second: zeros(), t: 0 };
-  const run = { state, data, model, t: 0, history: [], diverged: false };
+  const run = { state, data, model, t: 0, spent: 0, history: [], diverged: false };
   run.batch = order.subarray(0, batch);
   let every = 1;
   let place = 0;
@@ -83,6 +84,7 @@ function makeRun(state, bytes) {
     model.finish();
     memory.t = run.t += 1;
     STEPS[state.opt](model, state, memory);
+    run.spent += state.lr * state.lam * (state.opt === "sgd" ? 1 / (1 - MOMENTUM) : 1);
     const large = model.theta.some((v) => !(Math.abs(v) < TOO_LARGE));
     run.diverged = large || !isFinite(loss);
     if (run.diverged || run.t % every === 0) remember();
@@ -104,8 +106,8 @@ function makeRun(state, bytes) {
 
   // when the memory is full every second moment goes, and from then on half as many are kept
   function remember() {
-    const { t } = run;
-    const now = { t, lam: state.lam, ...run.measure(), strength: model.strength.slice() };
+    const { t, spent } = run;
+    const now = { t, spent, lam: state.lam, ...run.measure(), strength: model.strength.slice() };
     run.history.push(now);
     if (run.history.length <= KEPT) return;
     run.history = run.history.filter((_, k) => k % 2 === 0);
@@ -128,4 +130,23 @@ function slice(run, enough, most, clock) {
     if (clock() - begin >= most) break;
   }
   return done;
+}
+
+// All values of λ from the same start, one after the other in slices: next() says how much is done,
+// from 0 to 1.
+function makeSweep(state, lams, steps, bytes, clock) {
+  const runs = [];
+  let at = 0;
+  function next(most) {
+    const end = clock() + most;
+    while (at < lams.length && clock() < end) {
+      const run = (runs[at] ||= makeRun({ ...state, lam: lams[at] }, bytes));
+      slice(run, steps - run.t, end - clock(), clock);
+      if (run.t < steps && !run.diverged) break;
+      run.remember();
+      at += 1;
+    }
+    return (at + (runs[at] ? runs[at].t / steps : 0)) / lams.length;
+  }
+  return { runs, next };
 }

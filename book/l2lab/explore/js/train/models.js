@@ -1,9 +1,11 @@
 // What the trainer trains: models with one output, their numbers and gradients in typed arrays.
 //
-// `theta` begins with `weights` numbers that are penalized; the rest are biases. In a pass
-// prepare() reads theta; value(X, at) is the output for the row that begins at `at`;
-// collect(X, at, d) adds its share, d being the slope of its loss; finish() leaves the gradient in
-// `grad`. `strength` is for each input its weight, or the length of its column in the first layer.
+// A model is {theta, grad, weights, strength, prepare, value, collect, finish}: its numbers and the
+// gradient of the mean loss, of which the first `weights` are penalized and the rest are biases.
+// Before a pass prepare() reads theta; value(X, at) is the output for the row that begins at `at`;
+// collect(X, at, d) adds this last row's share, d being the slope of the loss there; finish()
+// leaves the gradient of all rows in `grad`. `strength` has a number for each input: its weight, or
+// the length of its column in the first layer.
 
 const HIDDEN = 16;
 const MODELS = {

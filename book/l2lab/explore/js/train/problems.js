@@ -1,8 +1,9 @@
-// What the trainer learns from: three problems, drawn from a seed by a generator of its own.
+// What the trainer learns from: four problems, drawn from a seed by a generator of its own.
 //
-// A problem is {X, y, Xt, yt, p, truth, classes, batch}: rows of p numbers one behind another, the
-// same for testing, which inputs are true (empty: nobody knows), whether labels are 0 and 1, and
-// how many rows a step takes.
+// problems.js, models.js and descent.js touch no document, so that they run and are tested without
+// a page. A problem is {X, y, Xt, yt, p, truth, classes, batch}: rows of p numbers one behind
+// another, the same for testing, which inputs are true (empty: nobody knows), whether labels are 0
+// and 1, and how many rows a step takes.
 
 // mulberry32: 32 bits of state, the same numbers in every browser.
 function generator(seed) {
@@ -31,6 +32,8 @@ function shuffle(order, { uniform }) {
 }
 
 const SPARSE = [2, -1.5, 0.8];
+const CURVE = { 1: 0.7, 4: -0.5 };
+const DEGREE = 12;
 
 const PROBLEMS = {
   // y = 2 x₁ − 1.5 x₂ + 0.8 x₃ + noise; the other 17 of 20 inputs have no influence
@@ -68,6 +71,19 @@ const PROBLEMS = {
     const train = flip(take(order.slice(0, rows)), noise, rng);
     return { ...split(train, take(order.slice(200)), p, []), ...CLASSES };
   },
+
+  // a sum of two Legendre polynomials; linear models see the degrees 1 to 12 as their inputs
+  curve(rows, noise, rng, _, network) {
+    const p = network ? 1 : DEGREE;
+    const draw = (n, spread, place) => {
+      const xs = Array.from({ length: n }, place);
+      const X = Float64Array.from(xs.flatMap((x) => curveInputs(x, p)));
+      return [X, Float64Array.from(xs, (x) => curveAt(x) + spread * rng.normal())];
+    };
+    const train = draw(rows, noise, () => 2 * rng.uniform() - 1);
+    const test = draw(201, 0, (_, i) => i / 100 - 1);
+    return split(train, test, p, network ? [] : Object.keys(CURVE).map((k) => k - 1));
+  },
 };
 const CLASSES = { classes: true, batch: 32 };
 
@@ -81,3 +97,16 @@ function split([X, y], [Xt, yt], p, which) {
 function flip([X, y], noise, rng) {
   return [X, y.map((label) => (rng.uniform() < noise / 2 ? 1 - label : label))];
 }
+
+// Legendre polynomials with mean square 1: √(2k + 1) P_k.
+function legendre(x) {
+  const P = [1, x];
+  for (let k = 1; k < DEGREE; k++) P.push(((2 * k + 1) * x * P[k] - k * P[k - 1]) / (k + 1));
+  return P.map((v, k) => v * Math.sqrt(2 * k + 1));
+}
+
+const curveInputs = (x, p) => (p === 1 ? [x] : legendre(x).slice(1));
+const curveAt = (x) => {
+  const phi = legendre(x);
+  return Object.entries(CURVE).reduce((sum, [k, c]) => sum + c * phi[k], 0);
+};

@@ -39,6 +39,43 @@ const VIEWS = {
     fits: ({ data }) => data.p > 1,
     draw: drawTrack,
   },
+  plane: {
+    title: "Decision in the plane of x₁ and x₂",
+    fits: ({ state }) => state.data === "xor",
+    draw: ({ data, model }, ctx, frame) => {
+      const N = 33;
+      const row = new Float64Array(data.p); // all other inputs are 0
+      model.prepare();
+      const code = Array.from({ length: N * N }, (_, k) => {
+        row[0] = (4 * (k % N)) / (N - 1) - 2;
+        row[1] = (4 * Math.floor(k / N)) / (N - 1) - 2;
+        const t = finite(Math.tanh(model.value(row, 0) / 2)); // 2p − 1
+        return Math.round(127.5 + 127.5 * Math.sign(t) * Math.sqrt(Math.abs(t)));
+      });
+      const at = (i) => Array.from(data.X.subarray(i * data.p, i * data.p + 2));
+      const points = Array.from(data.y, (label, i) => [...at(i), label]);
+      const look = { extent: [-2, 2, -2, 2], xlabel: "x₁", ylabel: "x₂", classes: ["0", "1"] };
+      frame.stage.querySelector("canvas")?.remove();
+      PANELS.field({ ...look, points }, { code: shaped(code, 1, N, N) }, ctx, frame)(0);
+      return "All other inputs are 0 here.";
+    },
+  },
+  fitted: {
+    title: "Curve",
+    fits: ({ state }) => state.data === "curve",
+    draw: ({ data, model, state }, ctx, frame) => {
+      const x = Array.from({ length: 81 }, (_, k) => k / 40 - 1);
+      const scale = isNetwork(state.model) ? 1 : Math.sqrt(3); // the first Legendre input is √3·x
+      const points = Array.from(data.y, (v, i) => [data.X[i * data.p] / scale, clamp(v, -3, 3)]);
+      model.prepare();
+      const y = x.map((u) => model.value(curveInputs(u, data.p), 0));
+      const names = ["training rows", "fit", "truth"];
+      const look = { ylim: [-3, 3], xlabel: "x", ylabel: "y", names, offset: 0, step: 1 };
+      const inside = shaped(y.map((v) => clamp(finite(v), -9, 9)), 1, 81);
+      PANELS.fit({ ...look, x, points, truth: x.map(curveAt) }, { y: inside }, ctx, frame)(0);
+      return "";
+    },
+  },
   loss: {
     title: "Loss",
     fits: () => true,
@@ -68,7 +105,24 @@ const VIEWS = {
       const words = { xlabel: "weight", noun: "weights", zero: "< 0.001", first: "start" };
       const zeros = values.map((some, r) => rows[r].length - some.length);
       PANELS.hist({ edges, ...words }, { counts, zeros }, ctx, frame)(1);
+      frame.legend([]);
       return `${count(zeros[1])} of ${count(rows[1].length)} weights are below 1/1000.`;
+    },
+  },
+  spent: {
+    title: "Decay budget used",
+    fits: ({ state }) => state.opt !== "adam",
+    draw: (run, ctx, frame) => {
+      const plot = timePlot(frame, ctx, [0, 16], "budget B");
+      for (const [share, words] of [[1e3, "1/1000 is left"], [1e6, "10⁻⁶ is left"]]) {
+        const y = plot.y(Math.log(share));
+        path(plot.area, "level", `M${plot.box.left} ${px(y)}H${plot.box.right}`);
+        text(frame.svg, plot.box.left + 4, y - 5, words, "label halo", "start");
+      }
+      const spent = (k) => Math.min(run.history[k].spent, 20);
+      through(plot, run.history, spent, "line bold", { stroke: color(1) });
+      const left = number(100 * Math.exp(-run.spent), 2);
+      return `B = ${number(run.spent)}: of a weight that the data ignore about ${left} % is left.`;
     },
   },
 };
@@ -123,3 +177,15 @@ function drawTrack(run, ctx, frame) {
   ]);
   return tellAlive(run);
 }
+
+// After a sweep: the losses at its end for every λ.
+PANELS.along = (spec, arrays, ctx, frame) => {
+  const lasts = ctx.swept().map((run) => run.history.at(-1));
+  const rows = LOSSES.map(([key]) => lasts.map((moment) => 10 ** logOf(moment[key])));
+  const y = shaped(rows.flatMap((row) => [row, row, row]).flat(), 2, 3, lasts.length);
+  const at = rows[1].indexOf(Math.min(...rows[1]));
+  const best = { series: 1, at, label: "least test loss" };
+  const look = { names: ["train", "test"], colors: [1, 2], band: [0, 0], spread: "", logy: true };
+  const draw = PANELS.curves({ ...look, best, ylabel: "mean loss" }, { y }, ctx, frame);
+  return (i) => `${draw(i)} ${tellAlive(ctx.swept()[i])}`;
+};
