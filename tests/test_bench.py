@@ -16,11 +16,13 @@ CASES = (bench.Case("MLP", MLP((6, 7, 3)), 5, 3, 20), bench.Case("CNN", CNN(1, (
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_all_ways_do_the_same(case):
     """Otherwise their times could not be compared."""
-    loop, (group,) = bench._two_ways(case, torch.float64)
+    loop, vmapped, (group,) = bench._ways(case, torch.float64)
     group.run(20)
+    together = vmapped()
     for k, lam in enumerate((1e-5, 1e-3, 1e-1)):
         for name, value in loop(lam).named_parameters():
-            torch.testing.assert_close(group.params[name][k], value.detach(), rtol=0, atol=1e-10)
+            for params in (group.params, together):
+                torch.testing.assert_close(params[name][k], value.detach(), rtol=0, atol=1e-10)
     ended = {}
     for way in bench.PENALTY_WAYS:
         module, step = bench._penalty_step(case, way)
@@ -39,7 +41,7 @@ def test_the_files_hold_what_the_chapter_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(bench.runtime, "setup", lambda: None)  # leaves torch as it is
     monkeypatch.setattr(bench.measure_penalty, "__defaults__", (3,))
     bench.main()
-    read = {"bench": {"batch_size", "K", "loop_us", "sweep_us"}, "penalty": {"described", "median_ratio"}}
+    read = {"bench": {"batch_size", "K", "loop_us", "vmap_us", "sweep_us", "floor_us"}, "penalty": {"described", "median_ratio"}}
     for name, wanted in read.items():
         file = json.loads((tmp_path / f"{name}-cpu.json").read_text("utf-8"))
         assert {"date", "machine"} <= set(file)

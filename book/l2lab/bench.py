@@ -6,6 +6,7 @@ repetitions, so that a disturbance hits all.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
 from . import runtime
 from .engine import CNN, MLP, Descent, minibatches
@@ -74,8 +76,10 @@ def _turns(ways: Sequence[Callable[[], Any]], repetitions: int) -> np.ndarray:
     return times
 
 
-def _two_ways(case: Case, dtype: torch.dtype = torch.float32) -> tuple[Callable[[float], Any], list[Descent]]:
-    """Prepare a loop for one λ and a sweep of all λ, on the same batches from the same first weights."""
+def _ways(
+    case: Case, dtype: torch.dtype = torch.float32
+) -> tuple[Callable[[float], nn.Module], Callable[[], dict[str, Tensor]], list[Descent]]:
+    """Prepare a loop for one λ, vmap and a sweep for all, on the same batches from the same first weights."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(N_ROWS, *case.network.input_shape, generator=generator)
     y = torch.randint(0, case.network.n_outputs, (N_ROWS,), generator=generator)
@@ -93,22 +97,53 @@ def _two_ways(case: Case, dtype: torch.dtype = torch.float32) -> tuple[Callable[
             optimizer.step()
         return module
 
-    return loop, descents(case.network, grid, train, batches, {"optimizer": "sgd"})
+    def vmapped() -> dict[str, Tensor]:
+        module = case.network.module().to(train.X)
+        params = case.network.init([0] * case.n_models, dtype, CPU)
+        lams = torch.as_tensor(np.logspace(-5, -1, case.n_models)).to(train.X)
+        velocity = {name: torch.zeros_like(value) for name, value in params.items()}
+
+        def loss(own: dict[str, Tensor], rows: Tensor) -> Tensor:
+            return F.cross_entropy(functional_call(module, own, (train.X[rows],)), train.labels[rows])
+
+        gradients = vmap(grad(loss), in_dims=(0, None))
+        for rows in batches:
+            for name, gradient in gradients(params, rows).items():
+                v = velocity[name].mul_(0.9).add_(gradient)
+                if name.endswith("weight"):
+                    v.addcmul_(params[name], lams.view(-1, *[1] * (v.ndim - 1)))
+                params[name].sub_(v, alpha=LR)
+        return params
+
+    return loop, vmapped, descents(case.network, grid, train, batches, {"optimizer": "sgd"})
 
 
-def _measure(case: Case) -> dict[str, Any]:
-    """Measure µs per model and step, without preparations and metrics: the smallest of all repetitions."""
-    loop, groups = _two_ways(case)
+def _gemm_rate(n: int = 1024) -> float:
+    """Floating point operations per second of a large matrix product."""
+    a, b = torch.randn(n, n), torch.randn(n, n)
+    return 2 * n**3 / _turns([lambda: torch.mm(a, b)], 20).min()
+
+
+def _measure(case: Case, rate: float) -> dict[str, Any]:
+    """Measure µs per model and step, without preparations and metrics: the smallest of all repetitions.
+
+    The floor is the time of the floating point operations alone, at the rate of a large matrix product.
+    """
+    loop, vmapped, groups = _ways(case)
 
     def swept() -> None:
         for group in groups:
             group.done = 0  # once more through the same batches
             group.run(case.steps)
 
-    times = _turns([lambda: loop(LAM), swept], REPETITIONS)
-    loop_us, sweep_us = 1e6 * times.min(axis=0) / case.steps / (1, case.n_models)
+    turns = math.ceil(REPETITIONS / 10)
+    times = 1e6 * _turns([lambda: loop(LAM), vmapped, swept], turns).min(axis=0) / case.steps
+    us = dict(zip(("loop_us", "vmap_us", "sweep_us"), times / (1, case.n_models, case.n_models), strict=True))
+    us["floor_us"] = 1e6 * case.network.flops_per_sample * case.batch_size / rate
+    ratios = {"ratio": us["loop_us"] / us["sweep_us"], "ratio_vmap": us["vmap_us"] / us["sweep_us"]}
+    ratios["sweep_over_floor"] = us["sweep_us"] / us["floor_us"]
     about = {"case": case.name, "batch_size": case.batch_size, "K": case.n_models}
-    return about | {"loop_us": round(loop_us, 2), "sweep_us": round(sweep_us, 2)}
+    return about | {name: round(float(value), 2) for name, value in {**us, **ratios}.items()}
 
 
 def _penalty_step(case: Case, way: str) -> tuple[nn.Module, Callable[[], None]]:
@@ -176,8 +211,9 @@ def _write(name: str, what: str, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Run the benchmarks, print tables and write ``bench-cpu.json`` and ``penalty-cpu.json``."""
     runtime.setup()
-    what = "training time in µs per model and step: λ sweep with a K axis, and a Python loop over λ"
-    _write("bench", what, [_measure(case) for case in CASES])
+    what = "training time in µs per model and step: λ sweep with a K axis, vmap, and a Python loop over λ"
+    rate = _gemm_rate()
+    _write("bench", what, [_measure(case, rate) for case in CASES])
     what = "training time in µs per step with the L2 penalty written in several ways; ratios to no penalty"
     _write("penalty", what, [row for case in PENALTY_CASES for row in measure_penalty(case)])
 
