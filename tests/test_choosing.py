@@ -115,10 +115,12 @@ def test_each_way_to_choose_looks_at_its_own_runs():
     valid = np.full((10, 3), 9.0)
     valid[0] = [1.0, 5.0, np.nan]  # at λ = 0 the smaller rate looks better
     valid[4, 1], valid[5, 1], valid[8, 0], valid[1, 0] = 0.2, 0.3, 0.1, 0.9
+    valid[4, 0] = 0.15
     followed = {choice: choosing.follow(choice, "adamw", train, valid) for choice in choosing.CHOICES}
     assert followed == {
         "default": (1, 0, 3),
         "recipe": (4, 1, 3 + 5 + 2),  # 5 is the best of 1, 3, 5, 7, 9, and 4 its neighbour
+        "and step 6": (4, 0, 3 + 5 + 2 + 2),
         "rate by validation": (1, 0, 3 + 5 + 1),
         "full grid": (8, 0, 30),
     }
