@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 
@@ -66,3 +67,19 @@ def test_the_questionnaire_has_the_same_statements_and_the_verdicts_in_its_fold(
     for verdict in ("True", "It depends", "False"):
         numbers = [number for number, _, given, *_ in BELIEFS if given == verdict]
         assert f"- **{verdict}**: {', '.join(numbers)}\n" in fold
+
+
+def test_the_tables_of_the_exploration_are_those_of_its_file():
+    """They are written by hand on the page of the protocol."""
+    page = (BOOK / "protocol.md").read_text("utf-8").partition("(sec-exploration)=")[2]
+    rows = [re.findall(r"(?<=\| )\d?\.\d+(?= )", line) for line in page.splitlines()]
+    file = json.loads((BOOK / "results" / "selection-exploration.json").read_text("utf-8"))
+    f1 = {(row["problem"], row["method"]): row["f1_at_truth"] for row in file["summary"]}
+    methods = ("L2 gates", "STG", "LassoNet", "group lasso (prox)", "random forest", "ANOVA")
+    methods += ("mutual information",)
+    problems = dict.fromkeys(problem for problem, _ in f1)
+    told = [[float(v) for v in row[1:]] for row in rows if len(row) == 8]
+    assert told == [[pytest.approx(f1[p, m], abs=0.00501) for m in methods] for p in problems]
+    tried = [[row[k] for k in ("all", "sparse", "digits", "tables")] for row in file["tried"]["rankings"]]
+    told = [[float(v) for v in row] for row in rows if len(row) == 4]
+    assert told[: len(tried)] == [[pytest.approx(v, abs=0.000501) for v in row] for row in tried]
