@@ -120,7 +120,7 @@ def test_each_way_to_choose_looks_at_its_own_runs():
     assert followed == {
         "default": (1, 0, 3),
         "recipe": (4, 1, 3 + 5 + 2),  # 5 is the best of 1, 3, 5, 7, 9, and 4 its neighbour
-        "and step 6": (4, 0, 3 + 5 + 2 + 2),
+        "with step 6": (4, 0, 3 + 5 + 2 + 2),
         "rate by validation": (1, 0, 3 + 5 + 1),
         "full grid": (8, 0, 30),
     }

@@ -64,7 +64,7 @@ WINDOWS = {"always": (0.0, 1.0), "first half": (0.0, 0.5), "second half": (0.5, 
 GRID_LRS = {"adamw": (0.001, 0.003, 0.01, 0.03), "sgd": (0.01, 0.03, 0.1, 0.3)}
 GRID_LAMS = {"adamw": np.r_[0.0, np.logspace(-2, 2, 9)], "sgd": np.r_[0.0, np.logspace(-4, 0, 9)]}
 DEFAULT = {"adamw": 1, "sgd": 0}  # position of the library's weight_decay: 0.01 and 0
-CHOICES = ("default", "rate by validation", "recipe", "and step 6", "full grid")
+CHOICES = ("default", "rate by validation", "recipe", "with step 6", "full grid")
 
 MODULUS, HIDDEN, SHARE, GROK_LR = 47, 128, 0.6, 0.01
 GROK_LAMS = (3.0, 1.5, 0.75, 0.4, 0.2, 0.1, 0.0)
@@ -219,7 +219,7 @@ def follow(choice: str, optimizer: str, train_loss: Any, valid_loss: Any) -> tup
     - ``"default"``: the library's λ, and the best learning rate for it;
     - ``"recipe"``: the learning rate with the smallest *training* loss at λ = 0; for it λ in steps of 10, and
       the neighbours of the best at √10;
-    - ``"and step 6"``: this, and then the best of all learning rates at its λ;
+    - ``"with step 6"``: this, and then the best of all learning rates at its λ;
     - ``"rate by validation"``: the same, but the smallest validation loss decides on the learning rate too;
     - ``"full grid"``: the best of all.
     """
@@ -236,7 +236,7 @@ def follow(choice: str, optimizer: str, train_loss: Any, valid_loss: Any) -> tup
     coarse = seen[int(np.nanargmin(valid[seen, r]))]
     seen += [i for i in (coarse - 1, coarse + 1) if coarse and 0 < i < len(valid)]
     i, runs = seen[int(np.nanargmin(valid[seen, r]))], valid.shape[1] + len(seen) - 1
-    if choice != "and step 6" or i == 0:
+    if choice != "with step 6" or i == 0:
         return i, r, runs
     return i, int(np.nanargmin(valid[i])), runs + valid.shape[1] - 1
 
