@@ -53,6 +53,8 @@ img { max-width: 100%; } a { color: inherit; }</style>
 <script src="widgets-offline.js"></script></head><body><main><h1>Harness</h1>
 <p><a href="#b:lam=0.1">set λ = 0.1</a> <a href="#heading-b">go to the heading</a></p>"""
 
+MOVE = "(e, i) => { e.value = i; e.dispatchEvent(new Event('input', {bubbles: true})) }"
+
 # A host with a kernel: shows a widget from its state and buffer, and keeps what the widget sends.
 HOST = """async ([state, blob]) => {
   document.body.innerHTML = '<div id=here></div>';
@@ -106,7 +108,8 @@ def make_data() -> SimpleNamespace:
 DATA = make_data()
 
 
-def make_explorers() -> list[LambdaExplorer]:
+@pytest.fixture(scope="module")
+def explorers() -> list[LambdaExplorer]:
     d, notes = DATA, [f"Note {k}." for k in range(L + 1)]
     truth, coefs = np.sin(3 * d.x), np.r_[d.coefs[:1], d.coefs]
     losses = curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss")
@@ -139,10 +142,9 @@ def make_explorers() -> list[LambdaExplorer]:
         "compute": lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
     }
     grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS}
-    options = {"a": {"label": "λ (weight decay)"}, "e": live, "f": {"label": "λ (weight decay)"}}
     alt = "What explorer {} shows as the penalty grows, for a test"
     return [
-        LambdaExplorer(grids.get(k, LAMS), p, name=k, alt=alt.format(k), **options.get(k, {}))
+        LambdaExplorer(grids.get(k, LAMS), p, name=k, alt=alt.format(k), **(live if k == "e" else {}))
         for k, p in panels.items()
     ]
 
@@ -167,15 +169,10 @@ def document(cells: str, state: dict) -> str:
 
 
 @pytest.fixture(scope="module")
-def explorers() -> list[LambdaExplorer]:
-    return make_explorers()
-
-
-@pytest.fixture(scope="module")
 def url(
     explorers: list[LambdaExplorer], tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], str]
 ) -> str:
-    """Address of the pages: all explorers, each one alone, two that fail, one for a host with a kernel."""
+    """Address of the pages: all explorers, three alone, two that fail, one for a host with a kernel."""
     folder = tmp_path_factory.mktemp("harness")
     shutil.copy(LOADER, folder)
 
@@ -185,10 +182,8 @@ def url(
     cells, state = "".join(map(cell, explorers)), state_of(*explorers)
     write("index", cells, compact_state(state))
     write("host", "", {"state": {}})
-    for e in explorers:
+    for e in explorers[:3]:
         write(e.name, cell(e), compact_state(state_of(e)))
-    # two views of one model, whose second explorer stays as it is
-    write("twice", 2 * cell(explorers[1]).split("</p>")[1], compact_state(state_of(explorers[1])))
     broken = json.loads(json.dumps(state))
     throws = "throw new Error('broken on purpose')"
     sources = f"export default {{ render() {{ {throws} }} }}", throws
@@ -278,9 +273,7 @@ def notes(page: Page, name: str) -> list[str]:
 
 
 def put_at(page: Page, name: str, index: int) -> None:
-    slider(page, name).evaluate(
-        "(e, i) => { e.value = i; e.dispatchEvent(new Event('input', {bubbles: true})) }", index
-    )
+    slider(page, name).evaluate(MOVE, index)
     settle(page)
 
 

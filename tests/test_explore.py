@@ -9,7 +9,6 @@ import io
 import json
 import re
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -79,23 +78,7 @@ def every_panel() -> list[explore.Panel]:
     ]
 
 
-def decoded(e: LambdaExplorer, k: int, key: str) -> np.ndarray:
-    """Read an array back from the buffer as the browser does."""
-    a = e.panels[k]["arrays"][key]
-    return np.frombuffer(e.blob, a["dtype"], int(np.prod(a["shape"])), a["offset"]).reshape(a["shape"])
-
-
 class TestBuffer:
-    def test_all_panels_travel_in_one_aligned_buffer(self) -> None:
-        panels = every_panel()
-        e = explorer(panels=panels)
-        json.dumps(e.panels, allow_nan=False)  # the rest is JSON, which has no NaN
-        for k, p in enumerate(panels):
-            assert set(e.panels[k]["arrays"]) == set(p.arrays)
-            for key, a in p.arrays.items():
-                assert e.panels[k]["arrays"][key]["offset"] % 8 == 0  # typed arrays need it
-                np.testing.assert_array_equal(decoded(e, k, key), a)
-
     def test_counts_take_the_smallest_integers_that_hold_them(self) -> None:
         sizes = (255, 256, 65535, 65536)
         kinds = [hist_panel([0, 1], np.full((2, 1), n)).arrays["counts"].dtype for n in sizes]
@@ -129,12 +112,10 @@ class TestBuffer:
         assert np.abs(margin - (2 * f - 1)).max() < 0.009
         assert np.all(np.abs(margin - (2 * f - 1))[np.abs(2 * f - 1) < 0.01] < 0.001)
 
-    def test_curves_carry_mean_extremes_and_the_best_and_maps_their_best(self) -> None:
-        v = rng.random((L, 5)) + (np.arange(L)[:, None] - 4.0) ** 2
-        p = curves_panel({"a": v}, best="a")
-        np.testing.assert_allclose(p.arrays["y"][0], [v.mean(1), v.min(1), v.max(1)], rtol=1e-6)
-        assert p.spec["best"]["at"] == v.mean(1).argmin()
-        assert heatmap_panel(HEAT, [0.01, 0.1, 1], title="t", zlim=(0, 1)).spec["at"] == [4, 1]
+    def test_curves_carry_mean_and_extremes(self) -> None:
+        v = rng.random((L, 5))
+        sent = curves_panel({"a": v}).arrays["y"][0]
+        np.testing.assert_allclose(sent, [v.mean(1), v.min(1), v.max(1)], rtol=1e-6)
 
     def test_known_names_have_known_colours_and_true_features_come_first(self) -> None:
         spec = curves_panel({"test": LAMS, "train": LAMS, "other": LAMS, "validation": LAMS}).spec
@@ -176,6 +157,13 @@ REFUSED = [
     ("index", lambda: explorer(index=L)),
     ("together", lambda: explorer(controls={"a": [1, 2]})),
     ("not among", lambda: Control([1, 2], 3)),
+    ("unknown setting 'lamda'", lambda: Trainer({"lamda": 1}, name="t", alt=ALT)),
+    ("lam must be one of .* got 0.3", lambda: Trainer({"lam": 0.3}, name="t", alt=ALT)),
+    ("model must be one of", lambda: Trainer({"model": "cnn"}, name="t", alt=ALT)),
+    ("one side or two", lambda: Trainer({}, {}, {}, name="t", alt=ALT)),
+    ("controls must be a list of data", lambda: Trainer(name="t", alt=ALT, controls=["lam"])),
+    ("views must be a list of inputs", lambda: Trainer(name="t", alt=ALT, views="track")),
+    ("speed must be one of slow", lambda: Trainer(name="t", alt=ALT, speed="warp")),
 ]  # fmt: skip
 
 
@@ -222,7 +210,8 @@ class TestLiveKernel:
         assert e.lams == pytest.approx(np.logspace(-3, 1, 5))
         assert e.lam == pytest.approx(0.1)  # was 0.1 at index 3 of the old grid
         assert lam in ([], [e.lam])  # no value in between
-        np.testing.assert_allclose(decoded(e, 0, "y")[0, 0], 0.5)
+        y = e.panels[0]["arrays"]["y"]
+        np.testing.assert_allclose(np.frombuffer(e.blob, y["dtype"], 5, y["offset"]), 0.5)
         assert e.fallback_png() != before
         together = [keys for keys in sent if isinstance(keys, set) and "blob" in keys]
         message = "one message, or the browser draws a mixture"
@@ -284,7 +273,7 @@ def test_the_picture_shows_every_panel_and_is_the_same_each_time() -> None:
     image = Image.open(io.BytesIO(one)).convert("RGB")
     assert image.width == pytest.approx(7.6 * 144, abs=1)
     assert image.getpixel((3, 3)) == (255, 255, 255)
-    for lams in ([0, 1], [0.5, 0.6, 0.7], np.r_[0, np.logspace(-12, 5, 40)]):
+    for lams in ([0.5, 0.6], np.r_[0, np.logspace(-12, 5, 40)]):
         n = len(lams)
         panels = [curve(n), geometry_panel(np.eye(2), [1, 1]), bars_panel(np.zeros((n, 2)), ylim=(0, 1))]
         panels += [heatmap_panel(np.ones((n, 1)), [0.1], title="t", zlim=(0, 2)), budget_panel(lr=50.0)]
@@ -322,32 +311,22 @@ def test_the_page_gets_the_current_source_once_with_what_it_shows() -> None:
     explorers = [explorer(name="a"), explorer(name="b", panels=[bars_panel(np.ones((L, 2)), ylim=(0, 1))])]
     slider = IntSlider()
     state = {"state": dependency_state([*explorers, slider], drop_defaults=False)}
-    first, second = (e.model_id for e in explorers)
-    state["state"][first]["state"]["_esm"] = "export default {}"  # an older version, stored earlier
+    first, second = (state["state"][e.model_id]["state"] for e in explorers)
+    first["_esm"] = "export default {}"  # an older version, stored earlier
     untouched = copy.deepcopy(state)
     small = compact_state(state)
     assert state == untouched
-    traits = small["state"][first]["state"]
-    assert traits["_css"] == LambdaExplorer._css
-    assert traits["_esm"] == LambdaExplorer._esm
-    assert not {"_esm", "_css"} & set(small["state"][second]["state"])
-    assert small["state"][second]["state"]["name"] == "b"
+    traits = small["state"][explorers[0].model_id]["state"]
+    assert (traits["_esm"], traits["_css"]) == (LambdaExplorer._esm, LambdaExplorer._css)
+    without = {k: v for k, v in second.items() if k not in ("_esm", "_css")}
+    assert small["state"][explorers[1].model_id]["state"] == without
     assert small["state"][slider.model_id] == state["state"][slider.model_id]
     assert compact_state(small) == small
 
 
-def test_sources_are_all_sent_small_readable_and_ask_no_host() -> None:
+def test_sources_are_small_and_ask_no_host() -> None:
     assert {p.kind for p in every_panel()} == set(re.findall(r"PANELS\.(\w+) = ", LambdaExplorer._esm))
-    sent = LambdaExplorer._esm + Trainer._esm
-    for file in (Path(explore.__file__).parent / "js").rglob("*.js"):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        assert next(line.strip() for line in lines if not line.startswith("//")) in sent, file.name
-        for line in lines:
-            assert len(line) <= 100, (file.name, line)
-            if not line.strip().startswith("//"):  # sent without indentation: no string spans lines
-                assert line.count("`") % 2 == 0, (file.name, line)
-    assert len(LambdaExplorer._esm.encode()) < 60_000
-    assert len(Trainer._esm.encode()) < 65_000
+    assert max(len(sent.encode()) for sent in (LambdaExplorer._esm, Trainer._esm)) < 65_000
     for source in (LambdaExplorer._esm, LambdaExplorer._css, Trainer._esm):
         assert set(re.findall(r"https?://[^\s\"']+", source)) <= {"http://www.w3.org/2000/svg"}
         assert not re.search(r"\beval\(|new Function|^import |\bfetch\(|@import|url\(http", source, re.M)
