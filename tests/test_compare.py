@@ -15,26 +15,13 @@ from sklearn.linear_model import ElasticNet, Lasso, MultiTaskLasso
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
 from l2lab import data
-from l2lab.compare import (
-    METHODS,
-    TASKS,
-    Budget,
-    ComparisonResult,
-    Fit,
-    LearningData,
-    Method,
-    Recipe,
-    Task,
-    compare,
-    judge,
-    methods,
-    paired_difference,
-)  # fmt: skip
-from l2lab.compare.recipe import row_losses, train
-from l2lab.compare.result import MEASURES
+from l2lab.compare import METHODS, TASKS, compare, judge, methods
+from l2lab.compare.recipe import Fit, Recipe, row_losses, train
+from l2lab.compare.result import MEASURES, ComparisonResult, paired_difference
+from l2lab.compare.tasks import Budget, LearningData, Task
 from l2lab.engine import minibatches, schedule
 
-EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
+EXACT = Budget(steps=1200, batch_size=1000, hidden=0, dtype=torch.float64)
 LAMS = [0.01, 0.05, 0.2, 0.6]
 
 
@@ -57,13 +44,11 @@ def made(recipe, strengths):
     return method
 
 
-def tiny(key="tiny", **settings):
-    return Task(key, "tiny", lambda seed: data.xor(60, 6, seed, n_test=200), settings)
+TASK = Task("tiny", "tiny", lambda seed: data.xor(60, 6, seed, n_test=200))
 
 
 SMALL = Budget(n_trials=3, steps=40, hidden=5)
-
-# ---------------------------------------------------------------- methods against independent solvers
+SMALL_EXACT = Budget(steps=60, batch_size=16, hidden=7, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +85,15 @@ def test_group_lasso_is_scikit_learns(recipe, axis):
     assert 0 < (reference == 0).all(axis=0).sum() < 8
 
 
+def module(n_features, hidden, n_outputs):
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(n_features, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, n_outputs)
+    return torch.nn.Sequential(*layers).double()
+
+
 def loop(learning, budget, optimizer, lam, stop=None, ramp=0.0):
     """The same training with modules and optimizers of torch, one model; and its strengths step by step."""
-    torch.manual_seed(0)
-    sizes = learning.n_features, budget.hidden, learning.n_outputs
-    net = torch.nn.Sequential(
-        torch.nn.Linear(*sizes[:2]), torch.nn.ReLU(), torch.nn.Linear(*sizes[1:])
-    ).double()
+    net = module(learning.n_features, budget.hidden, learning.n_outputs)
     weights, biases = ([getattr(layer, kind) for layer in net[::2]] for kind in ("weight", "bias"))
     if ramp:
         with torch.no_grad():
@@ -128,16 +115,12 @@ def loop(learning, budget, optimizer, lam, stop=None, ramp=0.0):
     return net, strengths
 
 
-SMALL_EXACT = Budget(steps=60, batch_size=16, hidden=7, dtype=torch.float64)
-
-
 @pytest.mark.parametrize(
     ("recipe", "optimizer"),
     [
         (methods.L2, lambda groups: torch.optim.SGD(groups, 0.1, momentum=0.9)),
         (methods.AdamWDecay, lambda groups: torch.optim.AdamW(groups, 0.005)),
     ],
-    ids=["sgd", "adamw"],
 )
 def test_training_is_that_of_torch_optim(recipe, optimizer):
     learning, lams = LearningData(data.xor(70, 5)), [0.0, 0.01, 0.5]
@@ -176,11 +159,10 @@ def test_dropout_of_a_linear_model_is_a_scaled_ridge():
     # RSS + q/(1 − q)·Σ_j β_j² Σ_i x_ij², exactly, on average over the masks (Wager et al. 2013)
     learning, q = LearningData(data.sparse_regression(60, 6, 3, seed=2)), 0.4
     X, y = learning.X_train, learning.y_train
-    # the intercept is not dropped: y may be centred, but the dropped columns are those that were not
     ones = np.column_stack([X, np.ones(len(X))])
-    penalty = np.diag([*(q / (1 - q) * (X**2).sum(0)), 0.0])
+    penalty = np.diag([*(q / (1 - q) * (X**2).sum(0)), 0.0])  # the intercept is not dropped
     expected = np.linalg.solve(ones.T @ ones + penalty, ones.T @ y)[:-1]
-    found = fitted(methods.Dropout, learning, [q] * 24, replace(EXACT, steps=1500)).mean(axis=0)
+    found = fitted(methods.Dropout, learning, [q] * 24, replace(EXACT, steps=1000)).mean(axis=0)
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert np.abs(np.linalg.lstsq(ones, y, rcond=None)[0][:-1] - expected).max() > 0.2
 
@@ -250,10 +232,7 @@ def test_unit_effects_are_the_spread_that_a_unit_adds_to_the_output():
     learning = LearningData(data.xor(50, 4))
     budget = replace(SMALL, dtype=torch.float64)
     fit = fitted(Recipe, learning, [0.0], replace(budget, steps=1, lr=1e-12))  # as good as untrained
-    effects = fit.unit_effects(learning.X_train, 0)
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)).double()
-    X = torch.tensor(learning.X_train)
+    effects, net, X = fit.unit_effects(learning.X_train, 0), module(4, 5, 2), torch.tensor(learning.X_train)
     with torch.no_grad():
         full = net(X)
         for unit, effect in enumerate(effects):
@@ -265,18 +244,13 @@ def test_unit_effects_are_the_spread_that_a_unit_adds_to_the_output():
     assert (fit.unit_effects(np.zeros((9, 4)), 0) == 0).all()  # equal rows: nothing moves
 
 
-# ---------------------------------------------------------------- LassoNet
-
-
-def test_lassonet_says_what_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lassonet", None)
-    with pytest.raises(ImportError, match="pip install lassonet"):
-        methods.LassoNetMethod().fit(LearningData(data.xor(40, 4)), SMALL, 0)
-
-
-def test_lassonet_runs():
-    pytest.importorskip("lassonet")
+def test_lassonet_runs_or_says_that_it_is_missing(monkeypatch):
     learning = LearningData(data.xor(60, 5))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "lassonet", None)
+        with pytest.raises(ImportError, match="pip install lassonet"):
+            methods.LassoNetMethod().fit(learning, SMALL, 0)
+    pytest.importorskip("lassonet")
     quick = {"n_iters": (10, 3), "path_multiplier": 2, "lambda_start": 1.0}
     fit = methods.LassoNetMethod(**quick).fit(learning, SMALL, 0)
     assert fit.first_layer.shape == (3, 2 + 5, 5)
@@ -284,13 +258,10 @@ def test_lassonet_runs():
     assert fit.outputs(learning.X_valid, [0, 2]).shape == (2, len(learning.X_valid), 2)
 
 
-# ---------------------------------------------------------------- rules
+class Rigged(methods.Method):
+    """Trains fairly, but for a trick."""
 
-
-class Rigged(Method):
-    """Trains fairly, unless told otherwise."""
-
-    def __init__(self, trick=lambda data, fit: fit):
+    def __init__(self, trick):
         super().__init__("rigged", "rigged", "nothing")
         self.trick = trick
 
@@ -314,55 +285,45 @@ def test_a_method_cannot_change_the_rows():
 
 
 def test_test_rows_change_nothing_but_the_test_metric():
-    def task(sign):
-        def problem(seed):
-            made = data.xor(60, 6, seed, n_test=200)
-            X, y = made.splits["test"]
-            return replace(made, splits={**made.splits, "test": (X, y if sign else 1 - y)})
+    def flipped(seed):
+        made = TASK.problem(seed)
+        X, y = made.splits["test"]
+        return replace(made, splits={**made.splits, "test": (X, 1 - y)})
 
-        return Task("t", "t", problem)
-
-    one, two = (
-        compare([task(sign)], ["l2_sgd", "gates2", "univariate"], 2, SMALL).records for sign in (1, 0)
-    )
+    tasks = TASK, replace(TASK, problem=flipped)
+    one, two = (compare([task], ["l2_sgd", "gates2", "univariate"], 2, SMALL).records for task in tasks)
     for a, b in zip(one, two, strict=True):
         assert a["metric"] == pytest.approx(1 - b["metric"])
         free = ("metric", "metric_small_removed", "seconds")
         assert {k: v for k, v in a.items() if k not in free} == {k: v for k, v in b.items() if k not in free}
 
 
-def test_validation_chooses_and_the_harness_computes_it():
-    def trick(data, fit):
-        # the first model is right on the validation rows, whatever the method would like to claim
-        def outputs(X, trials):
-            known = len(X) == len(data.X_valid)
-            right = np.eye(2)[data.y_valid] if known else np.zeros((len(X), 2))
-            return np.stack([right * (9 if t == 1 else 1) for t in trials])
+def test_validation_chooses_among_what_has_not_diverged_and_the_harness_computes_it():
+    def rigged(*factors):
+        """Models that are right on the validation rows by these factors."""
 
-        return replace(fit, outputs=outputs)
+        def trick(data, fit):
+            def outputs(X, trials):
+                known = len(X) == len(data.X_valid)
+                right = np.eye(2)[data.y_valid] if known else np.zeros((len(X), 2))
+                return np.stack([right * factors[t] for t in trials])
 
-    result = compare([tiny()], [Rigged(trick)], 1, SMALL)
-    assert result.records[0]["trial"] == 1
-    assert result.records[0]["valid_loss"] == pytest.approx(np.log1p(np.exp(-9)), rel=1e-5)
+            return replace(fit, outputs=outputs)
 
+        return compare([TASK], [Rigged(trick)], 1, SMALL).records[0]
 
-def test_diverged_models_are_not_chosen_and_all_diverged_is_an_error():
-    def blow(which):
-        def spoiled(fit, X, trials):
-            return np.where(np.isin(trials, which)[:, None, None], np.nan, fit.outputs(X, trials))
-
-        return lambda data, fit: replace(fit, outputs=lambda X, trials: spoiled(fit, X, trials))
-
-    assert compare([tiny()], [Rigged(blow([0, 1]))], 1, SMALL).records[0]["trial"] == 2
+    assert rigged(1, 9, 1)["trial"] == 1
+    assert rigged(1, 9, 1)["valid_loss"] == pytest.approx(np.log1p(np.exp(-9)), rel=1e-5)
+    assert rigged(np.nan, np.nan, 1)["trial"] == 2
     with pytest.raises(ValueError, match="diverged"):
-        compare([tiny()], [Rigged(blow([0, 1, 2]))], 1, SMALL)
+        rigged(*[np.nan] * 3)
 
 
 def test_a_seed_gives_the_same_result_again_and_in_other_company():
     keys = ["stg", "dropout", "input_noise", "none", "univariate"]
 
     def run(seeds):
-        result = compare([tiny()], keys, seeds, replace(SMALL, dtype=torch.float64))
+        result = compare([TASK], keys, seeds, replace(SMALL, dtype=torch.float64))
         return [{k: v for k, v in r.items() if k != "seconds"} for r in result.records if r["seed"] == 4]
 
     together = run([1, 4])
@@ -373,18 +334,14 @@ def test_a_seed_gives_the_same_result_again_and_in_other_company():
 
 
 def test_compare_refuses():
-    for arguments, message in (
-        ((["nothing"], ["none"]), "task 'nothing' is not known"),
-        ((["xor"], ["none", "none"]), "name of its own"),
-        ((["xor"], ["none"], [1, 1]), "seeds"),
+    for call, message in (
+        (lambda: compare(["nothing"], ["none"]), "task 'nothing' is not known"),
+        (lambda: compare(["xor"], ["none", "none"]), "name of its own"),
+        (lambda: compare(["xor"], ["none"], [1, 1]), "seeds"),
+        (lambda: Budget(hidden=-1), "hidden"),
     ):
         with pytest.raises(ValueError, match=message):
-            compare(*arguments)
-    with pytest.raises(ValueError, match="hidden"):
-        Budget(hidden=-1)
-
-
-# ---------------------------------------------------------------- numbers
+            call()
 
 
 def test_numbers_are_those_of_scikit_learn_and_scipy():
@@ -393,14 +350,12 @@ def test_numbers_are_those_of_scikit_learn_and_scipy():
     for value, logits in zip(row_losses(outputs, y, "classification").mean(1), outputs, strict=True):
         exp = np.exp(logits - logits.max(1, keepdims=True))
         assert value == pytest.approx(log_loss(y, exp / exp.sum(1, keepdims=True)), rel=1e-6)
-    huge = row_losses(1e5 * outputs, y, "classification").mean(1)  # exp of these overflows
-    np.testing.assert_allclose(
-        huge, [F.cross_entropy(torch.tensor(1e5 * o), torch.tensor(y)) for o in outputs]
-    )
+    huge = 1e5 * outputs  # exp of these overflows
+    expected = [F.cross_entropy(torch.tensor(o), torch.tensor(y)) for o in huge]
+    np.testing.assert_allclose(row_losses(huge, y, "classification").mean(1), expected)
     t, guess = rng.standard_normal((2, 30, 1))
-    assert row_losses(guess[None], t[:, 0], "regression").mean() == pytest.approx(
-        ((guess - t) ** 2).mean() / 2
-    )
+    squared = row_losses(guess[None], t[:, 0], "regression").mean()
+    assert squared == pytest.approx(((guess - t) ** 2).mean() / 2)
     assert judge._score(outputs[0], y, "classification") == accuracy_score(y, outputs[0].argmax(1))
     assert judge._score(guess, t[:, 0], "regression") == pytest.approx(r2_score(t, guess))
     first, second = rng.standard_normal((2, 7))
@@ -409,11 +364,11 @@ def test_numbers_are_those_of_scikit_learn_and_scipy():
     assert found == pytest.approx(((first - second).mean(), theirs.low, theirs.high, 7))
 
 
-@pytest.mark.parametrize(("first", "kind"), [(True, "truth"), (False, "no truth")])
-def test_measures_by_hand(first, kind):
+@pytest.mark.parametrize("has_truth", [True, False])
+def test_measures_by_hand(has_truth):
     weight = np.array([[3.0, 0, 0.003, 0], [4.0, 0, 0.004, 0.3]])  # norms 5, 0, 0.005, 0.3
     problem = data.xor(40, 4, n_test=50)  # truth: inputs 0 and 1
-    if kind == "no truth":
+    if not has_truth:
         problem = replace(problem, support=None)
     seen = []
 
@@ -430,7 +385,7 @@ def test_measures_by_hand(first, kind):
     assert found["metric"] == np.mean((problem.X_test[:, 0] > 0) == problem.y_test)
     assert len(seen) == 1  # full and reduced inputs in one call
     kept = seen[0][50:].any(axis=0)
-    if kind == "truth":
+    if has_truth:
         assert found["noise_ratio"] == pytest.approx((0.305 / 2) / 2.5)
         assert (found["precision"], found["recall"]) == (0.5, 0.5)
         assert found["auc"] == 0.5  # input 0 before both noise inputs, input 1 behind both
@@ -438,9 +393,6 @@ def test_measures_by_hand(first, kind):
     else:
         assert found["noise_ratio"] is None
         assert kept.tolist() == [True, False, False, False]  # a fifth of four inputs
-
-
-# ---------------------------------------------------------------- results
 
 
 def test_questions_and_values():
@@ -461,7 +413,7 @@ def test_questions_and_values():
 
 def test_tasks_share_their_truth_between_seeds():
     for task in TASKS.values():
-        one, two = task.problem(0), task.problem(1)
+        one, two = (task.problem(seed) for seed in (0, 1))
         assert one.content_hash != two.content_hash
         np.testing.assert_equal(one.support, two.support)
         assert (one.support is None) == (task.key == "wide"), "only this table has no known truth"

@@ -7,11 +7,6 @@ import importlib
 import inspect
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,20 +67,13 @@ def assert_equal(a: FitResult, b: FitResult):
     assert (a.best_epoch, a.stopped) == (b.best_epoch, b.stopped)
 
 
-# ---- the numbers -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("how", ["sgd", "adam", "adamw", "layer"])
 def test_equals_a_loop_spelled_out(how):
     """Same batches, losses, penalties and weights in float64; the last batch of an epoch is smaller."""
     epochs, cosine = 3, functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=3)
-    model, twin = make_model(double=True), make_model(double=True)
+    model, twin, kind, groups = make_model(double=True), make_model(double=True), how, None
     if how == "layer":
-        model = L2RegularizationLayer(model, LAM)
-        groups = lambda m: [{"params": list(m.parameters()), "weight_decay": 0.0}]  # noqa: E731
-    else:
-        groups = None
-    kind = "sgd" if how == "layer" else how
+        model, kind, groups = L2RegularizationLayer(model, LAM), "sgd", nn.Module.parameters
     result = call(model, optimizer=kind, groups=groups, scheduler=cosine, epochs=epochs, seed=5, valid=None)
 
     weights = [p for p in twin.parameters() if p.ndim > 1]
@@ -123,17 +111,13 @@ def test_equals_a_loop_spelled_out(how):
 def test_validation_is_measured_in_evaluation_mode():
     """Batch statistics and dropout are off; the mean is over rows, not over batches."""
     result = call(make_model(dropout=0.5, double=True), epochs=3)
-    assert set(result.history) == {
-        *("train_loss", "penalty", "norm", "valid_loss", "valid_accuracy", "lr", "seconds")
-    }
+    names = ("train_loss", "penalty", "norm", "valid_loss", "valid_accuracy", "lr", "seconds")
+    assert set(result.history) == set(names)
     assert not result.model.training
-    X, y = torch.tensor(VALID[0]), torch.tensor(VALID[1])
-    outputs = result.model(X)
-    best = result.best_epoch
+    outputs, y, best = result.model(torch.tensor(VALID[0])), torch.tensor(VALID[1]), result.best_epoch
+    loss = nn.functional.cross_entropy(outputs, y).item()
     assert result.history["valid_loss"][best] == result.history["valid_loss"].min()
-    assert result.history["valid_loss"][best] == pytest.approx(
-        nn.functional.cross_entropy(outputs, y).item(), rel=1e-9
-    )
+    assert result.history["valid_loss"][best] == pytest.approx(loss, rel=1e-9)
     assert result.history["valid_accuracy"][best] == (outputs.argmax(1) == y).double().mean().item()
     assert all(values.shape == (3,) for values in result.history.values())
     assert "3 epochs" in repr(result)
@@ -143,23 +127,20 @@ def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
     def state():
         return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
 
+    def noisy(outputs, y):
+        """Draw a number in validation, as a metric that samples does."""
+        if not outputs.requires_grad:
+            torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
+        return nn.functional.cross_entropy(outputs, y)
+
     model = make_model(dropout=0.5)
     before = state()
     first = call(model)
     assert state() == before
     random.random(), np.random.rand(), torch.rand(3)  # noqa: NPY002
-    assert_equal(first, call(make_model(dropout=0.5), criterion=Noisy()))
+    assert_equal(first, call(make_model(dropout=0.5), criterion=noisy))
     other = call(make_model(dropout=0.5), seed=1)
     assert not torch.equal(first.model[0].weight, other.model[0].weight)
-
-
-class Noisy(nn.CrossEntropyLoss):
-    """Draws a number in validation, as a metric that samples does; its value stays."""
-
-    def forward(self, outputs, y):
-        if not outputs.requires_grad:
-            torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
-        return super().forward(outputs, y)
 
 
 def test_a_schedule_that_counts_minibatches_is_stepped_by_them(tmp_path):
@@ -175,9 +156,6 @@ def test_a_schedule_that_counts_minibatches_is_stepped_by_them(tmp_path):
     assert whole.history["lr"].tolist() == expected[::5]
     call(scheduler=cycle, epochs=2, checkpoint=tmp_path / "run.pt")
     assert_equal(call(scheduler=cycle, checkpoint=tmp_path / "run.pt"), whole)
-
-
-# ---- early stopping ----------------------------------------------------------------------------------------
 
 
 def run_script(losses, change=lambda model, loss: loss, **options):
@@ -196,15 +174,14 @@ def run_script(losses, change=lambda model, loss: loss, **options):
 
 
 def test_patience_counts_epochs_since_the_best_and_restores_it():
-    result = run_script([5.0, 4.0, 4.5, 3.0, 3.5, 3.0, 9.0, 1.0], patience=3)
-    assert result.stopped == "patience"
-    assert len(result.history["valid_loss"]) == 7  # equal is no improvement: 4, 5 and 6 are in vain
-    assert result.best_epoch == 3
-    assert result.model.weight.item() == 4
-    result = run_script([5.0, 4.0, 4.5, 3.0, 3.5], patience=3)
-    assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("epochs", 3, 4)
-    result = run_script([5.0, 6.0, 7.0])
-    assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("epochs", 0, 1)
+    for losses, patience, stopped, n_epochs, best in (
+        ([5.0, 4.0, 4.5, 3.0, 3.5, 3.0, 9.0, 1.0], 3, "patience", 7, 3),  # equal is no improvement
+        ([5.0, 4.0, 4.5, 3.0, 3.5], 3, "epochs", 5, 3),
+        ([5.0, 6.0, 7.0], None, "epochs", 3, 0),
+    ):
+        result = run_script(losses, patience=patience)
+        assert (result.stopped, len(result.history["valid_loss"])) == (stopped, n_epochs)
+        assert (result.best_epoch, result.model.weight.item()) == (best, best + 1)
 
 
 @pytest.mark.parametrize("where", ["training", "validation", "weights"])
@@ -225,25 +202,18 @@ def test_divergence_stops_and_keeps_the_best(where):
     assert len(result.history["valid_loss"]) == 2
 
 
-# ---- checkpoints -------------------------------------------------------------------------------------------
+class Killing(nn.CrossEntropyLoss):
+    """Kills the training in a minibatch; before that it keeps what is in the folder of the checkpoint."""
 
-CHILD = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import test_fit as t; t.long_run(t.Slow(13), sys.argv[2])"
-)
-
-
-class Slow(nn.CrossEntropyLoss):
-    """Says so and falls asleep in the given batch of the training, where it can be killed."""
-
-    def __init__(self, asleep_at=None):
+    def __init__(self, at=None, path=None):
         super().__init__()
-        self.batches, self.asleep_at = 0, asleep_at
+        self.batches, self.at, self.path = 0, at, path
 
     def forward(self, outputs, y):
         self.batches += outputs.requires_grad  # training, not validation
-        if self.batches == self.asleep_at:
-            print("in the middle", flush=True)
-            time.sleep(600)
+        if self.batches == self.at:
+            (self.left,) = (path.read_bytes() for path in self.path.parent.iterdir())
+            raise SystemExit
         return super().forward(outputs, y)
 
 
@@ -258,13 +228,12 @@ def long_run(criterion, checkpoint=None):
 
 def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_bits(tmp_path):
     path = tmp_path / "run.pt"
-    command = [sys.executable, "-c", CHILD, Path(__file__).parent, path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout.readline() == "in the middle\n"
-        child.send_signal(signal.SIGKILL)
-    assert child.returncode == -signal.SIGKILL
+    criterion = Killing(13, path)
+    with pytest.raises(SystemExit):
+        long_run(criterion, path)
+    path.write_bytes(criterion.left)  # a killed process writes nothing more
     assert len(torch.load(path, weights_only=True)["history"]["train_loss"]) == 2
-    resumed, whole = long_run(Slow(), path), long_run(Slow())
+    resumed, whole = long_run(Killing(), path), long_run(Killing())
     assert len(resumed.history["train_loss"]) == 6
     assert_equal(resumed, whole)
 
@@ -303,24 +272,19 @@ MISMATCHES = {
 }
 
 
-@pytest.mark.parametrize("name", MISMATCHES)
-def test_a_checkpoint_of_other_arguments_is_refused_and_kept(name, tmp_path):
-    path = tmp_path / "run.pt"
-    call(checkpoint=path, epochs=1)
-    content = path.read_bytes()
-    with pytest.raises(ValueError, match=r"run\.pt was written by a call with other arguments") as error:
-        call(checkpoint=path, epochs=2, **MISMATCHES[name])
-    assert f"other arguments: {name}. To go on" in str(error.value)
-    assert path.read_bytes() == content
-
-
-def test_a_file_that_is_no_sound_checkpoint_is_refused_and_kept(tmp_path):
+def test_a_checkpoint_of_other_arguments_or_an_unsound_one_is_refused_and_kept(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     path = tmp_path / "run.pt"
     call(checkpoint=path, epochs=1)
+    content = path.read_bytes()
+    for name, changes in MISMATCHES.items():
+        with pytest.raises(ValueError, match=r"run\.pt was written by a call with other arguments") as error:
+            call(checkpoint=path, epochs=2, **changes)
+        assert f"other arguments: {name}. To go on" in str(error.value)
+        assert path.read_bytes() == content
     files = [path.read_bytes()[:-100], b"", b"nonsense"]
     for state in ({"weights": torch.zeros(2)}, {"fingerprint": Evil()}):
         torch.save(state, path)
@@ -331,9 +295,6 @@ def test_a_file_that_is_no_sound_checkpoint_is_refused_and_kept(tmp_path):
             call(checkpoint=path, epochs=2)
         assert path.read_bytes() == content
     assert not (tmp_path / "executed").exists()
-
-
-# ---- mixed precision ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -353,25 +314,19 @@ def test_choice_of_the_precision(amp, kind, has_bf16, expected, monkeypatch):
     assert training._precision("auto", torch.device(kind), {torch.float64}) is None
 
 
-# ---- data, progress, errors --------------------------------------------------------------------------------
-
-
 class Named(nn.Sequential):
-    """Takes its input by name."""
-
     def forward(self, *, rows):
         return super().forward(rows)
 
 
-@pytest.mark.parametrize("amp", [False, True])
-def test_arrays_and_batches_of_them_are_the_same(amp):
-    """Also of what a model takes by name."""
+def test_arrays_and_batches_of_them_and_inputs_by_name_are_the_same():
+    """In mixed precision, too."""
     X, y = (torch.tensor(part) for part in TRAIN)
     batches = [(X[k : k + 8].float(), y[k : k + 8]) for k in range(0, 37, 8)]
-    plain = call(train=batches, valid=TRAIN, epochs=2, amp=amp)
-    assert_equal(call(train=batches, valid=batches, epochs=2, amp=amp), plain)
+    plain = call(train=batches, valid=TRAIN, epochs=2, amp=True)
+    assert_equal(call(train=batches, valid=batches, epochs=2, amp=True), plain)
     by_name = [({"rows": x}, labels) for x, labels in batches]
-    assert_equal(call(Named(*make_model()), train=by_name, valid=by_name, epochs=2, amp=amp), plain)
+    assert_equal(call(Named(*make_model()), train=by_name, valid=by_name, epochs=2, amp=True), plain)
 
 
 @pytest.mark.filterwarnings("error")
@@ -417,24 +372,20 @@ def test_the_penalty_is_nan_where_the_decay_is_apart_from_the_gradient(name, opt
     assert np.isnan(result.history["penalty"][0]) == only_shrunk
 
 
-def bad(**changes):
-    return lambda: call(**({"epochs": 1} | changes))
-
-
 @pytest.mark.parametrize(
-    ("run", "message"),
+    ("changes", "message"),
     [
-        (bad(epochs=0), "epochs must be an integer of at least 1"),
-        (bad(patience=2, valid=None), "patience needs a validation loss"),
-        (bad(device="gpu"), "is not a device"),
-        (bad(model=make_model(double=True), amp=True), r"float64; convert the model with \.float\(\)"),
-        (bad(optimizer="lbfgs", groups=lambda m: list(m.parameters())), "LBFGS needs a closure"),
-        (bad(groups=lambda m: make_model().parameters()), "parameters that are not those of model"),
-        (bad(train=[]), "train gave no batch"),
-        (bad(valid=(VALID[0][:5], VALID[1])), r"valid: X has shape \(5, 6\) and y \(23,\)"),
-        (bad(train=(np.full((9, 6), np.nan), np.zeros(9, int))), "train holds NaN"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1"),
+        ({"patience": 2, "valid": None}, "patience needs a validation loss"),
+        ({"device": "gpu"}, "is not a device"),
+        ({"model": make_model(double=True), "amp": True}, r"float64; convert the model with \.float\(\)"),
+        ({"optimizer": "lbfgs", "groups": lambda m: list(m.parameters())}, "LBFGS needs a closure"),
+        ({"groups": lambda m: make_model().parameters()}, "parameters that are not those of model"),
+        ({"train": []}, "train gave no batch"),
+        ({"valid": (VALID[0][:5], VALID[1])}, r"valid: X has shape \(5, 6\) and y \(23,\)"),
+        ({"train": (np.full((9, 6), np.nan), np.zeros(9, int))}, "train holds NaN"),
     ],
 )
-def test_bad_input_gets_a_clear_error(run, message):
+def test_bad_input_gets_a_clear_error(changes, message):
     with pytest.raises(ValueError, match=message):
-        run()
+        call(**({"epochs": 1} | changes))
