@@ -87,9 +87,6 @@ def test_bad_plans_are_refused(wrong):
         budget.decay_plan(0.1, **{"lr": 0.01, "n": 200, "batch_size": 20, "epochs": 30, **wrong})
 
 
-# ---- the study ---------------------------------------------------------------------------------------------
-
-
 def test_the_best_lam_is_that_of_a_parabola():
     lams = np.logspace(-3, 1, 9)
     assert choosing.best_lam(lams, (np.log(lams) - np.log(0.04)) ** 2) == pytest.approx(0.04)

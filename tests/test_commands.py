@@ -32,9 +32,6 @@ def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
 
 
-# ---- make --------------------------------------------------------------------------------------------------
-
-
 def test_every_command_that_is_documented_can_be_made():
     """As far as make itself can tell: the target and all that it needs exist."""
     pages = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SUPPORT")]
@@ -49,8 +46,6 @@ def test_every_command_that_is_documented_can_be_made():
     for script in re.findall(r"book/\S+\.py", done.stdout):
         assert (ROOT / script).is_file(), script
 
-
-# ---- README ------------------------------------------------------------------------------------------------
 
 README = (ROOT / "README.md").read_text("utf-8")
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -129,8 +124,6 @@ def test_package_dependencies_are_what_the_package_imports_in_versions_that_cola
     assert [str(need) for name, need in needs.items() if not need.specifier.contains(colab[name])] == []
 
 
-# ---- execute -----------------------------------------------------------------------------------------------
-
 WIDGETS = """\
 import ipywidgets as widgets
 from IPython.display import display
@@ -206,8 +199,6 @@ def test_execute_shows_a_failing_cell_and_writes_nothing(notebook, capsys):
     assert path.read_bytes() == before
 
 
-# ---- check -------------------------------------------------------------------------------------------------
-
 GOOD = f"""<!doctype html><html lang="en"><head><title>T</title>
 <link rel="stylesheet" href="a.css"><link rel="canonical" href="https://example.org/x.html">
 <script src="a.js"></script></head><body>
@@ -251,8 +242,6 @@ def test_check_finds_a_planted_fault_and_no_other(tmp_path, capsys, old, new, co
     assert check.report(tmp_path) == bool(complaint)
     assert complaint in capsys.readouterr().out
 
-
-# ---- the address of the repository -------------------------------------------------------------------------
 
 FORK = "https://github.com/Some-One/their.book"
 

@@ -25,14 +25,6 @@ def data():
     return X, torch.randint(5, (22,), generator=generator)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 5), (8, 8), (33, 17)])
-def test_any_size(size):
-    model = network()
-    x = torch.randn(2, 1, *size).double()
-    assert model(x).shape == (2, 5)
-    assert model.maps(x)[0].shape[2:] == tuple(math.ceil(side / 8) for side in size)
-
-
 def test_padding_changes_nothing():
     sizes = [(9, 20), (16, 7), (1, 1), (13, 13)]
     generator = torch.Generator().manual_seed(0)

@@ -24,7 +24,6 @@ from traitlets import TraitError
 
 from l2lab import explore
 from l2lab.explore import (
-    PALETTE,
     Control,
     LambdaExplorer,
     Trainer,
@@ -116,15 +115,6 @@ class TestBuffer:
         v = rng.random((L, 5))
         sent = curves_panel({"a": v}).arrays["y"][0]
         np.testing.assert_allclose(sent, [v.mean(1), v.min(1), v.max(1)], rtol=1e-6)
-
-    def test_known_names_have_known_colours_and_true_features_come_first(self) -> None:
-        spec = curves_panel({"test": LAMS, "train": LAMS, "other": LAMS, "validation": LAMS}).spec
-        names = [list(PALETTE)[k - 1] for k in spec["colors"]]
-        assert [names[k] for k in (0, 1, 3)] == ["vermillion", "blue", "green"]
-        assert len(set(names)) == 4
-        assert len(set(curves_panel({"train": LAMS, "training": LAMS}).spec["colors"])) == 2
-        spec = paths_panel(np.ones((2, 3)), groups=np.array([False, True, False])).spec
-        assert (spec["names"], spec["group"], spec["colors"]) == (["true", "noise"], [1, 0, 1], [1, 6])
 
 
 ONE = np.full((1, 2, 2), 0.5)

@@ -45,9 +45,6 @@ def test_every_chapter_links_words_of_the_glossary_once_each(site):
     assert titles > 50, "explanations"
 
 
-# ---- the source, and how the page was made ----------------------------------------------------------------
-
-
 def test_buttons_lead_to_the_page_in_the_repository_or_nowhere(site):
     branch = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["branch"]
     buttons = [a["href"] for a in parsed(site, CHAPTER).select(".article-header-buttons a[href]")]
@@ -70,9 +67,6 @@ def test_pages_say_version_date_and_where_their_making_is_told_which_lists_every
     page = parsed(site, "book/status")
     assert all(page.select(f"article a[href='{path.stem}.html']") for path in chapters())
     assert "comparison-quick.json" in page.article.text
-
-
-# ---- what others are told ----------------------------------------------------------------------------------
 
 
 def test_pages_have_a_description_in_words_their_address_and_the_card(site):

@@ -27,8 +27,6 @@ def test_terms_are_sorted_and_stand_once():
     assert folded == sorted(set(folded))
 
 
-# ---- the bibliography --------------------------------------------------------------------------------------
-
 CITED = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`|\breferences\.\w+#(\w+)\)")
 ENTRY = re.compile(r"(?m)^@\w+\{([^,\s]+),(.*)$")
 UNCHECKED = re.compile(r"(?i)unverified|unchecked|from memory|not seen|before citing|to do|todo|\?\?")

@@ -29,9 +29,6 @@ def table(n, p, seed=0):
     return rng.standard_normal((n, p)) @ rng.standard_normal((p, p)), rng.standard_normal(n)
 
 
-# ---------------------------------------------------------------- zeros and histograms
-
-
 def test_exact_zeros_have_no_tolerance():
     w = np.array([[0.0, -0.0, 1e-300, 5e-324], [1, 2, 3, 0]])
     assert exact_zeros(w) == 3
@@ -73,9 +70,6 @@ def test_histogram_of_dying_and_exploding_weights(w):
     assert (np.diff(edges) > 0).all()
 
 
-# ---------------------------------------------------------------- support
-
-
 @settings(max_examples=25, deadline=None)
 @given(hnp.arrays(bool, (3, 6)), hnp.arrays(bool, 6))
 def test_support_scores_are_those_of_scikit_learn(selected, truth):
@@ -91,9 +85,6 @@ def test_support_scores_are_those_of_scikit_learn(selected, truth):
         np.testing.assert_allclose(single, [v[i] for v in scores])
         assert isinstance(single.f1, float)
         assert single.n_selected == row.sum()
-
-
-# ---------------------------------------------------------------- stability
 
 
 def test_stability_of_two_sets_by_hand():
@@ -114,9 +105,6 @@ def test_stability_of_sets_of_one_size_is_the_mean_of_kunchevas_index():
     pairs = [(selected[i] & selected[j]).sum() for i in range(7) for j in range(i)]
     kuncheva = np.mean([(r - k**2 / p) / (k - k**2 / p) for r in pairs])
     assert stability(selected).nogueira == pytest.approx(kuncheva)
-
-
-# ---------------------------------------------------------------- ridge
 
 
 @pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 40), (15, 15)])
@@ -141,9 +129,6 @@ def test_ridge_without_penalty_is_the_smallest_solution_also_for_equal_columns()
     np.testing.assert_allclose(w, np.linalg.pinv(X) @ y, rtol=1e-8)
     np.testing.assert_allclose(w, ridge_path(X, y, 1e-12)[0], rtol=1e-6)
     assert not ridge_path(np.zeros((3, 2)), np.ones(3), [0, 1]).any()
-
-
-# ---------------------------------------------------------------- rank and calibration
 
 
 def test_effective_rank_counts_equal_directions():
@@ -172,8 +157,6 @@ def test_calibration_by_hand():
     # gaps whose plain mean is another one than that over the rows
     assert calibration(p, [0, 1, 1, 0], bins=10).ece == pytest.approx((0.425 * 2 + 0.55 + 0.4) / 4)
 
-
-# ---------------------------------------------------------------- bad input
 
 X = np.ones((3, 2))
 

@@ -175,9 +175,6 @@ def test_cells_are_short_and_use_the_package_and_not_its_inside(path):
         assert 0 < len(cell.source.splitlines()) <= MAX_LINES, f"cell {number}: plumbing belongs into l2lab"
 
 
-# ---- the frame of a chapter --------------------------------------------------------------------------------
-
-
 @each_chapter
 def test_the_frame_is_complete_and_in_order(path):
     places = []

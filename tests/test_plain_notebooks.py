@@ -42,9 +42,6 @@ def test_nothing_that_only_myst_understands(path):
         assert not re.search(r"^(```|~~~)\{", text, re.MULTILINE), "a directive"
 
 
-# ---- one cell ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("plain", "read"),
     [
@@ -73,8 +70,6 @@ def test_formulas_and_code_in_a_summary():
     assert summary.text.endswith("for 5 $ or 6")
     assert html.endswith(" $x$")
 
-
-# ---- a book of two chapters -------------------------------------------------------------------------------
 
 FIRST = """<a id="ch-a"></a>
 
@@ -182,9 +177,6 @@ def test_a_mistake_in_a_link_or_a_number_is_a_warning(build):
     said = build(first=first, second="\n\n".join([SECOND, *MISTAKES]))[2]
     assert "eq-one says (1.3), the page (1.1)" in said
     assert [expected for expected in MISTAKES.values() if expected not in said] == []
-
-
-# ---- saved again by other programs ------------------------------------------------------------------------
 
 
 def saved_again(notebook: dict) -> None:

@@ -110,8 +110,6 @@ def test_figures_of_a_chapter_and_each_slider_moved_by_keyboard(visited):
             assert read_out, f"slider {number}: {key} changes no read-out"
 
 
-# ---- the keyboard walk -------------------------------------------------------------------------------------
-
 # Numbers everything that the Tab key should reach, in the order of the text, and describes each.
 EXPECT = """() => { document.querySelectorAll('[data-stop]').forEach(e => delete e.dataset.stop);
   return [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]')]
@@ -225,8 +223,6 @@ def test_the_side_bars_of_a_phone_open_and_close_by_key(visited, button, bar):
     assert not page.locator(f"{bar} a").first.is_visible()
 
 
-# ---- enlarged and narrow -----------------------------------------------------------------------------------
-
 # WCAG 1.4.12: what a reader may set without losing anything.
 SPACING = """p { margin-bottom: 2em !important }
   * { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important }"""
@@ -289,8 +285,6 @@ def test_nothing_is_lost_enlarged_and_axe_finds_nothing_with_solutions_open(visi
     assert result["passes"], "axe did not run"
     assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in result["violations"]] == [], theme
 
-
-# ---- without JavaScript ------------------------------------------------------------------------------------
 
 MARKS = "all => all.map(e => getComputedStyle(e.querySelector('summary'), '::after').content)"
 WORDS = "all => all.map(e => e.innerText.replace(e.querySelector('summary').innerText, '').trim())"

@@ -40,8 +40,6 @@ def test_importing_does_not_pull_in(module, unwanted):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "book").returncode == 0
 
 
-# ---- docstrings --------------------------------------------------------------------------------------------
-
 # From numpydoc's list: what makes a docstring wrong or useless, not what makes it long. A summary that is
 # missing or no sentence; sections out of order; parameters that are missing, unknown, out of order or without
 # a type; nothing on what is returned.
@@ -102,8 +100,6 @@ def test_numpydoc_docstrings():
         wrong += [f"{name}: {code}, {text}" for code, text in validate(name)["errors"] if code in asked]
     assert wrong == []
 
-
-# ---- what must not stand in any file -----------------------------------------------------------------------
 
 # Written so that this file does not contain what it looks for.
 ABSOLUTE = r"(?<![\w.:/~$\"'}-])/(?:" + "|".join(["tmp", "work", "root", "home", "Users"]) + r")/[\w.-]+"

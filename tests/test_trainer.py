@@ -47,9 +47,6 @@ SETTINGS |= {"seed": 1, "steps": 500}
 PROBLEM = {"w": "sparse", "uv": "curve", "uvz": "digits", "mlp": "xor", "gates": "xor"}
 
 
-# ---- numbers -----------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def core(browser: Browser) -> Iterator[Callable[..., Any]]:
     """Give a function that evaluates JavaScript with the trainer's core and the bytes of the digits."""
@@ -179,9 +176,6 @@ def test_a_slice_ends_by_the_clock_and_a_sweep_trains_every_lam(core) -> None:
     assert single
 
 
-# ---- the experiments ---------------------------------------------------------------------------------------
-
-
 def playground() -> str:
     cells = nbformat.read(BOOK / "playground.ipynb", 4).cells
     return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -279,9 +273,6 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
     assert (short >= 63).all()
     assert (long >= 51).all()
     assert (long <= 53).all()
-
-
-# ---- the widget --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
