@@ -57,6 +57,7 @@ SMALL_EXACT = Budget(steps=60, batch_size=16, hidden=7, dtype=torch.float64)
         (methods.L1Proximal, lambda lam: Lasso(alpha=lam, tol=1e-10), 1e-4),
         (methods.ElasticNet, lambda lam: ElasticNet(alpha=lam, l1_ratio=0.5, tol=1e-10), 1e-4),
         (methods.L2Gates, lambda lam: Lasso(alpha=lam, tol=1e-10), 2e-3),
+        (methods.L1Subgradient, lambda lam: Lasso(alpha=lam, tol=1e-10), 2e-3),
     ],
 )
 def test_linear_models_are_scikit_learns(linear, recipe, reference, atol):
@@ -83,6 +84,8 @@ def test_group_lasso_is_scikit_learns(recipe, axis):
     reference = MultiTaskLasso(alpha=lam, fit_intercept=False, tol=1e-10).fit(X, Y).coef_
     np.testing.assert_allclose(weight[0] if axis == 1 else weight[0].T, reference, atol=1e-6)
     assert 0 < (reference == 0).all(axis=0).sum() < 8
+    method.linear = False  # the second layer must not grow instead
+    assert method.decay({})["2.weight"].tolist() == [0.001]
 
 
 def module(n_features, hidden, n_outputs):
@@ -180,6 +183,12 @@ def test_stochastic_gates_are_those_of_their_paper():
     assert (recipe.first_layer(params, True) != recipe.first_layer(params, True)).any()
 
 
+def test_input_noise_grows_with_its_strength():
+    recipe = made(methods.InputNoise, [0.5, 2.0])  # both copies have the same weights and draws
+    spread = recipe.forward(recipe.parameters([0, 0]), torch.zeros(1, 30, 6, dtype=torch.float64)).std(1)
+    torch.testing.assert_close(spread[1], 4 * spread[0])
+
+
 def test_shifted_digits_are_those_of_scipy():
     problem = data.digits(noise_features=6)
     augment = TASKS["digits"].augment(problem)
@@ -226,6 +235,7 @@ def test_every_method_learns_with_and_without_hidden_units(key):
         assert np.isfinite(outputs).all()
         np.testing.assert_array_equal(fit.outputs(learning.X_valid, [1])[0], outputs[1])
         assert (fit.unit_effects is None) == (hidden == 0)
+        assert key != "none" or (fit.first_layer[0] != fit.first_layer[1]).all()  # it starts anew
 
 
 def test_unit_effects_are_the_spread_that_a_unit_adds_to_the_output():
@@ -314,16 +324,18 @@ def test_validation_chooses_among_what_has_not_diverged_and_the_harness_computes
 
     assert rigged(1, 9, 1)["trial"] == 1
     assert rigged(1, 9, 1)["valid_loss"] == pytest.approx(np.log1p(np.exp(-9)), rel=1e-5)
-    assert rigged(np.nan, np.nan, 1)["trial"] == 2
+    record = rigged(np.nan, np.nan, 1)
+    assert (record["trial"], record["at_edge"]) == (2, True)
     with pytest.raises(ValueError, match="diverged"):
         rigged(*[np.nan] * 3)
 
 
 def test_a_seed_gives_the_same_result_again_and_in_other_company():
-    keys = ["stg", "dropout", "input_noise", "none", "univariate"]
+    keys = ["stg", "dropout", "input_noise", "augmentation", "none", "univariate"]
+    task = replace(TASK, augment=lambda _: lambda x, q, g: x + q * torch.rand(len(x), 1, generator=g))
 
     def run(seeds):
-        result = compare([TASK], keys, seeds, replace(SMALL, dtype=torch.float64))
+        result = compare([task], keys, seeds[::-1], replace(SMALL, dtype=torch.float64))
         return [{k: v for k, v in r.items() if k != "seconds"} for r in result.records if r["seed"] == 4]
 
     together = run([1, 4])

@@ -57,6 +57,7 @@ def test_every_copy_is_trained_as_by_torch_optim(optimizer):
         params, loss, lr=lr, lam=on_weights(params, LAM), optimizer=optimizer, momentum=0.8,
         rate=rate, share=share, after=shorten,
     ).run(STEPS)  # fmt: skip
+    assert on_weights({"gate": 0, "mu": 0}, LAM) == {}  # what has another name does not decay by itself
     for k, net in enumerate(nets):
         optim = OPTIMIZERS[optimizer]([{"params": [p], "name": n} for n, p in net.named_parameters()])
         for t in range(STEPS):

@@ -325,20 +325,6 @@ class TestGeometry:
 
 
 class TestAddress:
-    def test_state_is_written_late_and_without_history(self, page: Page, url: str, said: list[str]) -> None:
-        page.clock.install(time=0)
-        open_page(page, f"{url}/index.html")
-        length = page.evaluate("history.length")
-        page.clock.pause_at(60_000)
-        slider(page, "a").press("End")
-        page.clock.run_for(200)
-        assert page.evaluate("location.hash") == ""
-        slider(page, "c").press("Home")
-        part(page, "c").locator(".lx-knob").first.press("ArrowLeft")
-        page.clock.run_for(300)
-        assert page.evaluate("location.hash") == "#a:lam=10;c:lam=0,w=1.116:0.5"
-        assert page.evaluate("history.length") == length
-
     def test_what_is_read_links_copied_ones_and_anchors(self, page: Page, url: str, said) -> None:
         open_page(page, f"{url}/index.html#b:lam=0.03;a:lam=0.00011,x=1;c:lam=0,w=-0.5:99")
         assert [readout(page, name) for name in "bac"] == ["λ = 0.0251", "λ = 10⁻⁴", "λ = 0"]

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -143,6 +144,7 @@ def test_same_seed_same_bits_and_the_caller_s_generators_are_left_alone():
     assert not torch.equal(first.model[0].weight, other.model[0].weight)
 
 
+@pytest.mark.filterwarnings("error")  # torch tells when the schedule goes first
 def test_a_schedule_that_counts_minibatches_is_stepped_by_them(tmp_path):
     """Five minibatches an epoch; resumed, too."""
     cycle = functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.3, total_steps=20)
@@ -200,6 +202,12 @@ def test_divergence_stops_and_keeps_the_best(where):
         result = run_script(losses, bad)
     assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("diverged", 1, 2)
     assert len(result.history["valid_loss"]) == 2
+
+
+def test_ctrl_c_ends_after_the_batch_and_keeps_the_best():
+    third = lambda model: model.weight.item() == 2 and signal.raise_signal(signal.SIGINT)  # noqa: E731
+    result = run_script([3.0, 2.0, 1.0], lambda model, loss: third(model) or loss)
+    assert (result.stopped, result.best_epoch, result.model.weight.item()) == ("interrupted", 1, 2)
 
 
 class Killing(nn.CrossEntropyLoss):

@@ -74,6 +74,7 @@ def test_weights_are_all_but_biases_and_normalization_layers():
     found, named = penalized_parameters(module), dict(module.named_parameters())
     assert set(found) == EVERYTHING_PENALIZED
     assert all(found[name] is named[name] for name in found)
+    assert not penalized_parameters(nn.ModuleList([nn.BatchNorm3d(4), nn.SyncBatchNorm(4)]))
     layer = L2RegularizationLayer(module, 0.3)
     expected = 0.15 * squares(*(named[name] for name in EVERYTHING_PENALIZED))
     assert layer.get_l2_regularizer().shape == ()
@@ -98,6 +99,7 @@ def test_frozen_parameters_are_constants_and_not_penalized():
     module[0].requires_grad_(False)
     expected = 0.1 * squares(module[2].weight, module[4].weight)
     assert layer.get_l2_regularizer().item() == pytest.approx(expected)
+    assert layer.fit_and_backward(*batch(dtype=torch.float32), CRITERION)[1].item() == pytest.approx(expected)
     assert "0.weight" not in penalized_parameters(module)
     assert id(module[0].weight) in ids(param_groups(module, 0.1)[0]["params"])  # where it would train
     layer.lam = 0.0
@@ -239,6 +241,8 @@ def test_any_module_and_signature_gets_the_gradient_of_loss_and_penalty(name):
     assert len(tree_leaves(result)) >= 3
     assert not any(t.requires_grad for t in tree_leaves(result))
     torch.testing.assert_close(result.penalty, layer.get_l2_regularizer().detach())
+    squared = squares(*map(abs, penalized_parameters(layer).values()))
+    assert result[1].item() == pytest.approx(0.15 * squared)
     first = [None if p.grad is None else p.grad.clone() for p in layer.parameters()]
     layer.lam = 0.0  # the gradients of both calls add up
     layer.fit_and_backward(inputs, None, lambda out, _: look(out).square().mean())
@@ -376,6 +380,7 @@ def test_weight_decay_on_top_of_the_layer_warns_where_the_step_is_and_elsewhere_
     with pytest.warns(UserWarning, match=message) as record:
         one_step(layer, optimizer)
     assert [w.filename for w in record] == [__file__]
+    layer.module[0].weight.register_hook(lambda g: None)  # autograd adds the penalty then
     with pytest.warns(UserWarning, match=r"weight_decay=0\.01 of AdamW"):  # its default
         one_step(layer, torch.optim.AdamW(layer.parameters()))
     biases = [p for p in layer.parameters() if p.ndim == 1]

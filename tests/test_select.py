@@ -253,6 +253,8 @@ def test_finds_an_interaction_without_marginal_effects_in_any_unit():
     assert set(found.get_support(indices=True)) == set(other.get_support(indices=True)) == {1, 3}
     np.testing.assert_array_equal(found.support_path_, found.survival_path_ >= 0.5)
     assert ((found.survival_path_ > 0) & (found.survival_path_ < 0.5)).any()
+    missing = np.abs(found.support_path_.sum(1) - 2)
+    assert missing[found.lambda_path_ == found.lam_] == missing.min()
     # Not by a hair: both outlive every noise feature on a good part of the path.
     assert found.scores_[[1, 3]].min() > 1.2 * np.delete(found.scores_, [1, 3]).max()
 

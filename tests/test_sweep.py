@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import signal
 import threading
@@ -144,7 +145,7 @@ def test_shapes_weights_norms_and_modules():
     data = make_data(network, "cross_entropy")
     result = sweep(network, data, LAMS, seeds=SEEDS, lrs=LRS, steps=8, **DOUBLE)
     assert result.params["0.weight"].shape == (*result.shape, 7, 6) == (3, 2, 2, 7, 6)
-    assert "3 λ × 2 seeds × 2 learning rates, 8 steps" in repr(result)
+    assert "3 λ × 2 seeds × 2 learning rates, 8 steps, on cpu" in repr(result)
     module = result.module(2, 1, 0)
     first, second = (module[i].weight.detach().numpy().ravel() for i in (0, 2))
     np.testing.assert_array_equal(result.weights()[2, 1, 0], np.concatenate([first, second]))
@@ -257,6 +258,13 @@ def test_the_second_ctrl_c_interrupts_at_once(own_handler):
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+def test_ctrl_c_gives_back_what_there_is(monkeypatch):
+    asked = iter([False, False, True])
+    monkeypatch.setattr(engine, "interruptible", lambda: contextlib.nullcontext(lambda: next(asked)))
+    result = sweep(MLP((6, 3)), make_data(MLP((6, 3)), "squared"), 0.1, steps=9, **DOUBLE)
+    assert (result.steps < 9, result.interrupted) == (True, True)
 
 
 def test_progress_is_silent_unless_somebody_watches(capfd, monkeypatch):
