@@ -241,8 +241,7 @@ def test_any_module_and_signature_gets_the_gradient_of_loss_and_penalty(name):
     assert len(tree_leaves(result)) >= 3
     assert not any(t.requires_grad for t in tree_leaves(result))
     torch.testing.assert_close(result.penalty, layer.get_l2_regularizer().detach())
-    squared = squares(*map(abs, penalized_parameters(layer).values()))
-    assert result[1].item() == pytest.approx(0.15 * squared)
+    assert result[1].item() == pytest.approx(0.15 * squares(*map(abs, penalized_parameters(layer).values())))
     first = [None if p.grad is None else p.grad.clone() for p in layer.parameters()]
     layer.lam = 0.0  # the gradients of both calls add up
     layer.fit_and_backward(inputs, None, lambda out, _: look(out).square().mean())
