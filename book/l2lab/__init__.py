@@ -1,12 +1,10 @@
 """l2lab: the small package behind the book on L2 regularization.
 
-A λ sweep is one network with an extra axis, and everything that is shown is a function of λ. Three nouns
-suffice: a *problem* (:mod:`l2lab.data`), a *sweep result* (:mod:`l2lab.engine`) and a *panel*
-(:mod:`l2lab.explore`).
+A λ sweep is one network with an extra axis. Three nouns suffice: a *problem* (:mod:`l2lab.data`), a *sweep
+result* (:mod:`l2lab.engine`) and a *panel* (:mod:`l2lab.explore`).
 
 The objective is always mean loss + (λ/2)·‖w‖², which is ``weight_decay=λ`` of ``torch.optim.SGD``; biases are
-not penalized. Modules are imported one by one (``from l2lab import data, plots``): those who only want
-the explorer do not wait for torch.
+not penalized. Modules are imported one by one (``from l2lab import data``), so that not all wait for torch.
 """
 
 __version__ = "0.1.0"

@@ -71,7 +71,8 @@ class PictureSet:
         Names of the classes, in the order of their numbers.
     splits : dict of str
         ``"train"``, ``"valid"`` and ``"test"``, each with `pictures` (a tuple of PIL.Image.Image), `labels`
-        (their class numbers), `groups` (what must not be split) and `sources` (file and box).
+        (their class numbers), `groups` (what must not be split) and `sources` (file and box). Methods take
+        one of these names as `split`.
     """
 
     name: str
@@ -320,7 +321,7 @@ def pad_batch(pictures: Sequence[Image.Image], channels: int = 1) -> tuple[torch
 
     Parameters
     ----------
-    pictures, channels
+    pictures, channels : sequence of PIL.Image.Image, int
         As for :func:`letterbox`; at least one picture.
 
     Returns

@@ -38,10 +38,12 @@ def sparse_regression(
         The correlation of the inputs i and j is rho^|i−j|; −1 < rho < 1.
     snr : float, default 2
         Signal-to-noise ratio wᵀΣw / σ², with Σ the covariance of an input row. Without signal σ = 1.
-    seed, n_test : int, default 0 and 2000
-        Draws inputs, coefficients and noise; number of test rows.
+    seed : int, default 0
+        Draws inputs, coefficients and noise.
     coefs : {"unit", "uniform", "normal"}
         Non-zero coefficients: ±1; a random sign times U(0.3, 1.5); or N(0, 1).
+    n_test : int, default 2000
+        Number of test rows.
     truth_seed : int, optional
         Draws the coefficients apart from the rows, so that samples with different `seed` share one truth.
 

@@ -80,10 +80,12 @@ def breast_cancer(
 
     Parameters
     ----------
-    n_train, noise_features, seed, fractions
+    n_train, noise_features, seed : int
         As for :func:`digits`.
     degree : int, default 1
         2 adds the squares of all measurements and the products of all pairs: 495 columns, many of them alike.
+    fractions : sequence of float
+        Shares of training, validation and test rows.
 
     Returns
     -------
@@ -108,8 +110,17 @@ def breast_cancer(
 def diabetes(seed: int = 0) -> Problem:
     """Diabetes (Efron et al. 2004): 442 patients, 10 measurements, disease progression after one year.
 
-    Columns and target are standardized with the training rows, so that no intercept is needed; `seed` draws
-    the split. A :class:`Problem` of regression.
+    Columns and target are standardized with the training rows, so that no intercept is needed.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Draws the split.
+
+    Returns
+    -------
+    Problem
+        Regression.
     """
     bunch = load_diabetes(scaled=False)
     splits = _standardized(_split(bunch.data, bunch.target, FRACTIONS, None, seed, stratify=False))

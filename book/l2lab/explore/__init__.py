@@ -1,8 +1,7 @@
 """Widgets around a slider over λ, drawn in the browser: in Jupyter, in Colab and on the page.
 
-`LambdaExplorer` takes a grid of λ and panels. Most panels hold numbers that were computed before, for all λ,
-so that the browser only draws; `geometry_panel` and `budget_panel` are computed in the browser. `Trainer`
-trains small models there, and λ can be moved while they train.
+`LambdaExplorer` takes a grid of λ and panels, most of which hold numbers computed before, for all λ; those of
+`geometry_panel` and `budget_panel` come from the browser. `Trainer` trains small models there.
 """
 
 from . import explorer, geometry, panels, trainer
