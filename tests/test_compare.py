@@ -21,7 +21,7 @@ from l2lab.compare.result import MEASURES, ComparisonResult, paired_difference
 from l2lab.compare.tasks import Budget, LearningData, Task
 from l2lab.engine import minibatches, schedule
 
-EXACT = Budget(steps=1200, batch_size=1000, hidden=0, dtype=torch.float64)
+EXACT = Budget(steps=2000, batch_size=1000, hidden=0, dtype=torch.float64)
 LAMS = [0.01, 0.05, 0.2, 0.6]
 
 

@@ -1,7 +1,6 @@
 """l2lab: the small package behind the book on L2 regularization.
 
-A λ sweep is one network with an extra axis. Three nouns suffice: a *problem* (:mod:`l2lab.data`), a *sweep
-result* (:mod:`l2lab.engine`) and a *panel* (:mod:`l2lab.explore`).
+Three nouns: *problem* (:mod:`l2lab.data`), *sweep* (:mod:`l2lab.engine`) and *panel* (:mod:`l2lab.explore`).
 
 The objective is always mean loss + (λ/2)·‖w‖², which is ``weight_decay=λ`` of ``torch.optim.SGD``; biases are
 not penalized. Modules are imported one by one (``from l2lab import data``), so that not all wait for torch.

@@ -1,7 +1,6 @@
 """Benchmarks of the sweep and of the penalty: ``make bench`` writes what chapter 5 shows of them.
 
-One CPU thread, and its CPU time, since the machine may be shared. All ways take turns in many short
-repetitions, so that a disturbance hits all.
+One CPU thread and its CPU time; all ways take turns, so that a disturbance hits all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Widgets around a slider over λ, drawn in the browser: in Jupyter, in Colab and on the page.
 
-`LambdaExplorer` takes a grid of λ and panels, most of which hold numbers computed before, for all λ; those of
-`geometry_panel` and `budget_panel` come from the browser. `Trainer` trains small models there.
+`LambdaExplorer` shows panels along λ, computed before or in the browser; `Trainer` trains models there.
 """
 
 from . import explorer, geometry, panels, trainer

@@ -1,7 +1,6 @@
 """The picture that stands in where widgets do not run: small multiples of the same panels.
 
-Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked. Only
-the arrays that go to the browser are used, so the picture cannot show anything else than the widget does.
+Drawings at one λ are repeated at four values of λ; drawings along λ appear once, with the four marked.
 """
 
 from __future__ import annotations
@@ -70,7 +69,11 @@ def figure(height: float) -> Figure:
 
 
 def encode(fig: Figure) -> bytes:
-    """Return a figure as a PNG of few colours, which is small: equal figures give equal bytes."""
+    """Return a figure as a PNG of few colours, which is small."""
+    fig.draw_without_rendering()  # sets the layout, to about ten digits, which differ from call to call
+    fig.set_layout_engine("none")
+    for ax in fig.axes:
+        ax.set_position(np.round(ax.get_position(original=True).bounds, 4))
     fig.canvas.draw()
     image = Image.fromarray(np.ascontiguousarray(np.asarray(fig.canvas.buffer_rgba())[..., :3]))
     # this palette keeps the colours of small marks
