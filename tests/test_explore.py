@@ -137,13 +137,6 @@ REFUSED = [
     ("index", lambda: explorer(index=L)),
     ("together", lambda: explorer(controls={"a": [1, 2]})),
     ("not among", lambda: Control([1, 2], 3)),
-    ("unknown setting 'lamda'", lambda: Trainer({"lamda": 1}, name="t", alt=ALT)),
-    ("lam must be one of .* got 0.3", lambda: Trainer({"lam": 0.3}, name="t", alt=ALT)),
-    ("model must be one of", lambda: Trainer({"model": "cnn"}, name="t", alt=ALT)),
-    ("one side or two", lambda: Trainer({}, {}, {}, name="t", alt=ALT)),
-    ("controls must be a list of data", lambda: Trainer(name="t", alt=ALT, controls=["lam"])),
-    ("views must be a list of inputs", lambda: Trainer(name="t", alt=ALT, views="track")),
-    ("speed must be one of slow", lambda: Trainer(name="t", alt=ALT, speed="warp")),
 ]  # fmt: skip
 
 

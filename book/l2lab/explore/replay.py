@@ -86,7 +86,7 @@ def replay(side: Mapping[str, Any]) -> np.ndarray:
 
 
 def draw(sides: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw the weights of each side against time: a PNG, the same bytes for equal input."""
+    """Draw the weights of each side against time, a PNG."""
     with rc_context():
         fig = figure(2.6)
         for ax, side in zip(fig.subplots(1, len(sides), squeeze=False)[0], sides, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Widget(anywidget.AnyWidget):
     # IPython asks this first; ipywidgets 7 (Colab) defines it and would leave out the picture
     _ipython_display_ = None
     _picture: bytes | None = None
+    draw_picture: Callable[[], bytes]  # the subclass draws the picture, a PNG
 
     def __init__(self, *, name: str, alt: str, **values: Any) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
@@ -47,12 +49,8 @@ class Widget(anywidget.AnyWidget):
             raise ValueError(f"alt must say in at least {_MIN_ALT} characters what is shown; got {alt!r}.")
         super().__init__(name=name, alt=alt.strip(), **values)
 
-    def draw_picture(self) -> bytes:
-        """Draw the picture, a PNG."""
-        raise NotImplementedError
-
     def fallback_png(self) -> bytes:
-        """Return the picture for hosts without widgets, a PNG: the same bytes for the same data."""
+        """Return the picture for hosts without widgets, a PNG."""
         if self._picture is None:
             self._picture = self.draw_picture()
         return self._picture
