@@ -237,7 +237,7 @@ def _calculator(ax: Axes, p: Panel, lams: np.ndarray, shown: Sequence[int]) -> N
     for k, i in enumerate(shown):
         plan = decay_plan(lams[i], **p.spec)
         share = np.abs(remaining_share(lams[i], steps=plan.steps, **run)).clip(1e-12, 1e6)
-        name = f"λ = {lams[i]:.2g}, τ = {plan.timescale_epochs:.2g} epochs, B = {plan.budget:.2g}"
+        name = f"λ = {lams[i]:.2g}, τ = {plan.timescale_epochs:.3g} epochs, B = {plan.budget:.3g}"
         ax.plot(share, color=_COLORS[k], ls=_DASHES[k], label=name)
     for level in (1e-3, 1e-6):
         ax.axhline(level, color=MUTED, lw=0.7)

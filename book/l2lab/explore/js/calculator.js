@@ -17,14 +17,10 @@ PANELS.calculator = (spec, arrays, ctx, frame) => {
   const area = clipTo(frame, box);
   for (const [v] of LEVELS) path(area, "level", `M${box.left} ${px(y(v))}H${box.right}`);
   const real = path(area, "line bold", "", { stroke: color(1) });
-  const dashed = { stroke: color(2), "stroke-dasharray": DASH[1] };
-  const rule = path(area, "line", "", dashed);
+  const rule = path(area, "line", "", { stroke: color(2), "stroke-dasharray": DASH[1] });
   for (const [v, t] of LEVELS) text(frame.svg, box.left + 4, y(v) - 5, t, "label halo", "start");
   const dots = LEVELS.map(() => svg("circle", { r: 4.5, fill: color(1), class: "dot" }, area));
-  frame.legend([
-    ["line", color(1), "step by step"],
-    ["line", color(2), "e^(−B)", DASH[1]],
-  ]);
+  frame.legend([["line", color(1), "step by step"], ["line", color(2), "e^(−B)", DASH[1]]]);
 
   const N = Math.min(T, 400);
   const step = (k) => Math.round((k * T) / N);
@@ -100,8 +96,7 @@ function planOf(lam, run) {
 function decay(rates, lam, momentum) {
   const T = rates.length;
   const out = new Float64Array(T + 1);
-  let w = 1;
-  let velocity = 0;
+  let [w, velocity] = [1, 0];
   out[0] = w;
   for (let t = 0; t < T && Math.abs(w) + Math.abs(velocity) > 1e-60; t++) {
     velocity = momentum * velocity + lam * w;
@@ -137,7 +132,7 @@ const FIELDS = {
   epochs: ["Epochs", { min: 1e-9 }, "must be above 0, with at most 1,000,000 steps in all."],
   fan_in: ["Inputs of a layer", { min: 1, step: 1, required: false }, "must be whole, or empty."],
   lam: ["λ", { value: 0 }, "must be at least 0."],
-  tau: ["or τ, in epochs", { min: 1e-9, required: false }, "must be above 0."],
+  tau: ["or τ, in epochs", { min: 1e-300, required: false }, "must be above 0."],
 };
 
 // Fields, which the browser checks, and the results; returns the function that shows those of a λ
@@ -149,10 +144,9 @@ function planForm(spec, ctx, frame) {
   const fields = {};
   const keys = Object.keys(FIELDS).filter((key) => key in spec);
   const labels = Object.entries(FIELDS).map(([key, [label, ...more]]) => {
-    const look = { type: "number", required: true, step: "any", min: 0 };
     const field = Array.isArray(more[0])
       ? html("select", { required: true }, ...more.map((option) => new Option(...option)))
-      : html("input", { ...look, ...more[0] });
+      : html("input", { type: "number", required: true, step: "any", min: 0, ...more[0] });
     fields[key] = put(field, { "aria-describedby": wrong.id });
     field.oninput = () => read(key);
     field.onblur = ctx.redraw;
@@ -199,12 +193,13 @@ function planForm(spec, ctx, frame) {
     }
     check();
     const shown = (v) => (isFinite(v) ? number(v) : "∞");
+    const need = Math.log(1e3) / planOf(1, run).budget;
     const rows = [
       ["Steps", `${count(run.steps)}, ${count(run.perEpoch)} per epoch`],
       ["Timescale τ", `${shown(plan.tau)} steps, ${shown(plan.epochs)} epochs`],
       ["Decay budget B", shown(plan.budget)],
       ["Left by decay, e^(−B)", lam < run.diverges ? shareText(plan.share) : "none: it diverges"],
-      ["λ that leaves 1/1000", number(Math.log(1e3) / planOf(1, run).budget)],
+      ["λ that leaves 1/1000", number(need) + (need > run.swings ? ", would swing" : "")],
       ...ELSEWHERE[run.optimizer].map(([name, , convert]) => [name, shown(convert(lam, run))]),
     ];
     const pair = ([name, v]) => html("div", {}, html("dt", {}, name), html("dd", {}, v));

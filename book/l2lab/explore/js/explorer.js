@@ -37,9 +37,8 @@ function render({ model, el }) {
     bar.player.stop();
     model.set("index", i);
     model.save_changes();
-    ctx.lams = [...grid];
     const free = model.get("panels").every((panel) => panel.kind === "calculator");
-    if (free && +plain(grid[i], 4) !== lam) ctx.lams[i] = lam;
+    ctx.lams = grid.map((v, k) => (free && k === i && +plain(v, 4) !== lam ? lam : v));
     ctx.redraw();
   };
   ctx.setW = (w, done) => {
