@@ -28,10 +28,11 @@ PANELS.calculator = (spec, arrays, ctx, frame) => {
   return (i) => {
     const lam = ctx.lams[i];
     const diverges = lam >= run.diverges;
+    const budget = (t) => (lam * sums[t]) / (1 - momentum);
     const left = diverges ? [] : decay(rates, lam, momentum);
     const from = LEVELS.map(([level]) => left.findIndex((v) => v < level));
     shape(real, diverges ? "" : line((t) => left[t]));
-    shape(rule, diverges ? "" : line((t) => Math.exp((-lam * sums[t]) / (1 - momentum))));
+    shape(rule, diverges ? "" : line((t) => Math.exp(-budget(t))));
     dots.forEach((dot, k) => {
       const visibility = from[k] < 0 ? "hidden" : "visible";
       put(dot, { cx: px(x(from[k])), cy: px(y(LEVELS[k][0])), visibility });
@@ -39,8 +40,8 @@ PANELS.calculator = (spec, arrays, ctx, frame) => {
     frame.spoken = show(lam);
     if (diverges) return "Nothing is drawn: the weight grows without bound.";
     const when = (t) => (t < 0 ? "not within these steps" : `from step ${count(t)}`);
-    const told = `Step by step ${shareText(left[T])} is left after ${count(T)} steps.`;
-    return `${told} Below 10⁻³: ${when(from[0])}; below 10⁻⁶: ${when(from[1])}.`;
+    const told = `B = ${number(budget(T))}; step by step ${shareText(left[T])} is left after`;
+    return `${told} ${count(T)} steps. Below 10⁻³: ${when(from[0])}; below 10⁻⁶: ${when(from[1])}.`;
   };
 };
 
