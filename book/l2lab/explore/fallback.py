@@ -70,7 +70,7 @@ def figure(height: float) -> Figure:
 
 def encode(fig: Figure) -> bytes:
     """Return a figure as a PNG of few colours, which is small."""
-    fig.draw_without_rendering()  # sets the layout, to about ten digits, which differ from call to call
+    fig.get_layout_engine().execute(fig)  # to about ten digits, which differ from call to call
     fig.set_layout_engine("none")
     for ax in fig.axes:
         ax.set_position(np.round(ax.get_position(original=True).bounds, 4))
