@@ -26,12 +26,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 # Files that take longest, which start first: of two workers none waits long for the other at the end.
-LONG = ("test_site.py", "test_grade.py", "test_jupyterlab.py", "test_select.py")
+LONG = ("test_site", "test_grade", "test_jupyterlab", "test_trainer", "test_explore_browser", "test_select")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Notebooks first, then the long files, then the others, each in their order."""
-    items.sort(key=lambda item: 0 if item.path.suffix == ".ipynb" else 1 if item.path.name in LONG else 2)
+    """Notebooks first, then the long files in the order above, then the others."""
+    items.sort(key=lambda one: -(one.path.suffix == ".ipynb") or [*LONG, one.path.stem].index(one.path.stem))
 
 
 # Tests wait for what shall happen; on a busy machine that takes long (milliseconds).

@@ -18,7 +18,7 @@ from ipywidgets.embed import dependency_state
 from l2lab.explore import (
     LambdaExplorer,
     bars_panel,
-    budget_panel,
+    calculator_panel,
     compact_state,
     curves_panel,
     field_panel,
@@ -133,15 +133,16 @@ def explorers() -> list[LambdaExplorer]:
         "e": [curves_panel({"train": d.train}), pixels_panel(d.pixels, d.marks, title="Pixels")],
         "f": [
             heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy", zlim=(0.5, 0.92)),
-            budget_panel(),
+            calculator_panel(),
             heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)", zlim=(0, 0.5)),
         ],
+        "g": [calculator_panel(schedule="cosine")],
     }
     live = {
         "controls": {"noise": [0.0, 0.5], "width": [8, 16]},
         "compute": lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
     }
-    grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS}
+    grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS, "g": HEAT_LAMS}
     alt = "What explorer {} shows as the penalty grows, for a test"
     return [
         LambdaExplorer(grids.get(k, LAMS), p, name=k, alt=alt.format(k), **(live if k == "e" else {}))
@@ -172,7 +173,7 @@ def document(cells: str, state: dict) -> str:
 def url(
     explorers: list[LambdaExplorer], tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], str]
 ) -> str:
-    """Address of the pages: all explorers, three alone, two that fail, one for a host with a kernel."""
+    """Address of the pages: all explorers, four alone, two that fail, one for a host with a kernel."""
     folder = tmp_path_factory.mktemp("harness")
     shutil.copy(LOADER, folder)
 
@@ -182,7 +183,7 @@ def url(
     cells, state = "".join(map(cell, explorers)), state_of(*explorers)
     write("index", cells, compact_state(state))
     write("host", "", {"state": {}})
-    for e in explorers[:3]:
+    for e in (*explorers[:3], explorers[-1]):
         write(e.name, cell(e), compact_state(state_of(e)))
     broken = json.loads(json.dumps(state))
     throws = "throw new Error('broken on purpose')"
@@ -237,7 +238,7 @@ def alone(page: Page, url: str, said: list[str]) -> Callable[..., Page]:
     return start
 
 
-def open_page(page: Page, address: str, n: int = 5) -> Page:
+def open_page(page: Page, address: str, n: int = 6) -> Page:
     page.goto(address, wait_until="load")
     page.wait_for_function(
         "n => document.querySelectorAll('.lx .lx-stage > svg > *').length && "
@@ -288,4 +289,4 @@ def numbers(text: str) -> list[float]:
     table = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
     text = re.sub(r"(?:([\d.]+)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: f"{m[1] or 1}e{m[2].translate(table)}", text)
     text = text.translate(table).replace(",", "")
-    return [float(v) for v in re.findall(r"(?<![\w₁₂])-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
+    return [float(v) for v in re.findall(r"(?<![\w₁₂])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", text)]

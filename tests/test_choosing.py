@@ -63,7 +63,8 @@ def test_a_plan_agrees_with_the_run_that_it_plans():
         (1e-4, {"optimizer": "adamw"}, ["too short"]),
         (60.0, {"optimizer": "sgd", "lr": 0.1}, ["diverges", "one epoch"]),
         (0.1, {"optimizer": "sgd", "lr": 0.1}, ["swing", "one epoch"]),
-        (0.0, {"optimizer": "adamw"}, []),
+        (9.0, {"optimizer": "adamw", "fan_in": 64}, ["tight"]),
+        (0.0, {"optimizer": "adamw", "fan_in": 64}, []),
     ],
 )
 def test_a_plan_warns_of_what_cannot_work(lam, settings, words):
@@ -80,7 +81,7 @@ def test_the_remedy_in_the_warning_works():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch_size": 201}, {"batch_size": 0}, {"epochs": 0}, {"n": 1.5}, {"lr": 0}, {"optimizer": "x"}],
+    [{"batch_size": 201}, {"batch_size": 0}, {"epochs": 0}, {"n": 1.5}, {"lr": 0}, {"fan_in": 0}],
 )
 def test_bad_plans_are_refused(wrong):
     with pytest.raises(ValueError):

@@ -405,6 +405,8 @@ def test_measures_by_hand(has_truth):
     else:
         assert found["noise_ratio"] is None
         assert kept.tolist() == [True, False, False, False]  # a fifth of four inputs
+        still = replace(fit, unit_effects=lambda X, trial: np.zeros(3))
+        assert judge._measures(still, 0, LearningData(problem), problem, "m")["dead"] == 1
 
 
 def test_questions_and_values():

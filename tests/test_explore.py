@@ -29,7 +29,7 @@ from l2lab.explore import (
     Trainer,
     bars_panel,
     box_2d,
-    budget_panel,
+    calculator_panel,
     compact_state,
     curves_panel,
     field_panel,
@@ -73,7 +73,7 @@ def every_panel() -> list[explore.Panel]:
         pixels_panel(rng.random((L, 2, 3)), [[True, False, False], [False, False, True]], title="Pixels"),
         geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5], norms=["l2", "l1", "linf"]),
         heatmap_panel(HEAT, [0.01, 0.1, 1], title="Accuracy", zlim=(0.5, 1)),
-        budget_panel(),
+        calculator_panel(),
     ]
 
 
@@ -126,7 +126,7 @@ REFUSED = [
     ("not none", lambda: pixels_panel(ONE, np.zeros((2, 2)), title="t")),
     ("positive definite", lambda: geometry_panel([[1, 2], [2, 1]], [1, 1])),
     ("norms", lambda: geometry_panel(np.eye(2), [1, 1], norms=["l3"])),
-    ("at most 1,000,000", lambda: budget_panel(steps=10**7)),
+    ("at most 1,000,000", lambda: calculator_panel(epochs=10**6)),
     *(("lams must", lambda grid=grid: LambdaExplorer(grid, [curve(2)], name="t", alt=ALT))
       for grid in ([1], [0.1, np.inf], [-0.1, 1], [0.1, 0.1], [[0.1, 1]])),
     *(("name must be", lambda name=name: explorer(name=name)) for name in ("", "A", "a b", "é", "a_b")),
@@ -250,7 +250,7 @@ def test_the_picture_shows_every_panel_and_is_the_same_each_time() -> None:
     for lams in ([0.5, 0.6], np.r_[0, np.logspace(-12, 5, 40)]):
         n = len(lams)
         panels = [curve(n), geometry_panel(np.eye(2), [1, 1]), bars_panel(np.zeros((n, 2)), ylim=(0, 1))]
-        panels += [heatmap_panel(np.ones((n, 1)), [0.1], title="t", zlim=(0, 2)), budget_panel(lr=50.0)]
+        panels += [heatmap_panel(np.ones((n, 1)), [0.1], title="t", zlim=(0, 2)), calculator_panel(lr=50.0)]
         with warnings.catch_warnings(action="error"):  # such as: this layout was not applied
             assert explorer(lams, panels).fallback_png()
 

@@ -40,11 +40,12 @@ from explorer_page import (
     standing,
     url,
 )
-from l2lab.budget import decay_budget, decay_limits, lam_needed, remaining_share
+from l2lab.budget import decay_limits, decay_plan, lam_needed, lam_of_timescale, remaining_share
+from l2lab.conventions import convert
 from l2lab.explore import (
     LambdaExplorer,
     box_2d,
-    budget_panel,
+    calculator_panel,
     curves_panel,
     lasso_2d,
     ridge_2d,
@@ -63,7 +64,7 @@ def test_broken_widgets_and_a_foreign_one_keep_their_pictures(page: Page, url: s
     with page.expect_console_message(lambda m: "keep their picture" in m.text):  # said when all is done
         page.goto(f"{url}/broken.html")
     shown = [e.is_visible() for e in page.locator(".widget-fallback").all()]
-    assert shown == [True, True, False, False, False, True]
+    assert shown == [True, True, False, False, False, False, True]
     assert sum("broken on purpose" in text for text in errors) == 2
 
 
@@ -218,75 +219,102 @@ class TestHeatmap:
             assert contrast(from_css(front), from_css(back.replace(",", ", "))) >= 4.5, back
 
 
-class TestBudget:
+RUN = {"lr": 0.1, "n": 1000, "batch_size": 50, "epochs": 50, "momentum": 0.9, "schedule": "cosine"}
+RUN |= {"optimizer": "sgd", "fan_in": None}
+# What the calculator makes of pairs of a λ and a run, without its form.
+PLANS = """async ([source, plans]) => {
+  const blob = new Blob([source, '; export { runOf, planOf, decay, ELSEWHERE }'], {type: 'text/javascript'});
+  const m = await import(URL.createObjectURL(blob));
+  return plans.map(([lam, given]) => { const run = m.runOf(given);
+    return [Object.values(m.planOf(lam, run)), [...m.decay(run.rates, lam, run.momentum)],
+            m.ELSEWHERE[given.optimizer].map(([, name, f]) => [name, f(lam, run)])] }) }"""
+
+
+def drawn_plans() -> list[tuple[float, dict]]:
+    """Runs at the limits of what is allowed and of what is warned of, and sixty at random."""
+    draw, adamw = np.random.default_rng(0), {"optimizer": "adamw", "fan_in": 64}
+    plans = [(0.0, {"epochs": 1e-3}), (0.01, {"n": 50}), (0.1, {"epochs": 0.125}), (0.0, adamw), (8.0, adamw)]
+    plans += [(8.1, adamw), *((lam, {"momentum": 0.0, "schedule": "constant"}) for lam in (10.0, 20.0))]
+    for _ in range(60):
+        n, choose = int(draw.integers(1, 2000)), lambda *values: values[draw.integers(len(values))]
+        run = {"lr": 10 ** draw.uniform(-4, 0.5), "n": n, "epochs": 10 ** draw.uniform(-1, 1.5)}
+        run |= {"batch_size": int(draw.integers(-(-n // 50), n + 1)), "fan_in": choose(None, n % 900 + 1)}
+        run |= {"momentum": choose(0, 0.5, 0.9), "optimizer": choose("sgd", "adamw")}
+        plans.append((10 ** draw.uniform(-6, 2), run | {"schedule": choose("constant", "cosine", "linear")}))
+    return [(lam, RUN | run) for lam, run in plans]
+
+
+class TestCalculator:
     """The browser computes; l2lab.budget, which is compared with torch, says what must come out."""
 
-    RUNS = (
-        {"lr": 0.1, "steps": 1000, "momentum": 0.9, "schedule": "constant", "optimizer": "sgd"},
-        {"lr": 0.03, "steps": 333, "momentum": 0.0, "schedule": "cosine", "optimizer": "sgd"},
-        {"lr": 0.5, "steps": 2000, "momentum": 0.5, "schedule": "linear", "optimizer": "sgd"},
-        {"lr": 0.01, "steps": 20000, "momentum": 0.9, "schedule": "cosine", "optimizer": "adamw"},
-    )
+    def test_plans_are_those_of_python_warning_by_warning(self, standing: Page) -> None:
+        plans, warned = drawn_plans(), set()
+        answers = standing.evaluate(PLANS, [LambdaExplorer._esm, plans])
+        for (lam, run), (told, left, elsewhere) in zip(plans, answers, strict=True):
+            plan = decay_plan(lam, **run)
+            assert told[:-1] == pytest.approx(plan[:-1], rel=1e-9), (lam, run)
+            for ours, its in zip(plan.warnings, told[-1], strict=True):
+                words = ([w for w in text.split() if not re.search(r"\d", w)] for text in (ours, its))
+                assert next(words) == next(words)
+                assert numbers(its) == pytest.approx(numbers(ours), rel=6e-3)
+                warned.add(ours[:12])
+            context = {key: run[key] for key in ("n", "batch_size", "lr")}
+            for name, value in elsewhere:
+                wanted = convert(lam, run["optimizer"], name, **context) if name else plan.box
+                assert value == pytest.approx(wanted, rel=1e-12), name
+            rest = {key: run[key] for key in ("lr", "momentum", "optimizer")}
+            if lam < decay_limits(**rest)[1]:
+                share = np.abs(remaining_share(lam, steps=plan.steps, schedule=run["schedule"], **rest))
+                largest = np.maximum.accumulate(share[::-1])[::-1]  # from a step on
+                np.testing.assert_allclose(left, largest, rtol=1e-8, atol=1e-50)
+        assert len(warned) == 5
 
-    def choose(self, page: Page, run: dict) -> None:
-        form = part(page, "f").locator(".lx-form")
-        form.get_by_label("Schedule").select_option(run["schedule"])
-        form.get_by_label("Optimizer").select_option("sgd")  # else momentum could not be filled
-        for label in ("Learning rate", "Steps", "Momentum"):
-            form.get_by_label(label).fill(str(run["lr" if label == "Learning rate" else label.lower()]))
-        form.get_by_label("Optimizer").select_option(run["optimizer"])
+    def told(self, page: Page) -> str:
+        settle(page)
+        return part(page, "g").locator(".lx-results").inner_text()
 
-    @pytest.mark.parametrize("run", RUNS, ids=lambda r: f"{r['optimizer']}-{r['schedule']}")
-    def test_same_as_python(self, standing: Page, run: dict) -> None:
-        self.choose(standing, run)
-        limits = decay_limits(run["lr"], run["momentum"], run["optimizer"])
-        for i in (0, 1, 5, 7, 9, 11, 13):
-            lam = HEAT_LAMS[i]
-            put_at(standing, "f", i)
-            text = notes(standing, "f")[1]
-            budget = re.search(r"^B = (\S+?)[:,] ", text)
-            assert numbers(budget[1]) == pytest.approx([decay_budget(lam, **run)], rel=6e-3)
-            need = re.search(r"in these steps: about (\S+?)[. ]?(?:$|\()", text)
-            assert numbers(need[1]) == pytest.approx([lam_needed(1e-3, **run)], rel=6e-3)
-            assert ("diverges" in text) == (lam >= limits[1])
-            assert ("swings" in text) == (limits[0] < lam < limits[1])
-            if lam >= limits[1]:
-                continue
-            share = np.abs(remaining_share(lam, **run))
-            rule, left = re.search(r"e\^\(−B\) is (.+?); step by step (.+?) is left", text).groups()
-            for told, value in ((rule, math.exp(-decay_budget(lam, **run))), (left, share[-1])):
-                if value < 1e-30:
-                    assert told == "less than 10⁻³⁰"
-                else:
-                    unit = 100 if "%" in told else 1
-                    assert numbers(told)[0] / unit == pytest.approx(value, rel=6e-3)
-            below = re.search(r"Below 10⁻³: (.+?); below 10⁻⁶: (.+?)\.", text).groups()
-            largest = np.maximum.accumulate(share[::-1])[::-1]  # from a step on
-            for level, told in zip((1e-3, 1e-6), below, strict=True):
-                steps = np.flatnonzero(largest < level)
-                assert told == (f"from step {steps[0]:,}" if len(steps) else "not within these steps")
+    def test_a_plan_its_timescale_and_the_link_to_both(self, alone: Callable, url: str) -> None:
+        page = alone("g")
+        form, run = part(page, "g").locator(".lx-form"), RUN | {"n": 200, "batch_size": 30, "fan_in": 90}
+        form.get_by_label("Optimizer").select_option("adamw")
+        for label, value in (("Batch size", 30), ("Training rows", 200), ("Inputs", 90), ("λ", 12.3)):
+            form.get_by_label(label, exact=label == "λ").fill(str(value))
+        assert "tight: where AdamW comes to rest, no weight is larger than 0.0813" in self.told(page)
+        form.get_by_label("Optimizer").select_option("sgd")
+        form.get_by_label("τ, in epochs").fill("4")
+        lam = float(f"{lam_of_timescale(4, 0.1, 200, 30):.4g}")
+        plan, seen, field = decay_plan(lam, **run), self.told(page), form.get_by_label("λ", exact=True)
+        wanted = [plan.steps, 7, plan.timescale, 4, plan.budget, 100 * plan.share_left, 1, 1000]
+        wanted.append(lam_needed(1e-3, 0.1, plan.steps, 0.9, "cosine"))
+        assert numbers(seen)[:9] == pytest.approx(wanted, rel=6e-3)
+        assert (readout(page, "g"), float(field.input_value())) == (f"λ = {lam:.3g}", lam)
+        address = f"#g:lam={lam:g},n=200,batch_size=30,fan_in=90"
+        page.wait_for_function("address => location.hash === address", arg=address)
+        page.goto("about:blank")
+        open_page(page, f"{url}/g.html{address}", 1)
+        assert self.told(page) == seen
+        slider(page, "g").press("ArrowRight")
+        settle(page)
+        assert float(field.input_value()) in HEAT_LAMS.round(6)
+        page.evaluate("location.hash = 'g:lam=0.01,n=1e9,batch_size=1,lr=-3,schedule=x'")  # is not valid
+        page.wait_for_function("document.querySelector('.lx-results dd')?.innerText.startsWith('1,000, 20')")
 
-    def test_what_is_not_valid_is_said_and_the_drawing_stays(self, standing: Page) -> None:
-        self.choose(standing, self.RUNS[0])
-        form = part(standing, "f").locator(".lx-form")
-        wrong, good = form.locator(".lx-wrong"), notes(standing, "f")[1]
+    def test_what_is_not_valid_is_said_and_the_plan_stays(self, standing: Page) -> None:
+        form = part(standing, "g").locator(".lx-form")
+        wrong, good = form.locator(".lx-wrong"), self.told(standing)
         for label, value, before in (
-            ("Learning rate", "-1", "0.1"), ("Learning rate", "", "0.1"), ("Steps", "2.5", "1000"),
-            ("Steps", "1e9", "1000"), ("Momentum", "1", "0.9"),
+            ("Learning rate", "-1", "0.1"), ("Learning rate", "", "0.1"), ("Epochs", "1e6", "50"),
+            ("Batch size", "2.5", "50"), ("Batch size", "1001", "50"), ("Momentum", "1", "0.9"),
         ):  # fmt: skip
-            field = form.get_by_label(label)
+            field = form.get_by_label(label, exact=True)
             field.fill(value)
-            assert label.lower() in wrong.inner_text().lower()
-            assert wrong.inner_text().endswith("Drawn is the last valid run.")
-            assert field.get_attribute("aria-invalid") == "true"
-            assert notes(standing, "f")[1] == good
+            assert re.match(rf"{label} must be .*Shown is the last valid plan\.$", wrong.inner_text())
+            assert (field.get_attribute("aria-invalid"), self.told(standing)) == ("true", good)
             field.fill(before)
-            assert wrong.inner_text() == ""
-            assert field.get_attribute("aria-invalid") == "false"
+            assert (field.get_attribute("aria-invalid"), wrong.inner_text()) == ("false", "")
         form.get_by_label("Momentum").fill("")
         form.get_by_label("Optimizer").select_option("adamw")  # which has no momentum
-        assert form.get_by_label("Momentum").is_disabled()
-        assert wrong.inner_text() == ""
+        assert (form.get_by_label("Momentum").is_disabled(), wrong.inner_text()) == (True, "")
         form.get_by_label("Optimizer").select_option("sgd")
         assert wrong.inner_text().startswith("Momentum must be")
         form.get_by_label("Momentum").fill("0.9")
@@ -414,7 +442,7 @@ class TestLook:
     def test_axe_finds_nothing_and_focus_is_seen(self, standing: Page, theme: str) -> None:
         standing.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         settle(standing)
-        for selector in ("#a .lx-play", "#a .lx-slide input", "#a .lx-copy", "#c .lx-knob", "#f select"):
+        for selector in ("#a .lx-play", "#a .lx-slide input", "#a .lx-copy", "#c .lx-knob", "#g select"):
             e = standing.locator(selector).first
             e.focus()
             standing.keyboard.press("Shift")  # a key makes the focus visible
@@ -458,10 +486,10 @@ class TestHosts:
     def test_a_run_outlives_new_panels_and_keys_do_not_reach_the_notebook(self, hosted: Page) -> None:
         hosted.evaluate("window.leaked = []; document.addEventListener('keydown', e => leaked.push(e.key))")
         fresh = LambdaExplorer(
-            LAMS[:9], [curves_panel({"test": LAMS[:9]}), budget_panel()], name="x", alt="x" * 20
+            LAMS[:9], [curves_panel({"test": LAMS[:9]}), calculator_panel()], name="x", alt="x" * 20
         )
         data = [fresh.lams, fresh.panels, base64.b64encode(fresh.blob).decode()]
-        for steps in (1000, 20):
+        for epochs in (50, 20):
             hosted.evaluate(
                 """([lams, panels, blob]) => {
                    model.set('index', 8); model.set('lams', lams); model.set('panels', panels);
@@ -473,8 +501,8 @@ class TestHosts:
             settle(hosted)
             note = hosted.locator(".lx-note").first.inner_text()
             assert numbers(note) == [pytest.approx(LAMS[8], rel=6e-3)]
-            field = hosted.get_by_role("spinbutton", name="Steps")
-            assert field.input_value() == str(steps)
+            field = hosted.get_by_role("spinbutton", name="Epochs", exact=True)
+            assert field.input_value() == str(epochs)
             hosted.set_viewport_size({"width": 500, "height": 800})  # the form stays as it is
             settle(hosted)
             assert hosted.locator(".lx-form").count() == 1

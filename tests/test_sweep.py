@@ -227,8 +227,10 @@ def test_infinite_weights_behind_closed_relus_count_as_diverged():
     params = network.init((0, 0), torch.float64)
     params["0.weight"][1] = -torch.inf
     loss = engine._measure(network, data, params)["train_loss"]
-    assert np.isfinite(loss[0])
-    assert np.isnan(loss[1])
+    assert np.isnan(loss).tolist() == [False, True]
+    data = {"train": (X, y * 1.0), "valid": (1e200 * X, y * 1.0)}  # where squares are infinite
+    losses = sweep(MLP((X.shape[1], 1)), data, 0.1, steps=2, **DOUBLE).metrics
+    assert np.isnan(losses["valid_loss"]) > np.isnan(losses["train_loss"])
 
 
 @pytest.fixture

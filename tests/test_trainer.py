@@ -215,8 +215,7 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
     true, noise = alive(plain := results(one[0]))
     assert (true + noise >= 19).all()
     true, noise = alive(product := results(one[1]))
-    assert (true == 3).all()
-    assert (noise <= 3).all()
+    assert ((true == 3) & (noise <= 3)).all()
     assert (noise == 0).sum() == 8
 
     for lam in (0, 0.01, 1, 10):
@@ -231,37 +230,31 @@ def test_what_the_page_says_of_its_experiments_happens(results) -> None:
 
     sgd, adamw = results(three[0])[0], results(three[1])[0]
     share = sgd[:, :3] / [2, 1.5, 0.8]
-    assert (share > 0.25).all()
-    assert (share < 0.75).all()
+    assert ((share > 0.25) & (share < 0.75)).all()
     assert (adamw.max(1) < 1.03).all()
     assert (adamw[:, :2] > 0.9).all()
     assert (adamw[:, 2] > sgd[:, 2] + 0.1).all()
     narrower = results(three[1], then=({"lam": 2},))[0][:, :3]
-    assert (narrower.max(1) < 0.6).all()
-    assert (narrower > 0.35).all()
+    assert ((narrower < 0.6) & (narrower > 0.35)).all()
 
     assert four == one
     back, refitted = (results(side, then=({"lam": 0},)) for side in four)
     assert (np.sum(alive(back), axis=0) >= 19).all()
-    assert (alive(refitted)[0] == 3).all()
-    assert (alive(refitted)[1] <= 4).all()
+    assert ((alive(refitted)[0] == 3) & (alive(refitted)[1] <= 4)).all()
     assert (refitted[0][:, :3] > product[0][:, :3]).all()
-    assert (refitted[1] < back[1]).all()
-    assert (back[1] < plain[1]).all()
+    assert ((refitted[1] < back[1]) & (back[1] < plain[1])).all()
 
     true, noise = alive(results(five[0]), 2)
     assert (true + noise == 10).all()
     true, noise = alive(results(five[1]), 2)
     dies = np.isin(range(10), (2, 3))
-    assert (true == 2 - 2 * dies).all()
-    assert (noise <= 1 - dies).all()
+    assert ((true == 2 - 2 * dies) & (noise <= 1 - dies)).all()
     gently = ({"lam": 0.05, "steps": 5000},)
     assert (alive(results(five[1] | {"lam": 0, "steps": 1000}, [2, 3], gently), 2)[0] == 2).all()
 
     short, long = (alive(results(side, range(5)), 64)[0] for side in six)
     assert (short >= 63).all()
-    assert (long >= 51).all()
-    assert (long <= 53).all()
+    assert ((long >= 51) & (long <= 53)).all()
 
 
 @pytest.mark.parametrize(
@@ -293,8 +286,7 @@ def test_bundle_state_and_source() -> None:
     with pytest.raises(ValueError, match="rows must be one of"):
         one.state = [{"rows": 7}]
     one.state = [{"rows": 30}]
-    assert one.state[0]["rows"] == 30
-    assert one.state[0]["lam"] == 0.1, "what is left out has its default"
+    assert (one.state[0]["rows"], one.state[0]["lam"]) == (30, 0.1), "what is left out has its default"
     assert not Trainer(name="t", alt=ALT, controls=["model"]).digits
     files = sorted((BOOK / "l2lab" / "explore" / "js" / "train").glob("*.js"))
     lines = [line for file in files for line in file.read_text("utf-8").splitlines()]

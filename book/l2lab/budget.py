@@ -223,6 +223,7 @@ def decay_plan(
     momentum: float = 0.9,
     schedule: Schedule = "constant",
     optimizer: Optimizer = "sgd",
+    fan_in: int | None = None,
 ) -> DecayPlan:
     """Translate λ into steps, epochs, budget and box before a run, and say what will not work.
 
@@ -234,6 +235,8 @@ def decay_plan(
         Training rows, rows per minibatch, and passes over the rows.
     momentum, schedule, optimizer : float, str, str
         As for `decay_budget`.
+    fan_in : int, optional
+        Inputs of a layer, to warn where AdamW's box is smaller than the weights with which it starts.
 
     Returns
     -------
@@ -241,7 +244,8 @@ def decay_plan(
         The plan.
     """
     per_epoch = _steps_per_epoch(n, batch_size)
-    steps = max(1, round(checks.number("epochs", epochs, 0, math.inf, open_low=True) * per_epoch))
+    steps = checks.number("epochs", epochs, 0, math.inf, open_low=True) * per_epoch
+    steps = max(1, math.floor(steps + 0.5))
     tau = timescale(lam, lr, momentum, optimizer)
     B = float(decay_budget(float(lam), lr, steps, momentum, schedule, optimizer))
     swings, diverges = decay_limits(lr, momentum, optimizer)
@@ -259,6 +263,11 @@ def decay_plan(
     if tau < per_epoch:
         warnings.append("The weights forget within one epoch: rows seen early in it hardly count at its end.")
     box = 1 / lam if lam and optimizer == "adamw" else math.inf
+    if fan_in is not None and box < (start := checks.whole("fan_in", fan_in, 1) ** -0.5):
+        warnings.append(
+            f"The box is tight: where AdamW comes to rest, no weight is larger than {box:.3g}, but a layer "
+            f"with {fan_in} inputs starts in PyTorch with weights of up to {start:.3g}."
+        )
     return DecayPlan(steps, tau, tau / per_epoch, B, math.exp(-B), box, tuple(warnings))
 
 

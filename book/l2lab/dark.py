@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, QuadMesh
-from matplotlib.colors import ListedColormap, to_hex, to_rgba_array
+from matplotlib.colors import ListedColormap, to_hex, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -54,12 +55,7 @@ def counterparts(colors: Any) -> np.ndarray:
 
     The opacity is that of the given colours.
     """
-    rgba = to_rgba_array(colors)
-    result = np.column_stack([_turned(rgba[:, :3]), rgba[:, 3]])
-    for row, color in enumerate(map(to_hex, rgba)):
-        if color in PAIRS:
-            result[row, :3] = to_rgba_array(PAIRS[color])[0, :3]
-    return result
+    return np.reshape([(*_turned(*rgb), a) for *rgb, a in to_rgba_array(colors).tolist()], (-1, 4))
 
 
 @contextmanager
@@ -78,13 +74,17 @@ def dark_colours(fig: Figure) -> Iterator[Figure]:
             artist.set(**{name: old})
 
 
-def _turned(rgb: np.ndarray) -> np.ndarray:
+@cache
+def _turned(*color: float) -> tuple[float, ...]:
+    if pair := PAIRS.get(to_hex(color)):
+        return to_rgb(pair)
     # White (lightness 1) goes to that of the ground, 0.18, and the ink (0.25) to a light grey, 0.87.
+    rgb = np.array(color)
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     lab = np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
-    lab[:, 0] = np.minimum(1.10 - 0.92 * lab[:, 0], 0.95)
+    lab[0] = np.minimum(1.10 - 0.92 * lab[0], 0.95)
     linear = np.clip((lab @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_LMS).T, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return tuple(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 def _artists(fig: Figure) -> Iterator[Artist]:

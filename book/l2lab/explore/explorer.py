@@ -18,7 +18,7 @@ from .widget import Widget, source
 __all__ = ["Control", "LambdaExplorer"]
 
 _FILES = (
-    "base", "axes", "hist", "curves", "paths", "bars", "fit", "field", "pixels", "heatmap", "budget",
+    "base", "axes", "hist", "curves", "paths", "bars", "fit", "field", "pixels", "heatmap", "calculator",
     "geometry", "panel", "address", "theme", "controls", "context", "explorer",
 )  # fmt: skip
 

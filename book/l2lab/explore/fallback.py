@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from ..budget import remaining_share
+from ..budget import decay_plan, remaining_share
 from .geometry import box_2d, lasso_2d, ridge_2d
 from .panels import PALETTE, Panel
 
@@ -47,7 +47,7 @@ def draw(lams: np.ndarray, panels: Sequence[Panel], *, label: str, index: int) -
             for ax, panel in zip(row.subplots(1, len(pair), squeeze=False)[0], pair, strict=True):
                 ax.set_title(panel.title, weight="bold", loc="left")
                 _ALONG[panel.kind](ax, panel, lams, shown)
-                if panel.kind != "budget":
+                if panel.kind != "calculator":
                     ax.set_xlabel(label)
                 if any(ax.get_legend_handles_labels()):
                     ax.legend()
@@ -70,7 +70,7 @@ def figure(height: float) -> Figure:
 
 def encode(fig: Figure) -> bytes:
     """Return a figure as a PNG of few colours, which is small."""
-    fig.draw_without_rendering()  # sets the layout, to about ten digits, which differ from call to call
+    fig.get_layout_engine().execute(fig)  # to about ten digits, which differ from call to call
     fig.set_layout_engine("none")
     for ax in fig.axes:
         ax.set_position(np.round(ax.get_position(original=True).bounds, 4))
@@ -232,10 +232,13 @@ def _heatmap(ax: Axes, p: Panel, lams: np.ndarray, shown: Sequence[int]) -> None
     ax.set_ylabel(p.spec["ylabel"])
 
 
-def _budget(ax: Axes, p: Panel, lams: np.ndarray, shown: Sequence[int]) -> None:
+def _calculator(ax: Axes, p: Panel, lams: np.ndarray, shown: Sequence[int]) -> None:
+    run = {key: p.spec[key] for key in ("lr", "momentum", "schedule", "optimizer")}
     for k, i in enumerate(shown):
-        share = np.abs(remaining_share(lams[i], **p.spec)).clip(1e-12, 1e6)
-        ax.plot(share, color=_COLORS[k], ls=_DASHES[k], label=f"λ = {lams[i]:.2g}")
+        plan = decay_plan(lams[i], **p.spec)
+        share = np.abs(remaining_share(lams[i], steps=plan.steps, **run)).clip(1e-12, 1e6)
+        name = f"λ = {lams[i]:.2g}, τ = {plan.timescale_epochs:.3g} epochs, B = {plan.budget:.3g}"
+        ax.plot(share, color=_COLORS[k], ls=_DASHES[k], label=name)
     for level in (1e-3, 1e-6):
         ax.axhline(level, color=MUTED, lw=0.7)
     ax.set(yscale="log", ylim=(1e-8, 1.6), xlabel="step", ylabel="share that is left")
@@ -244,4 +247,4 @@ def _budget(ax: Axes, p: Panel, lams: np.ndarray, shown: Sequence[int]) -> None:
 _AT = {
     "hist": _hist, "bars": _bars, "fit": _fit, "field": _field, "pixels": _pixels, "geometry": _geometry,
 }  # fmt: skip
-_ALONG = {"curves": _curves, "paths": _paths, "heatmap": _heatmap, "budget": _budget}
+_ALONG = {"curves": _curves, "paths": _paths, "heatmap": _heatmap, "calculator": _calculator}

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..budget import decay_budget
+from ..budget import decay_plan
 
 __all__ = [
-    "PALETTE", "Panel", "bars_panel", "budget_panel", "curves_panel", "field_panel", "fit_panel",
+    "PALETTE", "Panel", "bars_panel", "calculator_panel", "curves_panel", "field_panel", "fit_panel",
     "geometry_panel", "heatmap_panel", "hist_panel", "paths_panel", "pixels_panel",
 ]  # fmt: skip
 
@@ -32,7 +32,6 @@ PALETTE: dict[str, str] = {
 _NAMES = list(PALETTE)
 # What occurs in every chapter always looks the same (as in `l2lab.plots`).
 _KNOWN = {"train": 1, "training": 1, "test": 2, "valid": 3, "validation": 3, "ridge": 1, "lasso": 2}
-_MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -429,24 +428,29 @@ def heatmap_panel(
     return Panel("heatmap", title, spec, {"z": z}, len(z))
 
 
-def budget_panel(
+def calculator_panel(
     *,
     lr: float = 0.1,
-    steps: int = 1000,
+    n: int = 1000,
+    batch_size: int = 50,
+    epochs: float = 50,
     momentum: float = 0.9,
     schedule: Literal["constant", "cosine", "linear"] = "constant",
     optimizer: Literal["sgd", "adamw"] = "sgd",
-    title: str = "Decay budget of an unsupported weight",
+    fan_in: int | None = None,
+    title: str = "A planned run",
 ) -> Panel:
-    """Compute in the browser how much of a weight without gradient is left after a run with weight decay.
+    """Compute in the browser what a λ means in a planned run, as `l2lab.budget.decay_plan` does.
 
-    The reader sets the run in the panel. Drawn are the share that is left, followed step by step as
-    ``torch.optim`` does, and e^(−B) with the budget B of `l2lab.budget.decay_budget`.
+    The reader sets the run in the panel, and λ by the slider, as a number (Python sees the nearest one of
+    the slider) or by a timescale in epochs. Told are timescale, budget, box, λ as others write it, and the
+    warnings of the plan. Drawn are the share that is left of a weight without gradient, step by step, and
+    e^(−B). The address of a page holds the plan: ``#name:lam=0.04,lr=0.1,n=200,batch_size=20,epochs=60``.
 
     Parameters
     ----------
-    lr, steps, momentum, schedule, optimizer : float, int, float, str, str
-        The run at the start, as in `l2lab.budget.decay_budget`; at most a million steps.
+    lr, n, batch_size, epochs, momentum, schedule, optimizer, fan_in : number or str
+        The run at the start, as in `l2lab.budget.decay_plan`; at most a million steps.
     title : str
         Heading.
 
@@ -454,10 +458,11 @@ def budget_panel(
     -------
     Panel
     """
-    run = {"lr": lr, "steps": steps, "momentum": momentum, "schedule": schedule, "optimizer": optimizer}
-    decay_budget(0.0, **run)  # checks all of them
-    _require(steps <= _MAX_STEPS, f"steps must be at most {_MAX_STEPS:,}: the browser follows each one.")
-    return Panel("budget", title, run)
+    run = {"lr": lr, "n": n, "batch_size": batch_size, "epochs": epochs, "momentum": momentum}
+    run |= {"schedule": schedule, "optimizer": optimizer, "fan_in": fan_in}
+    steps = decay_plan(0.0, **run).steps  # checks all of them
+    _require(steps <= 1_000_000, f"the browser follows at most 1,000,000 steps, got {steps:,}.")
+    return Panel("calculator", title, run)
 
 
 def _require(fits: bool, message: str) -> None:

@@ -29,7 +29,7 @@ function sliderBar(ctx, player = playButton(ctx)) {
 
   function rescale() {
     slider.max = ctx.lams.length - 1;
-    scale.replaceChildren(...scaleMarks(ctx.lams));
+    scale.replaceChildren(...scaleMarks(ctx.model.get("lams")));
   }
 
   return { bar, player, show, rescale };

@@ -1,11 +1,12 @@
 // The explorer: puts bar, panels, address and theme together, and follows the model.
 
-// It adds to the context: lams, index, w, move, choose, setW, redraw, rgb.
+// To the context it adds lams, index, w, settings, move, choose, setLam, setW, remember, redraw, rgb.
 function render({ model, el }) {
   const ctx = makeContext(model);
   ctx.lams = model.get("lams");
   ctx.index = () => model.get("index");
   ctx.w = () => model.get("w_star");
+  ctx.settings = {};
   const { root } = ctx;
   const bar = sliderBar(ctx);
   const extra = html("div", { className: "lx-extra" });
@@ -13,9 +14,8 @@ function render({ model, el }) {
   const grid = html("div", { className: "lx-panels" });
   root.append(bar.bar, extra, alarm, grid, ctx.live);
   const fit = drawInFrames(ctx, grid, draw, () => fitPanels(panels));
-  const kept = {};
   let panels = [];
-  let remember = () => {};
+  ctx.remember = () => {};
   let pending = 0;
 
   ctx.rgb = followTheme(ctx);
@@ -23,18 +23,29 @@ function render({ model, el }) {
     if (i === ctx.index()) return;
     model.set("index", i);
     model.save_changes();
-    remember();
+    ctx.remember();
   };
   // the reader takes over from the player
   ctx.choose = (i) => {
     bar.player.stop();
     ctx.move(i);
   };
+  // The nearest λ of the grid; itself, to four digits, where no panel needs that of the grid.
+  ctx.setLam = (asked) => {
+    const [lam, grid] = [+plain(asked, 4), model.get("lams")];
+    const i = nearest(grid, lam);
+    bar.player.stop();
+    model.set("index", i);
+    model.save_changes();
+    const free = model.get("panels").every((panel) => panel.kind === "calculator");
+    ctx.lams = grid.map((v, k) => (free && k === i && +plain(v, 4) !== lam ? lam : v));
+    ctx.redraw();
+  };
   ctx.setW = (w, done) => {
     model.set("w_star", w);
     if (!done) return;
     model.save_changes();
-    remember();
+    ctx.remember();
   };
 
   function draw() {
@@ -45,13 +56,9 @@ function render({ model, el }) {
   }
 
   function build() {
-    ctx.lams = model.get("lams");
     bar.rescale();
     const { buffer } = bytesOf(model.get("blob"));
-    panels = model.get("panels").map((spec, k) => {
-      const key = k + JSON.stringify(spec);
-      return makePanel(spec, unpack(spec, buffer), ctx, (kept[key] ||= {}));
-    });
+    panels = model.get("panels").map((spec) => makePanel(spec, unpack(spec, buffer), ctx));
     grid.replaceChildren(...panels.map((panel) => panel.figure));
     fit();
   }
@@ -69,6 +76,7 @@ function render({ model, el }) {
     alarm.hidden = !alarm.textContent;
   };
 
+  for (const key of ["index", "lams"]) ctx.onModel(key, () => (ctx.lams = model.get("lams")));
   for (const key of ["index", "w_star"]) ctx.onModel(key, ctx.redraw);
   for (const key of ["lams", "panels", "blob"]) ctx.onModel(key, buildSoon);
   ctx.onModel("error", showError);
@@ -76,32 +84,36 @@ function render({ model, el }) {
   el.append(root);
   build();
   showError();
-  if (ctx.isStatic) remember = linkExplorer(ctx);
+  if (ctx.isStatic) ctx.remember = linkExplorer(ctx, buildSoon);
   ctx.onClose(() => cancelAnimationFrame(pending));
   return ctx.close;
 }
 
-// λ and, where there is geometry, w* in the page's address.
-function linkExplorer(ctx) {
+// λ and, where there is geometry or a calculator, w* or the plan in the page's address.
+function linkExplorer(ctx, buildSoon) {
   const { model, name, root } = ctx;
-  const geometry = () => model.get("panels").find((p) => p.kind === "geometry");
+  const panel = (kind) => model.get("panels").find((p) => p.kind === kind);
 
   function state() {
     const w = ctx.w();
-    const start = geometry()?.w_star;
-    const lam = plain(ctx.lams[model.get("index")], 4);
-    if (!start || String(w) === String(start)) return new Map([[name, { lam }]]);
-    return new Map([[name, { lam, w: w.map((v) => plain(v, 4)).join(":") }]]);
+    const start = panel("geometry")?.w_star;
+    const mine = { lam: plain(ctx.lams[model.get("index")], 4), ...ctx.settings };
+    if (start && String(w) !== String(start)) mine.w = w.map((v) => plain(v, 4)).join(":");
+    return new Map([[name, mine]]);
   }
 
   function take(states) {
     const mine = states.get(name);
     if (!mine) return;
-    const lam = +mine.lam;
-    if (lam >= 0 && isFinite(lam)) model.set("index", nearest(ctx.lams, lam));
-    const w = (mine.w || "").split(":").map(Number);
-    if (w.length === 2 && w.every(isFinite) && geometry()) {
-      const R = geometry().extent;
+    const { lam, w: point = "", ...settings } = mine;
+    if (+lam >= 0 && isFinite(lam)) ctx.setLam(+lam);
+    if (panel("calculator")) {
+      ctx.settings = settings;
+      buildSoon();
+    }
+    const w = point.split(":").map(Number);
+    if (w.length === 2 && w.every(isFinite) && panel("geometry")) {
+      const R = panel("geometry").extent;
       model.set("w_star", w.map((v) => clamp(v, -R, R)));
     }
   }

@@ -3,9 +3,10 @@
 // A panel kind is one function, PANELS.kind = (spec, arrays, ctx, frame) => (i) => "what is seen".
 //   spec    what `kind_panel` in panels.py returns: labels, limits, colours
 //   arrays  its numbers, as typed arrays with a `shape`; the first axis is λ
-//   ctx     the explorer: label, sign, lams, w(), setW(w, done), choose(i), rgb(), redraw()
+//   ctx     the explorer: label, sign, lams, w(), setW(w, done), choose(i), rgb(), redraw(), and
+//           setLam(lam), settings and remember() for what a reader sets beside λ
 //   frame   svg, stage (the element around it), width, height, legend(items), drawAgain(), and
-//           kept, an object that outlives new numbers
+//           spoken: what is said aloud before what is seen
 // It is called for every new width and draws what stays; the function that it returns draws the
 // rest at grid position i and says it in words. To add a kind, look for a similar one (pixels) in
 // these places: `kind_panel` in panels.py and its __all__; its drawing for print in fallback.py, in
@@ -13,7 +14,7 @@
 // explorer.py; below, SHARE_OF_WIDTH and KEYS, if it needs them; explorer.css; `every_panel` in
 // tests/test_explore.py, and tests/explorer_page.py.
 
-const SHARE_OF_WIDTH = { geometry: 0.9, field: 0.72, budget: 0.5 };
+const SHARE_OF_WIDTH = { geometry: 0.9, field: 0.72, calculator: 0.5 };
 const KEYS = {
   line: "M0 5H20",
   hair: "M0 2H20M0 5H20M0 8H20",
@@ -26,7 +27,7 @@ const KEYS = {
   cross: cross(10, 5, 4),
 };
 
-function makePanel(spec, arrays, ctx, kept) {
+function makePanel(spec, arrays, ctx) {
   const picture = svg("svg", { role: "img", "aria-label": spec.title });
   const stage = html("div", { className: "lx-stage" }, picture);
   const note = html("p", { className: "lx-note" });
@@ -35,7 +36,7 @@ function makePanel(spec, arrays, ctx, kept) {
   const figure = html("figure", { className: "lx-panel" }, caption, legend, stage, note);
   let drawAt = null;
 
-  const frame = { svg: picture, stage, kept, width: 0, height: 0 };
+  const frame = { svg: picture, stage, spoken: "", width: 0, height: 0 };
   frame.legend = (items) => fillLegend(legend, items.filter(Boolean));
   frame.drawAgain = () => {
     const width = frame.width;
@@ -62,7 +63,7 @@ function makePanel(spec, arrays, ctx, kept) {
       note.textContent = told;
       picture.setAttribute("aria-label", `${spec.title}. ${told}`);
     }
-    return told;
+    return [frame.spoken, told].filter(Boolean).join(" ");
   }
 
   return { figure, width: () => stage.clientWidth, layout, draw };

@@ -165,7 +165,7 @@ function makeSide(shared, start, k) {
     const fitting = wanted.filter((view) => VIEWS[view].fits(run));
     const specs = fitting.map((view) => ({ kind: "run", view, title: VIEWS[view].title }));
     if (swept) specs.unshift({ kind: "along", title: "Loss at the end for each λ" });
-    panels = specs.map((spec) => makePanel(spec, {}, ctx, {}));
+    panels = specs.map((spec) => makePanel(spec, {}, ctx));
     grid.replaceChildren(...panels.map((panel) => panel.figure));
     if (element.isConnected) fitPanels(panels);
   }
