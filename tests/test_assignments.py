@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-import runpy
 import shutil
 import symtable
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ def code_of(notebook: nbformat.NotebookNode) -> dict[str, str]:
 
 def mutants_of(name: str) -> dict[str, tuple[str, dict[str, str] | str, set[str]]]:
     """The wrong answers, with the whole names of the tests that fail."""
-    mutants = runpy.run_path(str(FOLDER / "mutants" / f"{name}.py"))["MUTANTS"]
-    return {
-        wrong: (cell, change, {t if t.startswith("q") else f"{cell}-{t}" for t in tests.split()})
-        for wrong, (cell, change, tests) in mutants.items()
-    }
+    mutants = {}
+    for wrong, told in tomllib.loads((FOLDER / "mutants" / f"{name}.toml").read_text("utf-8")).items():
+        failing = {t if t.startswith("q") else f"{told['cell']}-{t}" for t in told["fails"].split()}
+        mutants[wrong] = told["cell"], told.get("answer") or told["change"], failing
+    return mutants
 
 
 def run(cells: dict[str, str], variables: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:

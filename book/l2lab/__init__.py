@@ -6,4 +6,4 @@ The objective is always mean loss + (λ/2)·‖w‖², which is ``weight_decay=�
 not penalized. Modules are imported one by one (``from l2lab import data``), so that not all wait for torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
