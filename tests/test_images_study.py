@@ -130,7 +130,7 @@ SHORTER = {
     'DATA = "pictograms"': 'DATA = "voc"',
     "quick=[0.0, 0.003, 0.01, 0.03]": "quick=[0.0, 0.01]",
     "quick=20": "quick=1",
-    "quick=60": "quick=1",
+    "quick=50": "quick=1",
     'study.RESULTS / "images-quick.json"': 'Path("absent.json")',  # as on Colab
 }
 
