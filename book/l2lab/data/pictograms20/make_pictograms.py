@@ -3,11 +3,11 @@
 The book never needs this: it reads the committed files. To make them again (105 MB to fetch), in this folder:
 
     npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz && pip install resvg-py==0.5.0
-    PYTHONPATH=../../.. python make_pictograms.py package . more
+    PYTHONPATH=../../.. python make_pictograms.py package more .
 
-The last argument makes the sealed pictures, too: a folder with one unpacked npm package for each name under
-"sealed", "packages" in make_pictograms_names.json. What an icon shows is taken from its published name; the
-names of each class, and the icons that were found wrong by eye, are in that file.
+"more" is a folder with an unpacked npm package for each name under "sealed", "packages" in
+make_pictograms_names.json. What an icon shows is taken from its published name; the names of each class, and
+the icons that were found wrong by eye, are in that file.
 """
 
 from __future__ import annotations
@@ -207,17 +207,6 @@ def choose_icons(
     return [icon for icon in kept if icon in by_class[icon.label]]
 
 
-def choose_sealed(
-    iconify: Path, about_sets: dict[str, Any], packages: Path, chosen: list[Icon]
-) -> list[Icon]:
-    """Choose pictures of families that have none among the chosen ones, nor had in an older version."""
-    used = {*(icon.family for icon in chosen), *RULES["sealed"]["left_out"]}
-    icons = find_icons(iconify, about_sets, LICENCES | set(RULES["sealed"]["licences"]), used)
-    named = {(icon.set, icon.name): icon for icon in icons + _named(find_files(packages))}
-    earlier = [signature(draw(icon, 128)) for icon in chosen]
-    return choose_icons(list(named.values()), SEALED_PER_CLASS_AND_FAMILY, earlier)
-
-
 def split_families(icons: list[Icon]) -> np.ndarray:
     """Choose the families for the test: True for their icons."""
     labels = np.array([VOC_CLASSES.index(icon.label) for icon in icons])
@@ -226,19 +215,26 @@ def split_families(icons: list[Icon]) -> np.ndarray:
     return hold_out_groups(labels, families, TEST_SHARE, tries=4000, n_groups=n_groups)
 
 
-def make(iconify: Path, out: Path, packages: Path | None = None) -> None:
+def make(iconify: Path, packages: Path, out: Path) -> None:
     """Make the zips, whose bytes depend on nothing else, and the table of all sets in the folder `out`."""
     about_sets = json.loads((iconify / "collections.json").read_text("utf-8"))
     chosen = choose_icons(find_icons(iconify, about_sets))
     places = np.where(split_families(chosen), "test", "train").tolist()
-    write_zip(out / "pictograms20.zip", places, chosen)
-    if packages is not None:
-        sealed = choose_sealed(iconify, about_sets, packages, chosen)
-        write_zip(out / "sealed.zip", ["sealed"] * len(sealed), sealed)
-        chosen, places = chosen + sealed, places + ["sealed"] * len(sealed)
-        about_sets |= RULES["sealed"]["packages"]
-    number = collections.Counter(icon.set for icon in chosen)
-    place_of = {icon.set: place for place, icon in zip(places, chosen, strict=True)}
+    # sealed: families that have no picture among these, nor had one in an older version
+    used = {*(icon.family for icon in chosen), *RULES["sealed"]["left_out"]}
+    more = find_icons(iconify, about_sets, LICENCES | set(RULES["sealed"]["licences"]), used)
+    named = {(icon.set, icon.name): icon for icon in more + _named(find_files(packages))}
+    earlier = [signature(draw(icon, 128)) for icon in chosen]
+    sealed = choose_icons(list(named.values()), SEALED_PER_CLASS_AND_FAMILY, earlier)
+    rows = [*zip(places, chosen, strict=True), *(("sealed", icon) for icon in sealed)]
+    for name, part in (("pictograms20", rows[: len(chosen)]), ("sealed", rows[len(chosen) :])):
+        with zipfile.ZipFile(out / f"{name}.zip", "w", zipfile.ZIP_STORED) as archive:
+            for place, icon in part:
+                file = f"{place}/{icon.label}/{icon.set}__{icon.name}.png"
+                archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), encode(icon))
+    about_sets |= RULES["sealed"]["packages"]
+    number = collections.Counter(icon.set for _, icon in rows)
+    place_of = {icon.set: place for place, icon in rows}
     with (out / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS.split(","))
@@ -248,14 +244,6 @@ def make(iconify: Path, out: Path, packages: Path | None = None) -> None:
             who = (about["name"], family_of(name), place_of[name], author["name"], author.get("url", ""))
             terms = (licence["spdx"], licence.get("url", ""), about.get("version", ""))
             table.writerow((name, *who, *terms, number[name]))
-
-
-def write_zip(path: Path, places: list[str], icons: list[Icon]) -> None:
-    """Write the pictures of icons, each in the folder of its place and class."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for place, icon in zip(places, icons, strict=True):
-            file = f"{place}/{icon.label}/{icon.set}__{icon.name}.png"
-            archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), encode(icon))
 
 
 if __name__ == "__main__":
