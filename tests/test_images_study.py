@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ import torch
 
 from fake_voc import fake_devkit
 from l2lab.data import PictureSet, load_pictograms20
-from l2lab.studies import images, picture_sizes
+from l2lab.studies import images, picture_sizes, sealed
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = images._Scale(2, epochs=1, gate_epochs=2, size_epochs=1, size_seeds=1, image_size=16)
@@ -30,6 +31,7 @@ def few():
     for key, split in whole.splits.items():
         rows = [np.flatnonzero(split.labels == c)[: 2 if key == "train" else 1] for c in range(20)]
         splits[key] = split.take(np.concatenate(rows))
+    splits["sealed"] = replace(splits["test"], groups=np.char.add("other ", splits["test"].groups))
     return PictureSet("few", whole.classes, splits)
 
 
@@ -38,7 +40,7 @@ def written(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         small = {
-            "load_pictograms20": lambda: few, "RESULTS": folder, "LAMS": LAMS, "GATE_LAMS": LAMS,
+            "load_pictograms20": lambda sealed=False: few, "RESULTS": folder, "LAMS": LAMS, "GATE_LAMS": LAMS,
             "LONGER_LAMS": LAMS[1:], "FINE_TUNING": {"epochs": 1, "lr": 0.01}, "PROFILES": {"quick": TINY},
         }  # fmt: skip
         for name, value in small.items():
@@ -53,7 +55,6 @@ def test_every_setting_has_its_row(written, few):
     assert (written["data_hash"], written["seeds"]) == (few.content_hash, [100, 101])
     keys = [(r["wrong"], r["augment"], r["seed"], r["lam"]) for r in written["sweep"]]
     assert len(set(keys)) == len(keys) == 4 * 2 * 2
-    assert len(written["learning_rates"]) == 2 * 3 * 3
     assert [r["lam"] for r in written["longer"]] == [0.01]
     assert {r["lam"] for r in written["gates"]} == set(LAMS)
     assert [r["method"] for r in written["rivals"]] == ["unpruned", "gates", "magnitude", "random"] * 2
@@ -81,6 +82,18 @@ def test_lam_is_chosen_by_the_mean_over_seeds():
     better = [{"lam": lam, "valid_accuracy": a} for lam, a in accuracies.items()]
     assert images.choose_lam(better, "valid_accuracy") == 0.1
     assert images.choose_lam(better, "valid_accuracy", tolerance=0.01) == 0.2
+
+
+def test_each_side_is_chosen_by_the_mean_over_seeds_in_its_stage(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(sealed, "load_pictograms20", lambda sealed=False: few)
+    grid = {(1, True): [(0.01, 0.0), (0.01, 0.1)], (2, False): [(0.01, 0.0), (0.03, 0.1)]}
+    monkeypatch.setattr(sealed, "GRID", grid)
+    monkeypatch.setattr(sealed.runtime, "setup", lambda: None)
+    rows = sealed.main(folder=tmp_path)["rows"]
+    assert len(rows) == 3 * 4
+    assert sealed.choose(rows, "valid_loss", True, (1, True)) == (1, True, 0.01, 0.1)
+    next((tmp_path / "sealed-networks").glob("2-0-*-202.pt")).unlink()  # a seed that is not through
+    assert len(sealed.main(folder=tmp_path, final=True)["rows"]) == 10
 
 
 def test_wrong_labels_are_for_training_and_validation_only(few, monkeypatch):
@@ -117,7 +130,7 @@ SHORTER = {
     'DATA = "pictograms"': 'DATA = "voc"',
     "quick=[0.0, 0.003, 0.01, 0.03]": "quick=[0.0, 0.01]",
     "quick=20": "quick=1",
-    "quick=60": "quick=1",
+    "quick=50": "quick=1",
     'study.RESULTS / "images-quick.json"': 'Path("absent.json")',  # as on Colab
 }
 

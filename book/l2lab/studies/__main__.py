@@ -8,7 +8,7 @@ import inspect
 
 from .. import runtime
 
-STUDIES = ("choosing", "comparison", "gpu", "images", "selection")
+STUDIES = ("choosing", "comparison", "gpu", "images", "sealed", "selection")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,6 +22,8 @@ def main(argv: list[str] | None = None) -> None:
         help="where to write; what it holds of this study and this code is not measured again "
         "(default: _build/studies; book/results is what the book shows)",
     )
+    about = "only look at what is sealed, with the settings that were chosen, and write the result"
+    parser.add_argument("--final", action="store_true", default=None, help=about)
     given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
     name, profile = given.pop("name"), given.pop("profile", None)
     study = importlib.import_module(f"l2lab.studies.{name}")

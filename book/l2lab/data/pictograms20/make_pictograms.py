@@ -3,10 +3,11 @@
 The book never needs this: it reads the committed files. To make them again (105 MB to fetch), in this folder:
 
     npm pack @iconify/json@2.2.535 && tar xzf iconify-json-2.2.535.tgz && pip install resvg-py==0.5.0
-    PYTHONPATH=../../.. python make_pictograms.py package .
+    PYTHONPATH=../../.. python make_pictograms.py package more .
 
-What an icon shows is taken from its published name; the names of each class, and the icons that were found
-wrong by eye, are in make_pictograms_names.json.
+"more" is a folder with an unpacked npm package for each name under "sealed", "packages" in
+make_pictograms_names.json. What an icon shows is taken from its published name; the names of each class, and
+the icons that were found wrong by eye, are in that file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import re
 import sys
 import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +36,11 @@ LICENCES = {"MIT", "Apache-2.0", "ISC", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "BS
 CATEGORIES_LEFT_OUT = {"Logos", "Programming"}  # logos show brands
 FLAG_SETS = {"circle-flags", "flag", "flagpack", "cif"}
 # These animals are drawn as such in emoji; elsewhere "ram" is memory and "turkey" a roast or a country.
-EMOJI_FAMILIES = {"noto", "fluent-emoji", "twemoji", "emojione", "fxemoji"}
+EMOJI_FAMILIES = {"noto", "fluent-emoji", "twemoji", "emojione", "fxemoji", "openmoji"}
 EMOJI_ANIMALS = {"ram", "chicken", "turkey", "calf", "goose", "hen", "rooster"}
 SCOOTER_FAMILIES = {"solar", "ri"}  # whose "scooter" has an engine
 MIN_DIFFERENCE = 0.045  # mean grey difference of two signatures that are no duplicates
-PER_CLASS, PER_CLASS_AND_FAMILY = 100, 8
+PER_CLASS, PER_CLASS_AND_FAMILY, SEALED_PER_CLASS_AND_FAMILY = 100, 8, 4
 TEST_FAMILIES, TEST_SHARE = 0.34, 0.30  # shares of the families and of the pictures
 COLUMNS = "set,title,family,split,author,author_url,license,license_url,version,images"
 
@@ -88,23 +90,45 @@ def is_wanted(icon: Icon) -> bool:
     )
 
 
-def find_icons(iconify: Path, about_sets: dict[str, Any]) -> list[Icon]:
+def find_icons(
+    iconify: Path, about_sets: dict[str, Any], licences: set[str] = LICENCES, used: Sequence[str] = ()
+) -> list[Icon]:
     """Collect all icons named like a class, from sets with a free licence and an address where it stands."""
     found = []
     for name, about in about_sets.items():
         licence = about["license"]
-        free = licence.get("spdx") in LICENCES and licence.get("url")
-        if not free or about.get("category") in CATEGORIES_LEFT_OUT:
+        free = licence.get("spdx") in licences and licence.get("url")
+        if not free or about.get("category") in CATEGORIES_LEFT_OUT or family_of(name) in used:
             continue
         icon_set = json.loads((iconify / "json" / f"{name}.json").read_text("utf-8"))
         default = {"left": 0, "top": 0, "width": 16, "height": 16} | icon_set
         for icon_name, icon in icon_set["icons"].items():
-            base = base_name(icon_name)
-            if base in CLASS and not icon.get("hidden"):
+            if not icon.get("hidden"):
                 box = tuple(icon.get(key, default[key]) for key in ("left", "top", "width", "height"))
-                what = (CLASS[base], base, family_of(name), box, icon["body"], bool(about.get("palette")))
-                found.append(Icon(name, icon_name, *what))
-    return found
+                found.append((name, icon_name, box, icon["body"], bool(about.get("palette"))))
+    return _named(found)
+
+
+def find_files(folder: Path) -> Iterator[tuple[str, str, tuple[float, ...], str, bool]]:
+    """Collect what SVG files and SVG fonts draw, from a folder with a folder for each set."""
+    for path in sorted(folder.rglob("*.svg")):
+        icon_set, text = path.relative_to(folder).parts[0], path.read_text("utf-8")
+        for glyph in re.findall("<glyph [^>]+>", text):
+            about = dict(re.findall('([a-z-]+)="([^"]*)"', glyph))
+            if about.keys() >= {"glyph-name", "horiz-adv-x"}:
+                body = f'<path transform="matrix(1 0 0 -1 0 960)" d="{about["d"]}"/>'
+                yield icon_set, about["glyph-name"], (0, 0, float(about["horiz-adv-x"]), 1024), body, False
+        drawn = re.search('<svg([^>]*viewBox="([^"]+)"[^>]*)>(.*)</svg>', text, re.DOTALL)
+        if drawn:
+            style = " ".join(re.findall('(?:fill|stroke)[a-z-]*="[^"]*"', drawn[1]))
+            name = re.sub("[^a-z0-9]+", "-", path.stem.lower())
+            yield icon_set, name, tuple(map(float, drawn[2].split())), f"<g {style}>{drawn[3]}</g>", False
+
+
+def _named(found: Iterable[tuple[str, str, tuple[float, ...], str, bool]]) -> list[Icon]:
+    """Keep of set, name, box, body and coloured what is named like a class."""
+    named = ((icon_set, name, base_name(name), *rest) for icon_set, name, *rest in found)
+    return [Icon(s, n, CLASS[b], b, family_of(s), *rest) for s, n, b, *rest in named if b in CLASS]
 
 
 def hash_number(text: str, digits: int) -> int:
@@ -154,14 +178,17 @@ def encode(icon: Icon) -> bytes:
     return buffer.getvalue()
 
 
-def choose_icons(icons: list[Icon]) -> list[Icon]:
+def choose_icons(
+    icons: list[Icon], most: int = PER_CLASS_AND_FAMILY, earlier: Sequence[np.ndarray] = ()
+) -> list[Icon]:
     """Leave out what cannot be drawn, what is wrong, near-duplicates, and what a class has too much of.
 
-    Duplicates are looked for in all families together: no drawing may be in training and test.
+    Duplicates are looked for in all families together, and among the signatures of `earlier` pictures: no
+    drawing may be in training and test.
     """
-    kept, signatures, taken = [], [], collections.Counter()
+    kept, signatures, taken = [], list(earlier), collections.Counter()
     for icon in sorted(filter(is_wanted, icons), key=lambda icon: hash_number(f"{icon.set}:{icon.name}", 12)):
-        if taken[icon.label, icon.family] >= PER_CLASS_AND_FAMILY:
+        if taken[icon.label, icon.family] >= most:
             continue
         try:
             drawn = draw(icon, 128)
@@ -171,7 +198,7 @@ def choose_icons(icons: list[Icon]) -> list[Icon]:
         if drawn is None or min(drawn.size) < 6:
             continue
         new = signature(drawn)
-        if kept and np.abs(np.stack(signatures) - new).mean(axis=(1, 2)).min() < MIN_DIFFERENCE:
+        if signatures and np.abs(np.stack(signatures) - new).mean(axis=(1, 2)).min() < MIN_DIFFERENCE:
             continue
         kept.append(icon)
         signatures.append(new)
@@ -188,17 +215,26 @@ def split_families(icons: list[Icon]) -> np.ndarray:
     return hold_out_groups(labels, families, TEST_SHARE, tries=4000, n_groups=n_groups)
 
 
-def make(iconify: Path, out: Path) -> None:
-    """Make the zip, whose bytes depend on nothing else, and the table of all sets in the folder `out`."""
+def make(iconify: Path, packages: Path, out: Path) -> None:
+    """Make the zips, whose bytes depend on nothing else, and the table of all sets in the folder `out`."""
     about_sets = json.loads((iconify / "collections.json").read_text("utf-8"))
     chosen = choose_icons(find_icons(iconify, about_sets))
     places = np.where(split_families(chosen), "test", "train").tolist()
-    with zipfile.ZipFile(out / "pictograms20.zip", "w", zipfile.ZIP_STORED) as archive:
-        for place, icon in zip(places, chosen, strict=True):
-            file = f"{place}/{icon.label}/{icon.set}__{icon.name}.png"
-            archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), encode(icon))
-    number = collections.Counter(icon.set for icon in chosen)
-    place_of = {icon.set: place for place, icon in zip(places, chosen, strict=True)}
+    # sealed: families that have no picture among these, nor had one in an older version
+    used = {*(icon.family for icon in chosen), *RULES["sealed"]["left_out"]}
+    more = find_icons(iconify, about_sets, LICENCES | set(RULES["sealed"]["licences"]), used)
+    named = {(icon.set, icon.name): icon for icon in more + _named(find_files(packages))}
+    earlier = [signature(draw(icon, 128)) for icon in chosen]
+    sealed = choose_icons(list(named.values()), SEALED_PER_CLASS_AND_FAMILY, earlier)
+    rows = [*zip(places, chosen, strict=True), *(("sealed", icon) for icon in sealed)]
+    for name, part in (("pictograms20", rows[: len(chosen)]), ("sealed", rows[len(chosen) :])):
+        with zipfile.ZipFile(out / f"{name}.zip", "w", zipfile.ZIP_STORED) as archive:
+            for place, icon in part:
+                file = f"{place}/{icon.label}/{icon.set}__{icon.name}.png"
+                archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), encode(icon))
+    about_sets |= RULES["sealed"]["packages"]
+    number = collections.Counter(icon.set for _, icon in rows)
+    place_of = {icon.set: place for place, icon in rows}
     with (out / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS.split(","))
