@@ -8,7 +8,7 @@ import inspect
 
 from .. import runtime
 
-STUDIES = ("choosing", "comparison", "gpu", "images", "sealed", "selection")
+STUDIES = ("choosing", "comparison", "gpu", "images", "prices", "sealed", "selection")
 
 
 def main(argv: list[str] | None = None) -> None:

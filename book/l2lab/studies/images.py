@@ -23,7 +23,7 @@ from ..engine import fit
 from ..engine.convnets import ImageClassifier, gate_parts, predict, random_shift, train_all
 from ..layers import param_groups, penalized_parameters
 from ..measures import calibration, effective_rank, weight_histogram
-from ..prune import alive, choose_parts, part_strength, prune
+from ..prune import alive, part_strength, prune
 from .picture_sizes import run_sizes
 from .record import RESULTS, provenance, write
 
@@ -48,7 +48,6 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "gate_lr": {"gate_lr": 1.0},
     "trunk": {"fixed": {"conv1.weight": 0.0}},
 }
-FINE_TUNING = {"epochs": 10, "lr": 0.01}
 BINS = 10
 HISTOGRAM = np.linspace(-0.8, 0.8, 62)
 
@@ -185,12 +184,12 @@ def _pictures_along_lam(models: list[nn.Module]) -> dict[str, Any]:
 
 def _run_gates(
     data: _Tensors, scale: _Scale, seed: int, lams: Sequence[float], **changes: Any
-) -> tuple[list[dict[str, Any]], list[nn.Module]]:
+) -> list[dict[str, Any]]:
     """Train networks with gates and take out what they switched off; `changes` replace the usual settings."""
     models = [gate_parts(_start(scale, seed)) for _ in lams]
     settings = {"gate_lr": GATE_LR, "ramp": RAMP, "fixed": TRUNK, "epochs": scale.gate_epochs} | changes
     _train(models, data.X["train"], data.y["train"], lams, augment=random_shift, seed=seed, **settings)
-    rows, children = [], []
+    rows = []
     X, y = data.X["test"], data.y["test"]
     for lam, model in zip(lams, models, strict=True):
         child = prune(model)
@@ -203,26 +202,6 @@ def _run_gates(
             "strength": {part: [float(f"{v:.3g}") for v in s] for part, s in strength.items()},
         }
         rows.append({"seed": seed, "lam": lam, **_all_scores(model, data.X, data.y), **row})
-        children.append(child)
-    return rows, children
-
-
-def _run_rivals(
-    data: _Tensors, scale: _Scale, seed: int, child: ImageClassifier, sizes: dict[str, int], plain_lam: float
-) -> list[dict[str, Any]]:
-    """Prune ordinary networks to the size that gates chose, and train all of them a little more."""
-    X, y = data.X["train"], data.y["train"]
-    options = {"augment": random_shift, "seed": seed}
-    (parent,) = _train([_start(scale, seed)], X, y, [plain_lam], epochs=scale.gate_epochs, **options)
-    cut = [prune(parent, choose_parts(parent, sizes, lots)) for lots in (None, seed)]
-    candidates = {"unpruned": parent, "gates": child, "magnitude": cut[0], "random": cut[1]}
-    rows = []
-    for name, model in candidates.items():
-        row = {"seed": seed, "method": name, "parameters": sum(p.numel() for p in model.parameters())}
-        row |= {f"test_{key}": v for key, v in scores(model, data.X["test"], data.y["test"]).items()}
-        _train([model], X, y, [plain_lam], **FINE_TUNING, **options)
-        row |= {f"tuned_{key}": v for key, v in scores(model, data.X["test"], data.y["test"]).items()}
-        rows.append(row)
     return rows
 
 
@@ -279,7 +258,7 @@ def main(profile: str = "quick") -> dict[str, Any]:
         "data": pictures.name,
         "data_hash": pictures.content_hash,
         "seeds": list(seeds),
-        "settings": settings | {"fine_tuning": FINE_TUNING, "pixel_noise": PIXEL_NOISE},
+        "settings": settings | {"pixel_noise": PIXEL_NOISE},
     }
 
     def say(what: str) -> None:
@@ -293,27 +272,22 @@ def main(profile: str = "quick") -> dict[str, Any]:
             if augment and seed == FIRST_SEED:
                 result["along_lam"] = _pictures_along_lam(models)
             say(f"sweep, wrong {wrong:.0%}, augment {augment}, seed {seed}")
-    result["longer"], result["gates"], children = [], [], {}
+    result["longer"], result["gates"], result["without"] = [], [], []
     longer = scale._replace(epochs=LONGER * scale.epochs)
     for seed in seeds[: scale.size_seeds]:
         result["longer"] += _run_sweep(data, longer, seed, 0.0, True, LONGER_LAMS)[0]
         say(f"longer training, seed {seed}")
     plain_lam = choose_lam([row for row in result["sweep"] if row["augment"]])
     for seed in seeds:
-        rows, networks = _run_gates(data, scale, seed, GATE_LAMS)
-        result["gates"] += rows
-        children[seed] = dict(zip(GATE_LAMS, networks, strict=True))
+        result["gates"] += _run_gates(data, scale, seed, GATE_LAMS)
         say(f"gates, seed {seed}")
     gate_lam = choose_lam(result["gates"], "valid_accuracy", tolerance=0.01)
     result["chosen"] = {"plain_lam": plain_lam, "gate_lam": gate_lam}
-    result["rivals"], result["without"] = [], []
     for seed in seeds:
-        row = next(r for r in result["gates"] if (r["seed"], r["lam"]) == (seed, gate_lam))
-        result["rivals"] += _run_rivals(data, scale, seed, children[seed][gate_lam], row["alive"], plain_lam)
         for what, change in WITHOUT.items():
-            new = _run_gates(data, scale, seed, [gate_lam], **change)[0][0]
+            (new,) = _run_gates(data, scale, seed, [gate_lam], **change)
             result["without"].append({"without": what, **{k: v for k, v in new.items() if k != "strength"}})
-        say(f"rivals, seed {seed}")
+        say(f"what gates need, seed {seed}")
     result["sizes"] = []
     for seed in seeds[: scale.size_seeds]:
         start = partial(_start, scale, seed)
