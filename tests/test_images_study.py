@@ -16,7 +16,7 @@ import torch
 
 from fake_voc import fake_devkit
 from l2lab.data import PictureSet, load_pictograms20
-from l2lab.studies import images, picture_sizes, sealed
+from l2lab.studies import images, picture_sizes, prices, sealed
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = images._Scale(2, epochs=1, gate_epochs=2, size_epochs=1, size_seeds=1, image_size=16)
@@ -41,7 +41,7 @@ def written(few, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         small = {
             "load_pictograms20": lambda sealed=False: few, "RESULTS": folder, "LAMS": LAMS, "GATE_LAMS": LAMS,
-            "LONGER_LAMS": LAMS[1:], "FINE_TUNING": {"epochs": 1, "lr": 0.01}, "PROFILES": {"quick": TINY},
+            "LONGER_LAMS": LAMS[1:], "PROFILES": {"quick": TINY},
         }  # fmt: skip
         for name, value in small.items():
             patch.setattr(images, name, value)
@@ -57,20 +57,29 @@ def test_every_setting_has_its_row(written, few):
     assert len(set(keys)) == len(keys) == 4 * 2 * 2
     assert [r["lam"] for r in written["longer"]] == [0.01]
     assert {r["lam"] for r in written["gates"]} == set(LAMS)
-    assert [r["method"] for r in written["rivals"]] == ["unpruned", "gates", "magnitude", "random"] * 2
     assert [r["method"] for r in written["sizes"]][1:4] == ["letterboxed", "padded", "padded, buckets"]
     assert all(sum(n for n, *_ in row["bins"]) == 20 for row in written["sweep"])
     weights = np.array(written["along_lam"]["histograms"]["fc1"]).sum(axis=1)
     assert (weights == 288 * 64).all()
 
 
-def test_pruning_keeps_the_outputs_and_rivals_have_equal_size(written):
+def test_taking_out_what_gates_switched_off_keeps_the_outputs(written):
     assert max(r["difference"] for r in written["gates"]) < 1e-3
-    for seed in written["seeds"]:
-        rows = {r["method"]: r["parameters"] for r in written["rivals"] if r["seed"] == seed}
-        assert rows["magnitude"] <= rows["unpruned"]
-        # a channel of conv4 goes with its last feature, and which features go differs between the methods
-        assert abs(rows["magnitude"] - rows["gates"]) < 0.2 * rows["unpruned"]
+
+
+def test_smaller_networks_have_equal_size_and_hits_by_family(few, tmp_path, monkeypatch):
+    small = {"SEEDS": [0], "LAMS": LAMS[1:], "EPOCHS": 1, "SIZE": 16, "FINE_TUNING": {"epochs": 1}}
+    for name, value in {**small, "load_pictograms20": lambda sealed: few}.items():
+        monkeypatch.setattr(prices, name, value)
+    monkeypatch.setattr(prices.runtime, "setup", lambda: None)
+    found = prices.main(folder=tmp_path)
+    rows = {row["method"]: row for row in found["rows"]}
+    assert list(rows) == ["plain", "gates", "magnitude", "random"]
+    assert sum(found["sizes"]) == len(few["sealed"])
+    for row in rows.values():
+        assert all(h <= n for h, n in zip(row["tuned"], found["sizes"], strict=True))
+    # a channel of conv4 goes with its last feature, and which features go differs between the methods
+    assert abs(rows["magnitude"]["parameters"] - rows["gates"]["parameters"]) < 7000
 
 
 def test_lam_is_chosen_by_the_mean_over_seeds():

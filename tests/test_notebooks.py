@@ -234,3 +234,40 @@ def test_at_least_five_questions_with_one_right_and_explained_answers(path):
         assert question.count("<details") == question.count("</details>") == len(answers)
 
     assert len(set(re.findall(r'quiz-right">\s*<summary>\s*(\w)', quiz))) > 1, "always the same letter"
+
+
+NUMBER = re.compile(r"(?<![\w.])(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+# Code, formulas, link targets, years, and the numbers of equations, sections and items of a list.
+NO_RESULT = re.compile(
+    r"(?s)```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|<[^>]+>|\]\([^)]*\)|\(\d+\.\d+\)|\b(?:19|20)\d\d\b|§[\d.]+"
+    r"|\b(?:[Ee]xercise|[Ff]igure|[Ss]ection|[Cc]hapters?) [\d.]+|\d+ minutes|(?m:^\s*\d+\. )|\*\*\d+\. "
+)
+# What no cell prints: facts about data and papers, arithmetic of an answer, settings of a trainer, seeds.
+ELSEWHERE = {
+    "01_principles": "442 6.6",
+    "02_formula": "1.69",
+    "02_optimizers": "0.0026 450,000",
+    "03_comparison": "2.4",
+    "04_selection": "617 1024 1080",
+    "06_images": "0.8 0.9 10,368 144 18,432 20,736 202 2.4 321 35,000 4.8 41,472",
+    "07_choosing": "2,800 512 850",
+    "intro": "2.7 2.8",
+    "playground": "0.05 1000",
+}
+
+
+@each_notebook
+def test_a_number_in_the_prose_stands_in_an_output_or_in_the_code(path):
+    """But small whole numbers; to the digits given, or as a share, in percent, or as what is missing to 1."""
+    said = "\n".join(cell.source for _, cell in code_cells(path))
+    for output in (output for _, cell in code_cells(path) for output in cell.outputs):
+        said += "\n" + (output.get("text") or str(output.get("data", {}).get("text/plain")))
+    known = {float(n.replace(",", "")) for n in re.findall(r"\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+", said)}
+    known |= {form for n in known for form in (100 * n, n / 100, 1 - n, 100 - 100 * n)}
+    unknown = set()
+    for number in NUMBER.findall(NO_RESULT.sub(" ", markdown(path))):
+        value, places = float(number.replace(",", "")), len(number.partition(".")[2])
+        close = any(abs(value - other) <= 0.5 * 10**-places + 1e-9 for other in known)
+        if not close and (places or value > 20):
+            unknown.add(number.rstrip(","))
+    assert unknown == set(ELSEWHERE.get(path.stem, "").split())

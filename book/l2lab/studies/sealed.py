@@ -1,6 +1,6 @@
 """λ against no λ in a classifier of pictures, each with a learning rate of its own, on sealed families.
 
-The rules were written before any network was scored on the sealed pictures: ``book/protocol.md``, in its
+The rules were written before any score on the sealed pictures was seen: ``book/protocol.md``, in its
 section "λ in a classifier of pictures".
 """
 
