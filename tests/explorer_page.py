@@ -164,9 +164,10 @@ def write(file: Path, cells: str, state: dict) -> None:
 
 
 def write_pages(folder: Path, **pages: list) -> None:
-    """Write pages with these widgets, one without any for a host with a kernel, and what they load."""
+    """Write pages with these widgets, what they load, and one for a host with a kernel."""
     shutil.copy(LOADER, folder)
-    for name, widgets in {"host": [], **pages}.items():
+    write(folder / "host.html", "", {"state": {}})
+    for name, widgets in pages.items():
         write(folder / f"{name}.html", "".join(map(cell, widgets)), compact_state(state_of(*widgets)))
 
 
