@@ -89,7 +89,7 @@ def test_the_search_box_finds_a_word_and_leads_to_it(page, base, watch):
 
 
 def test_the_page_for_missing_addresses_needs_nothing_but_itself(page, site, site_url):
-    """A host shows it at any depth, so its links start at the site's root, which `make address` writes."""
+    """A host shows it at any depth; where its links lead is looked at in test_frame.py."""
     gone, asked = f"{site_url}/gone/for/ever", []
     page.on("request", lambda request: asked.append(request.url))
     page.route(gone, lambda route: route.fulfill(status=200, path=site / "404.html"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -205,11 +204,6 @@ class LambdaExplorer(Widget):
                 self.lams, self.panels, self.blob, self.index = grid.tolist(), specs, blob, near
         finally:
             self.busy = False
-
-
-# traitlets' __new__(*args, **kwargs) would hide the arguments from help(), Shift+Tab in Jupyter and the pages
-_init = inspect.signature(LambdaExplorer.__init__)
-LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])
 
 
 def _check(lams: ArrayLike, panels: Sequence[Panel]) -> tuple[np.ndarray, list[Panel]]:

@@ -6,7 +6,6 @@ network, on the book's page. Nothing is computed in Python but the picture for r
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -146,17 +145,10 @@ class Trainer(Widget):
             raise ValueError(f"speed must be one of {', '.join(SPEEDS)}; got {speed!r}.")
         state = [_settings(side) for side in (sides or ({},))]
         needed = "data" in controls or any(side["data"] == "digits" for side in state)
-        super().__init__(
-            name=name,
-            alt=alt,
-            lams=LAMS,
-            choices=[[key, *CHOICES[key]] for key in CHOICES if key in controls],
-            controls=list(controls),
-            views=list(views),
-            speed=speed,
-            state=state,
-            digits=replay.digits_as_bytes() if needed else b"",
-        )
+        choices = [[key, *CHOICES[key]] for key in CHOICES if key in controls]
+        digits = replay.digits_as_bytes() if needed else b""
+        shown = {"choices": choices, "controls": list(controls), "views": list(views), "speed": speed}
+        super().__init__(name=name, alt=alt, lams=LAMS, state=state, digits=digits, **shown)
 
     def __repr__(self) -> str:
         runs = " | ".join(f"{side['data']} {side['model']} {side['opt']}" for side in self.state)
@@ -182,7 +174,3 @@ def _settings(side: Mapping[str, Any]) -> dict[str, Any]:
         if value not in allowed[key]:
             raise ValueError(f"{key} must be one of {allowed[key]}, got {value!r}.")
     return {key: side.get(key, default) for key, default in _START.items()}
-
-
-_init = inspect.signature(Trainer.__init__)
-Trainer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])
