@@ -32,23 +32,17 @@ LAMS = _steps_of(-4, 1)
 
 #: What the reader can choose: a label, the values, and names for a menu (None makes a slider).
 CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
-    "data": (
-        "Problem",
-        ["sparse", "xor", "digits", "curve"],
-        ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"],
-    ),
-    "model": (
-        "Model",
-        ["w", "uv", "uvz", "mlp", "gates"],
-        ["linear, w", "linear, w = u·v", "linear, w = u·v·z", "network", "network, gates"],
-    ),
+    "data": ("Problem", ["sparse", "xor", "digits", "curve"],
+             ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"]),
+    "model": ("Model", ["w", "uv", "uvz", "mlp", "gates"],
+              ["linear, w", "linear, w = u·v", "linear, w = u·v·z", "network", "network, gates"]),
     "opt": ("Optimizer", ["sgd", "adam", "adamw"], ["SGD", "Adam", "AdamW"]),
     "lr": ("learning rate", _steps_of(-4, 0), None),
     "noise": ("noise", [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1], None),
     "rows": ("training rows", [1, 2, 5, 10, 20, 30, 60, 100, 200], None),
     "seed": ("seed", list(range(21)), None),
     "steps": ("steps", [200, 500, 1000, 2000, 5000, 10000], None),
-}
+}  # fmt: skip
 VIEWS = ("inputs", "picture", "track", "plane", "fitted", "loss", "weights", "spent")
 CONTROLS = (*CHOICES, "speed", "sweep")
 SPEEDS = ("slow", "medium", "fast", "full")

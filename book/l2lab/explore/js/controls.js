@@ -111,8 +111,7 @@ function kernelControls(ctx, place) {
   const controls = model.get("controls");
   if (!controls.length) return;
   if (ctx.isStatic) {
-    const names = list(controls.map((c) => c.label));
-    const hint = `Run this notebook to change ${names}.`;
+    const hint = `Run this notebook to change ${list(controls.map((c) => c.label))}.`;
     place.append(html("p", { className: "lx-hint", textContent: hint }));
     return;
   }
