@@ -15,20 +15,8 @@ import pytest
 from ipywidgets import IntSlider
 from ipywidgets.embed import dependency_state
 
-from l2lab.explore import (
-    LambdaExplorer,
-    bars_panel,
-    calculator_panel,
-    compact_state,
-    curves_panel,
-    field_panel,
-    fit_panel,
-    geometry_panel,
-    heatmap_panel,
-    hist_panel,
-    paths_panel,
-    pixels_panel,
-)
+from l2lab import explore
+from l2lab.explore import LambdaExplorer, compact_state
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -112,35 +100,40 @@ DATA = make_data()
 def explorers() -> list[LambdaExplorer]:
     d, notes = DATA, [f"Note {k}." for k in range(L + 1)]
     truth, coefs = np.sin(3 * d.x), np.r_[d.coefs[:1], d.coefs]
-    losses = curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss")
+    losses = explore.curves_panel({"train": d.train, "validation": d.valid}, best="validation", ylabel="loss")
     accuracy = {"test": np.linspace(0.5, 0.97, L + 1)}
     panels = {
         "a": [
-            fit_panel(d.x, d.fits, d.points, truth, ylim=(-1.5, 1.5)),
+            explore.fit_panel(d.x, d.fits, d.points, truth, ylim=(-1.5, 1.5)),
             losses,
-            hist_panel(d.edges, d.counts, d.zeros),
-            field_panel(d.field, (-2, 2, -1, 1), notes=notes[:L]),
+            explore.hist_panel(d.edges, d.counts, d.zeros),
+            explore.field_panel(d.field, (-2, 2, -1, 1), notes=notes[:L]),
         ],
         "b": [
-            paths_panel(coefs, groups=d.groups, notes=notes),
-            bars_panel(coefs, labels=list("abcdefghijkl"), ylim=(-3, 3)),
-            curves_panel(accuracy, percent=True, ylabel="accuracy", title="Accuracy"),
+            explore.paths_panel(coefs, groups=d.groups, notes=notes),
+            explore.bars_panel(coefs, labels=list("abcdefghijkl"), ylim=(-3, 3)),
+            explore.curves_panel(accuracy, percent=True, ylabel="accuracy", title="Accuracy"),
         ],
         "c": [
-            geometry_panel(HESSIAN, W_STAR, norms=norms)
+            explore.geometry_panel(HESSIAN, W_STAR, norms=norms)
             for norms in (["l2"], ["l1"], ["linf"], ["l2", "l1", "linf"])
         ],
-        "e": [curves_panel({"train": d.train}), pixels_panel(d.pixels, d.marks, title="Pixels")],
-        "f": [
-            heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy", zlim=(0.5, 0.92)),
-            calculator_panel(),
-            heatmap_panel(1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)", zlim=(0, 0.5)),
+        "e": [
+            explore.curves_panel({"train": d.train}),
+            explore.pixels_panel(d.pixels, d.marks, title="Pixels"),
         ],
-        "g": [calculator_panel(schedule="cosine")],
+        "f": [
+            explore.heatmap_panel(d.heat, HEAT_ROWS, title="Accuracy", zlim=(0.5, 0.92)),
+            explore.calculator_panel(),
+            explore.heatmap_panel(
+                1 - d.heat, HEAT_ROWS, title="Error", zlabel="test error (share)", zlim=(0, 0.5)
+            ),
+        ],
+        "g": [explore.calculator_panel(schedule="cosine")],
     }
     live = {
         "controls": {"noise": [0.0, 0.5], "width": [8, 16]},
-        "compute": lambda noise, width: [curves_panel({"train": (1 + noise) * d.train})],
+        "compute": lambda noise, width: [explore.curves_panel({"train": (1 + noise) * d.train})],
     }
     grids = {"b": np.r_[0, LAMS], "c": GEOMETRY_LAMS, "f": HEAT_LAMS, "g": HEAT_LAMS}
     alt = "What explorer {} shows as the penalty grows, for a test"
@@ -164,9 +157,18 @@ def cell(widget: LambdaExplorer) -> str:
     )
 
 
-def document(cells: str, state: dict) -> str:
+def write(file: Path, cells: str, state: dict) -> None:
     text = json.dumps(state).replace("</", "<\\/")
-    return f'{HEAD}{cells}</main><script type="{STATE}">{text}</script></body></html>'
+    page = f'{HEAD}{cells}</main><script type="{STATE}">{text}</script></body></html>'
+    file.write_text(page, encoding="utf-8")
+
+
+def write_pages(folder: Path, **pages: list) -> None:
+    """Write pages with these widgets, what they load, and one for a host with a kernel."""
+    shutil.copy(LOADER, folder)
+    write(folder / "host.html", "", {"state": {}})
+    for name, widgets in pages.items():
+        write(folder / f"{name}.html", "".join(map(cell, widgets)), compact_state(state_of(*widgets)))
 
 
 @pytest.fixture(scope="module")
@@ -175,17 +177,8 @@ def url(
 ) -> str:
     """Address of the pages: all explorers, four alone, two that fail, one for a host with a kernel."""
     folder = tmp_path_factory.mktemp("harness")
-    shutil.copy(LOADER, folder)
-
-    def write(name: str, cells: str, state: dict) -> None:
-        (folder / f"{name}.html").write_text(document(cells, state), encoding="utf-8")
-
-    cells, state = "".join(map(cell, explorers)), state_of(*explorers)
-    write("index", cells, compact_state(state))
-    write("host", "", {"state": {}})
-    for e in (*explorers[:3], explorers[-1]):
-        write(e.name, cell(e), compact_state(state_of(e)))
-    broken = json.loads(json.dumps(state))
+    write_pages(folder, index=explorers, **{e.name: [e] for e in (*explorers[:3], explorers[-1])})
+    broken = json.loads(json.dumps(state_of(*explorers)))
     throws = "throw new Error('broken on purpose')"
     sources = f"export default {{ render() {{ {throws} }} }}", throws
     for explorer, source in zip(explorers[:2], sources, strict=True):
@@ -194,7 +187,8 @@ def url(
     broken["state"] |= dependency_state([foreign], drop_defaults=False)
     view = json.dumps({"model_id": foreign.model_id})
     core = '<div class="output"><div class="widget-fallback"><img alt="a slider" src="data:,"></div>'
-    write("broken", f'{cells}{core}<script type="{VIEW}">{view}</script></div>', broken)
+    cells = [*map(cell, explorers), f'{core}<script type="{VIEW}">{view}</script></div>']
+    write(folder / "broken.html", "".join(cells), broken)
     assert (folder / "index.html").stat().st_size + LOADER.stat().st_size < 1_000_000
     return serve(folder)
 

@@ -11,41 +11,28 @@ import torch
 
 from l2lab import budget
 from l2lab.studies import choosing
-
-RULES = {
-    "sgd": lambda w, lr, lam: torch.optim.SGD([w], lr=lr, momentum=0.9, weight_decay=lam),
-    "adamw": lambda w, lr, lam: torch.optim.AdamW([w], lr=lr, weight_decay=lam),
-}
+from test_budget import trained
 
 
-def run(rule, lr, lam, steps, gradients=None):
-    """Weight at the end of each step of torch.optim from 1, with given gradients or none from the data."""
-    w = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    optimizer, path = RULES[rule](w, lr, lam), [1.0]
-    for t in range(steps):
-        w.grad = torch.zeros_like(w) if gradients is None else gradients[t].clone()
-        optimizer.step()
-        path.append(w.item())
-    return np.array(path)
-
-
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ["sgd", "adamw"])
 def test_in_one_timescale_the_optimizer_divides_a_weight_by_e(rule):
     lam = budget.lam_of_timescale(50, 1e-3, n=95, batch_size=10, optimizer=rule)
     tau = budget.timescale(lam, 1e-3, optimizer=rule)
     assert tau == pytest.approx(50 * 10)  # ten batches, the last one smaller
-    assert run(rule, 1e-3, lam, round(tau))[-1] == pytest.approx(math.exp(-1), rel=0.03)
+    assert trained(lam, [1e-3] * round(tau), 0.9, rule)[-1] == pytest.approx(math.exp(-1), rel=0.03)
 
 
 def test_weights_of_adamw_are_a_moving_average_over_the_timescale():
     lr, lam, steps = 0.01, 0.5, 100
-    gradients = torch.randn(steps, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    updates = np.diff(run("adamw", lr, 0.0, steps, gradients)) / lr  # they do not depend on the weight
+    gradients = torch.randn(steps, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    updates = (
+        np.diff(trained(0.0, [lr] * steps, 0.9, "adamw", gradients)) / lr
+    )  # they do not depend on the weight
     share = 1 / budget.timescale(lam, lr, optimizer="adamw")
     average = [1.0]
     for update in updates:
         average.append((1 - share) * average[-1] + share * update / lam)
-    np.testing.assert_allclose(run("adamw", lr, lam, steps, gradients), average, atol=1e-12)
+    np.testing.assert_allclose(trained(lam, [lr] * steps, 0.9, "adamw", gradients), average, atol=1e-12)
 
 
 def test_a_plan_agrees_with_the_run_that_it_plans():
@@ -53,7 +40,7 @@ def test_a_plan_agrees_with_the_run_that_it_plans():
     assert (plan.steps, plan.box, plan.warnings) == (300, math.inf, ())
     assert plan.timescale_epochs == pytest.approx(plan.timescale / 10)
     assert plan.budget == pytest.approx(plan.steps / plan.timescale)
-    assert run("sgd", 0.01, 0.04, 300)[-1] == pytest.approx(plan.share_left, rel=0.05)
+    assert trained(0.04, [0.01] * 300)[-1] == pytest.approx(plan.share_left, rel=0.05)
     assert budget.decay_plan(4.0, 0.01, 200, 20, 30, optimizer="adamw").box == 0.25
 
 
@@ -76,7 +63,7 @@ def test_a_plan_warns_of_what_cannot_work(lam, settings, words):
 def test_the_remedy_in_the_warning_works():
     plan = budget.decay_plan(0.1, 0.001, 200, 20, 30, optimizer="adamw")
     needed = float(plan.warnings[0].split("λ = ")[1].split(",")[0])
-    assert run("adamw", 0.001, needed, plan.steps)[-1] == pytest.approx(0.5, abs=0.01)
+    assert trained(needed, [0.001] * plan.steps, 0.9, "adamw")[-1] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(

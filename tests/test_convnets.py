@@ -41,14 +41,6 @@ def test_padding_changes_nothing():
     assert (model(x) - alone).abs().max() > 1e-2
 
 
-def test_features_choose_columns():
-    whole, part = network(), network(features=[3, 0, 17])
-    convolutions = {k: v for k, v in whole.state_dict().items() if k.startswith("conv")}
-    part.load_state_dict(convolutions, strict=False)
-    x = torch.randn(2, 1, 9, 9).double()
-    assert torch.equal(part.pooled(x), whole.pooled(x)[:, [3, 0, 17]])
-
-
 def by_torch_optim(model, X, y, lam, epochs, seed, fixed=None, gate_lr=1.0, ramp=(0.0, 0.0)):
     """The same with an ordinary optimizer, one group per kind of parameter."""
     groups = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,6 +55,7 @@ def test_every_copy_is_trained_as_by_torch_optim(optimizer):
         params, loss, lr=lr, lam=on_weights(params, LAM), optimizer=optimizer, momentum=0.8,
         rate=rate, share=share, after=shorten,
     ).run(STEPS)  # fmt: skip
+    assert ramp(0, 0)(0) == 1  # no ramp
     assert on_weights({"gate": 0, "mu": 0}, LAM) == {}  # what has another name does not decay by itself
     for k, net in enumerate(nets):
         optim = OPTIMIZERS[optimizer]([{"params": [p], "name": n} for n, p in net.named_parameters()])
@@ -72,31 +71,6 @@ def test_every_copy_is_trained_as_by_torch_optim(optimizer):
             net[0].weight.data.clamp_(-0.3, 0.3)
         for name, value in net.named_parameters():
             torch.testing.assert_close(params[name][k], value.detach(), rtol=0, atol=1e-10)
-
-
-def test_a_learning_rate_that_is_set_to_zero_stops_its_copy():
-    *_, params, loss = problem()
-    lr, at_ten = LR.clone(), {}
-
-    def after(p, t):
-        if t == 9:
-            at_ten.update({n: v[1].clone() for n, v in p.items()})
-            lr[1] = 0
-
-    before = copy.deepcopy(params)
-    Descent(params, loss, lr=lr, lam={"2.weight": 0.1}, after=after).run(STEPS)
-    for name, value in params.items():
-        assert torch.equal(value[1], at_ten[name])
-        assert not torch.equal(value[0], before[name][0])
-
-
-def test_schedules():
-    assert [schedule("constant", 4)(t) for t in range(4)] == [1, 1, 1, 1]
-    both = schedule("constant", 100, warm_up=5, cool_down=25)
-    assert [both(t) for t in (0, 4, 50, 74, 86, 99)] == [0.2, 1, 1, 1, 0.52, 0]
-    share = ramp(10, 30)
-    assert [share(t) for t in (0, 10, 15, 30, 90)] == [0, 0, 0.25, 1, 1]
-    assert ramp(0, 0)(0) == 1
 
 
 @pytest.mark.parametrize(

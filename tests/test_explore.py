@@ -23,25 +23,7 @@ from sklearn.linear_model import Lasso
 from traitlets import TraitError
 
 from l2lab import explore
-from l2lab.explore import (
-    Control,
-    LambdaExplorer,
-    Trainer,
-    bars_panel,
-    box_2d,
-    calculator_panel,
-    compact_state,
-    curves_panel,
-    field_panel,
-    fit_panel,
-    geometry_panel,
-    heatmap_panel,
-    hist_panel,
-    lasso_2d,
-    paths_panel,
-    pixels_panel,
-    ridge_2d,
-)
+from l2lab.explore import Control, LambdaExplorer, Trainer, box_2d, compact_state, lasso_2d, ridge_2d
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 ALT = "A figure for tests, with one curve over lambda."
@@ -53,7 +35,7 @@ HEAT = 0.9 - 0.02 * (np.arange(L)[:, None] - 4) ** 2 - 0.1 * (np.arange(3) - 1) 
 
 
 def curve(n: int = L) -> explore.Panel:
-    return curves_panel({"train": np.linspace(0.1, 1, n)})
+    return explore.curves_panel({"train": np.linspace(0.1, 1, n)})
 
 
 def explorer(lams=LAMS, panels=None, **options) -> LambdaExplorer:
@@ -64,29 +46,31 @@ def explorer(lams=LAMS, panels=None, **options) -> LambdaExplorer:
 def every_panel() -> list[explore.Panel]:
     x = np.linspace(-1, 1, 21)
     return [
-        hist_panel(np.linspace(-1, 1, 11), rng.integers(0, 300, (L, 10)), rng.integers(0, 9, L)),
-        curves_panel({"train": rng.random((L, 3)), "validation": rng.random(L)}, best="validation"),
-        paths_panel(rng.normal(size=(L, 5)), groups=[True, False, True, False, False]),
-        bars_panel(rng.normal(size=(L, 5)), labels=list("abcde"), ylim=(-3, 3)),
-        fit_panel(x, x * np.ones((L, 1)), np.c_[x, x], np.sin(x), ylim=(-2, 2)),
-        field_panel(rng.random((L, 6, 8)), (-1, 1, -2, 2)),
-        pixels_panel(rng.random((L, 2, 3)), [[True, False, False], [False, False, True]], title="Pixels"),
-        geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5], norms=["l2", "l1", "linf"]),
-        heatmap_panel(HEAT, [0.01, 0.1, 1], title="Accuracy", zlim=(0.5, 1)),
-        calculator_panel(),
+        explore.hist_panel(np.linspace(-1, 1, 11), rng.integers(0, 300, (L, 10)), rng.integers(0, 9, L)),
+        explore.curves_panel({"train": rng.random((L, 3)), "validation": rng.random(L)}, best="validation"),
+        explore.paths_panel(rng.normal(size=(L, 5)), groups=[True, False, True, False, False]),
+        explore.bars_panel(rng.normal(size=(L, 5)), labels=list("abcde"), ylim=(-3, 3)),
+        explore.fit_panel(x, x * np.ones((L, 1)), np.c_[x, x], np.sin(x), ylim=(-2, 2)),
+        explore.field_panel(rng.random((L, 6, 8)), (-1, 1, -2, 2)),
+        explore.pixels_panel(
+            rng.random((L, 2, 3)), [[True, False, False], [False, False, True]], title="Pixels"
+        ),
+        explore.geometry_panel([[2, 0.5], [0.5, 1]], [1, 0.5], norms=["l2", "l1", "linf"]),
+        explore.heatmap_panel(HEAT, [0.01, 0.1, 1], title="Accuracy", zlim=(0.5, 1)),
+        explore.calculator_panel(),
     ]
 
 
 class TestBuffer:
     def test_counts_take_the_smallest_integers_that_hold_them(self) -> None:
         sizes = (255, 256, 65535, 65536)
-        kinds = [hist_panel([0, 1], np.full((2, 1), n)).arrays["counts"].dtype for n in sizes]
+        kinds = [explore.hist_panel([0, 1], np.full((2, 1), n)).arrays["counts"].dtype for n in sizes]
         assert kinds == [np.uint8, np.uint16, np.uint16, np.uint32]
 
     @given(st.floats(-1e3, 1e3))
     @settings(max_examples=50, deadline=None)
     def test_only_exact_zeros_become_zeros(self, v: float) -> None:
-        for panel in (paths_panel([[v], [1.0]]), bars_panel([[v], [1.0]], ylim=(0, 1))):
+        for panel in (explore.paths_panel([[v], [1.0]]), explore.bars_panel([[v], [1.0]], ylim=(0, 1))):
             sent = panel.arrays["y"][0, 0]
             assert (sent == 0) == (v == 0)
             assert sent == pytest.approx(v, rel=1e-6, abs=1e-37)
@@ -95,7 +79,7 @@ class TestBuffer:
     @settings(max_examples=50, deadline=None)
     def test_field_keeps_sides_and_is_finest_at_the_boundary(self, values: list[float]) -> None:
         f = np.array(values).reshape(1, 2, 2)
-        t = field_panel(f, (0, 1, 0, 1)).arrays["code"] / 127.5 - 1.0
+        t = explore.field_panel(f, (0, 1, 0, 1)).arrays["code"] / 127.5 - 1.0
         margin = t * np.abs(t)
         assert np.array_equal(margin > 0, 2 * f - 1 > 0)
         assert np.abs(margin - (2 * f - 1)).max() < 0.009
@@ -103,37 +87,38 @@ class TestBuffer:
 
     def test_curves_carry_mean_and_extremes(self) -> None:
         v = rng.random((L, 5))
-        sent = curves_panel({"a": v}).arrays["y"][0]
+        sent = explore.curves_panel({"a": v}).arrays["y"][0]
         np.testing.assert_allclose(sent, [v.mean(1), v.min(1), v.max(1)], rtol=1e-6)
 
 
 ONE = np.full((1, 2, 2), 0.5)
 REFUSED = [
-    ("one entry more", lambda: hist_panel([0, 1, 2], [[1], [2]])),
-    ("whole numbers", lambda: hist_panel([0, 1], [[0.5]])),
-    ("same length", lambda: curves_panel({"a": [1, 2], "b": [1]})),
-    ("diverged", lambda: curves_panel({"a": [1, np.nan]})),
-    ("best must name", lambda: curves_panel({"a": [1, 2]}, best="b")),
-    ("ylim", lambda: curves_panel({"a": [1, 2]}, ylim=(1, 0))),
-    ("2 axes", lambda: paths_panel([1, 2])),
-    ("array of numbers", lambda: paths_panel([["a"]])),
-    ("groups", lambda: paths_panel(np.ones((2, 3)), groups=[True])),
-    ("labels", lambda: bars_panel(np.ones((2, 3)), labels=["a"], ylim=(0, 1))),
-    ("one column per entry", lambda: fit_panel([0, 1], np.ones((2, 3)), ylim=(0, 1))),
-    (r"\[0, 1\]", lambda: field_panel(3 * ONE, (0, 1, 0, 1))),
-    ("extent", lambda: field_panel(ONE, (1, 0, 0, 1))),
-    ("shape", lambda: pixels_panel(ONE, [True], title="t")),
-    ("not none", lambda: pixels_panel(ONE, np.zeros((2, 2)), title="t")),
-    ("positive definite", lambda: geometry_panel([[1, 2], [2, 1]], [1, 1])),
-    ("norms", lambda: geometry_panel(np.eye(2), [1, 1], norms=["l3"])),
-    ("at most 1,000,000", lambda: calculator_panel(epochs=10**6)),
+    ("one entry more", lambda: explore.hist_panel([0, 1, 2], [[1], [2]])),
+    ("whole numbers", lambda: explore.hist_panel([0, 1], [[0.5]])),
+    ("same length", lambda: explore.curves_panel({"a": [1, 2], "b": [1]})),
+    ("diverged", lambda: explore.curves_panel({"a": [1, np.nan]})),
+    ("best must name", lambda: explore.curves_panel({"a": [1, 2]}, best="b")),
+    ("ylim", lambda: explore.curves_panel({"a": [1, 2]}, ylim=(1, 0))),
+    ("2 axes", lambda: explore.paths_panel([1, 2])),
+    ("array of numbers", lambda: explore.paths_panel([["a"]])),
+    ("groups", lambda: explore.paths_panel(np.ones((2, 3)), groups=[True])),
+    ("labels", lambda: explore.bars_panel(np.ones((2, 3)), labels=["a"], ylim=(0, 1))),
+    ("one column per entry", lambda: explore.fit_panel([0, 1], np.ones((2, 3)), ylim=(0, 1))),
+    (r"\[0, 1\]", lambda: explore.field_panel(3 * ONE, (0, 1, 0, 1))),
+    ("extent", lambda: explore.field_panel(ONE, (1, 0, 0, 1))),
+    ("shape", lambda: explore.pixels_panel(ONE, [True], title="t")),
+    ("not none", lambda: explore.pixels_panel(ONE, np.zeros((2, 2)), title="t")),
+    ("positive definite", lambda: explore.geometry_panel([[1, 2], [2, 1]], [1, 1])),
+    ("norms", lambda: explore.geometry_panel(np.eye(2), [1, 1], norms=["l3"])),
+    ("at most 1,000,000", lambda: explore.calculator_panel(epochs=10**6)),
     *(("lams must", lambda grid=grid: LambdaExplorer(grid, [curve(2)], name="t", alt=ALT))
       for grid in ([1], [0.1, np.inf], [-0.1, 1], [0.1, 0.1], [[0.1, 1]])),
     *(("name must be", lambda name=name: explorer(name=name)) for name in ("", "A", "a b", "é", "a_b")),
     ("alt must say", lambda: explorer(alt=" " * 30)),
     ("'Loss along λ' has 6 entries along λ, the grid 7", lambda: explorer(panels=[curve(6)])),
     ("at least one", lambda: explorer(panels=[])),
-    ("share w_star", lambda: explorer(panels=[geometry_panel(np.eye(2), w) for w in ([1, 0], [1, 1])])),
+    ("share w_star",
+     lambda: explorer(panels=[explore.geometry_panel(np.eye(2), w) for w in ([1, 0], [1, 1])])),
     ("index", lambda: explorer(index=L)),
     ("together", lambda: explorer(controls={"a": [1, 2]})),
     ("not among", lambda: Control([1, 2], 3)),
@@ -170,7 +155,7 @@ class TestLiveKernel:
         def compute(noise: float, width: int):
             asked.append((noise, width, e.busy))
             grid = np.logspace(-3, 1, 5)
-            return grid, [curves_panel({"test": np.full(5, noise)})]
+            return grid, [explore.curves_panel({"test": np.full(5, noise)})]
 
         e = self.live(compute)
         before = e.fallback_png()
@@ -249,8 +234,15 @@ def test_the_picture_shows_every_panel_and_is_the_same_each_time() -> None:
     assert image.getpixel((3, 3)) == (255, 255, 255)
     for lams in ([0.5, 0.6], np.r_[0, np.logspace(-12, 5, 40)]):
         n = len(lams)
-        panels = [curve(n), geometry_panel(np.eye(2), [1, 1]), bars_panel(np.zeros((n, 2)), ylim=(0, 1))]
-        panels += [heatmap_panel(np.ones((n, 1)), [0.1], title="t", zlim=(0, 2)), calculator_panel(lr=50.0)]
+        panels = [
+            curve(n),
+            explore.geometry_panel(np.eye(2), [1, 1]),
+            explore.bars_panel(np.zeros((n, 2)), ylim=(0, 1)),
+        ]
+        panels += [
+            explore.heatmap_panel(np.ones((n, 1)), [0.1], title="t", zlim=(0, 2)),
+            explore.calculator_panel(lr=50.0),
+        ]
         with warnings.catch_warnings(action="error"):  # such as: this layout was not applied
             assert explorer(lams, panels).fallback_png()
 
@@ -281,7 +273,10 @@ def test_solutions_in_two_weights_agree_with_scipy_and_scikit_learn(seed) -> Non
 
 
 def test_the_page_gets_the_current_source_once_with_what_it_shows() -> None:
-    explorers = [explorer(name="a"), explorer(name="b", panels=[bars_panel(np.ones((L, 2)), ylim=(0, 1))])]
+    explorers = [
+        explorer(name="a"),
+        explorer(name="b", panels=[explore.bars_panel(np.ones((L, 2)), ylim=(0, 1))]),
+    ]
     slider = IntSlider()
     state = {"state": dependency_state([*explorers, slider], drop_defaults=False)}
     first, second = (state["state"][e.model_id]["state"] for e in explorers)

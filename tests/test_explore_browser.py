@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from colours import contrast, from_css
-from conftest import run_axe
+from conftest import faults
 from explorer_page import (
     DATA,
     GEOMETRY_LAMS,
@@ -42,14 +42,7 @@ from explorer_page import (
 )
 from l2lab.budget import decay_limits, decay_plan, lam_needed, lam_of_timescale, remaining_share
 from l2lab.conventions import convert
-from l2lab.explore import (
-    LambdaExplorer,
-    box_2d,
-    calculator_panel,
-    curves_panel,
-    lasso_2d,
-    ridge_2d,
-)
+from l2lab.explore import LambdaExplorer, box_2d, calculator_panel, curves_panel, lasso_2d, ridge_2d
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -447,9 +440,9 @@ class TestLook:
             e.focus()
             standing.keyboard.press("Shift")  # a key makes the focus visible
             assert e.evaluate("e => parseFloat(getComputedStyle(e).outlineWidth)") >= 2, selector
-        found = run_axe(standing)["violations"]
+        found = faults(standing)
         standing.evaluate("document.documentElement.dataset.theme = 'light'")
-        assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == []
+        assert found == []
 
 
 class TestHosts:

@@ -25,7 +25,6 @@ def clean(monkeypatch):
     torch.set_num_threads(threads)
     torch.set_deterministic_debug_mode(mode)
     torch.backends.cudnn.benchmark = benchmark
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

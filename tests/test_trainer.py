@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,22 +14,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from conftest import run_axe
-from explorer_page import (
-    HOST,
-    LOADER,
-    cell,
-    document,
-    numbers,
-    open_page,
-    page,
-    readout,
-    said,
-    settle,
-    slider,
-    state_of,
-)
-from l2lab.explore import Trainer, compact_state
+from conftest import faults
+from explorer_page import HOST, numbers, open_page, page, readout, said, settle, slider, write_pages
+from l2lab.explore import Trainer
 from l2lab.explore.replay import digits_as_bytes, replay
 from l2lab.explore.widget import source
 
@@ -288,22 +274,15 @@ def test_bundle_state_and_source() -> None:
     one.state = [{"rows": 30}]
     assert (one.state[0]["rows"], one.state[0]["lam"]) == (30, 0.1), "what is left out has its default"
     assert not Trainer(name="t", alt=ALT, controls=["model"]).digits
-    files = sorted((BOOK / "l2lab" / "explore" / "js" / "train").glob("*.js"))
-    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
-    assert sum(bool(line.strip()) and not line.strip().startswith("//") for line in lines) <= 700
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], str]) -> str:
     """Address of pages with a trainer of one side and of two, and one for a host with a kernel."""
     folder = tmp_path_factory.mktemp("trainer")
-    shutil.copy(LOADER, folder)
     made = {"one": [SETTINGS | {"model": "uv", "lam": 0.1}], "two": [SETTINGS, SETTINGS | {"model": "uv"}]}
-    for name, sides in made.items():
-        trainer = Trainer(*sides, name="play", alt=ALT)
-        text = document(cell(trainer), compact_state(state_of(trainer)))
-        (folder / f"{name}.html").write_text(text, encoding="utf-8")
-    (folder / "host.html").write_text(document("", {"state": {}}), encoding="utf-8")
+    trainers = {key: [Trainer(*sides, name="play", alt=ALT)] for key, sides in made.items()}
+    write_pages(folder, **trainers)
     return serve(folder)
 
 
@@ -444,8 +423,7 @@ def test_every_problem_and_model_fits_a_phone_and_passes_axe(start, page: Page) 
         small = page.evaluate("""() => [...document.querySelectorAll('.lx :is(button, input, select)')]
             .filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)""")
         assert small == []
-        found = run_axe(page)["violations"]
-        assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == [], (model, data, theme)
+        assert faults(page) == [], (model, data, theme)
 
 
 def test_python_hears_of_changes_and_may_make_some(page: Page, url: str, said: list[str]) -> None:

@@ -81,7 +81,6 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     notebook.metadata.pop("widgets", None)
-    notebook.metadata["kernelspec"] = dict(KERNEL)
     NotebookClient(
         notebook,
         timeout=CELL_SECONDS,

@@ -25,10 +25,9 @@
     }
     get(key) { return this.#state[key]; }
     set(key, value) {
-      const given = Object.entries(typeof key === "object" ? key : { [key]: value });
-      const changed = given.filter(([k, v]) => this.#state[k] !== v);
-      for (const [k, v] of changed) this.#state[k] = v;
-      for (const [k] of changed) for (const f of [...(this.#heard.get("change:" + k) ?? [])]) f(this, this.#state[k]);
+      if (this.#state[key] === value) return;
+      this.#state[key] = value;
+      for (const f of [...(this.#heard.get("change:" + key) ?? [])]) f(this, value);
     }
     on(name, f) { this.#heard.set(name, (this.#heard.get(name) ?? new Set()).add(f)); }
     off(name, f) { this.#heard.get(name)?.delete(f); }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -136,26 +137,19 @@ def lam_axis(ax: Axes, lams: Any, *, label: str = "λ") -> np.ndarray:
     ticks = ticks[::-1][::step][::-1]
     zero = 10.0 ** (low - gap)
     left = low - (1.3 * gap if lams[0] == 0 else 0.2 * gap)
-    ax.set_xscale("log")
-    ax.set_xlim(10.0**left, 10.0 ** (high + 0.2 * gap))
+    ax.set(xscale="log", xlim=(10.0**left, 10.0 ** (high + 0.2 * gap)), xlabel=label)
     ax.xaxis.set_major_locator(FixedLocator([zero, *ticks] if lams[0] == 0 else ticks))
     ax.xaxis.set_major_formatter(
         FuncFormatter(lambda x, _: "0" if lams[0] == 0 and x < positive[0] * 0.99 else _number(x))
     )
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel(label)
     if lams[0] == 0:
         _axis_break(ax, 10.0 ** (low - 0.55 * gap))
     return np.where(lams > 0, lams, zero)
 
 
 def u_curve(
-    ax: Axes,
-    lams: Any,
-    curves: Mapping[str, Any],
-    *,
-    ylabel: str | None = None,
-    legend: bool | str = True,
+    ax: Axes, lams: Any, curves: Mapping[str, Any], *, ylabel: str | None = None, legend: bool | str = True
 ) -> None:
     """Draw quantities against λ: medians, with a band from the smallest to the largest seed.
 
@@ -225,9 +219,8 @@ def weight_histogram(
     floor, span = 0.6, edges[-1] - edges[0]
     top = top or 3.0 * max(counts.max(), zeros or 0, 3)
     ax.set_yscale("log", nonpositive="clip")
-    ax.set_ylim(floor, top)
     ax.stairs(counts, edges, fill=True, baseline=floor, color=color, linewidth=0)
-    ax.set(xlabel="weight", ylabel="number of weights")
+    ax.set(xlabel="weight", ylabel="number of weights", ylim=(floor, top))
     if label:
         ax.set_title(label)
     ax.grid(axis="x", visible=False)
@@ -252,14 +245,10 @@ def weight_histogram(
 def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     # Known names take their place in the cycle; the others take what is left, in order.
     taken = {_KNOWN[n] for n in names if n in _KNOWN}
-    free = [k for k in range(len(_CYCLE)) if k not in taken] or [0]
-    looks, used = {}, 0
-    for name in names:
-        k = _KNOWN.get(name)
-        if k is None:
-            k, used = free[used % len(free)], used + 1
-        looks[name] = {"color": COLORS[_CYCLE[k]], "linestyle": _LINES[k], "marker": _MARKERS[k]}
-    return looks
+    free = itertools.cycle([k for k in range(len(_CYCLE)) if k not in taken] or [0])
+    places = [_KNOWN[name] if name in _KNOWN else next(free) for name in names]
+    looks = [{"color": COLORS[_CYCLE[k]], "linestyle": _LINES[k], "marker": _MARKERS[k]} for k in places]
+    return dict(zip(names, looks, strict=True))
 
 
 def _number(x: float) -> str:

@@ -123,11 +123,10 @@ def prune(model: ImageClassifier, keep: Mapping[str, Tensor] | None = None) -> I
     child = ImageClassifier(n_in, n_out, channels, model.grid, len(index["fc1"]), features)
     child = child.to(model.fc2.weight)
     inputs = {reader: index[part] for part, reader in PARTS.items()}
-    everything = slice(None)
     for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2"):
         old, new = getattr(model, name), getattr(child, name)
-        rows = index.get(name, everything)
-        new.weight.copy_(old.weight[rows][:, inputs.get(name, everything)])
+        rows, columns = (chosen.get(name, slice(None)) for chosen in (index, inputs))
+        new.weight.copy_(old.weight[rows][:, columns])
         new.bias.copy_(old.bias[rows])
     return child.train(model.training)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,12 +135,11 @@ class LambdaExplorer(Widget):
         grid, panels = _check(lams, panels)
         self._controls, self._lams, self._panels = given, grid, panels
         specs, blob = _pack(panels)
-        words = {"name": name, "label": label, "alt": alt}
         menus = [{"name": k, "label": c.label or k, "options": list(c.options)} for k, c in given.items()]
         at = len(grid) // 2 if index is None else int(index)
         shown = {"index": at, "panels": specs, "blob": blob, "w_star": _shared_w_star(panels)}
-        choice = {key: c.value for key, c in given.items()}
-        super().__init__(**words, lams=grid.tolist(), **shown, choice=choice, controls=menus)
+        shown["choice"] = {key: c.value for key, c in given.items()}
+        super().__init__(name=name, label=label, alt=alt, lams=grid.tolist(), controls=menus, **shown)
         self._follow()
         # only now: the first value of `choice`, too, is announced as a change
         self._compute = compute
@@ -205,11 +203,6 @@ class LambdaExplorer(Widget):
                 self.lams, self.panels, self.blob, self.index = grid.tolist(), specs, blob, near
         finally:
             self.busy = False
-
-
-# traitlets' __new__(*args, **kwargs) would hide the arguments from help(), Shift+Tab in Jupyter and the pages
-_init = inspect.signature(LambdaExplorer.__init__)
-LambdaExplorer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])
 
 
 def _check(lams: ArrayLike, panels: Sequence[Panel]) -> tuple[np.ndarray, list[Panel]]:

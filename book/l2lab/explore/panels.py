@@ -322,19 +322,17 @@ def field_panel(
     return Panel("field", title, {**spec, "xlabel": xlabel, "ylabel": ylabel}, {"code": code}, len(f))
 
 
-def pixels_panel(
-    values: ArrayLike, marks: ArrayLike, *, title: str, unit: str = "norm", mark: str = "constant"
-) -> Panel:
-    """Draw one number per pixel as a map at one λ, in one scale of colours for all λ.
+def pixels_panel(values: ArrayLike, marks: ArrayLike, *, title: str) -> Panel:
+    """Draw a norm per pixel as a map at one λ, in one scale of colours for all λ.
 
     Parameters
     ----------
     values : array-like of shape (L, H, W)
-        The numbers, at least 0; row 0 is at the top.
+        The norms, at least 0; row 0 is at the top.
     marks : array-like of bool, shape (H, W)
-        Pixels that get a cross; the read-out compares their mean with that of the others.
-    title, unit, mark : str
-        Heading, what the numbers are, and what the crosses mean.
+        Constant pixels, which get a cross; the read-out compares their mean with that of the others.
+    title : str
+        Heading.
 
     Returns
     -------
@@ -344,7 +342,7 @@ def pixels_panel(
     _require(v.min() >= 0, f"values must be at least 0, got {v.min():g}.")
     _require(at.shape == v.shape[1:], f"marks must have the shape {v.shape[1:]}, got {at.shape}.")
     _require(at.any() and not at.all(), "marks must hold some of the pixels, not none and not all.")
-    spec = {"marks": np.flatnonzero(at).tolist(), "unit": unit, "mark": mark}
+    spec = {"marks": np.flatnonzero(at).tolist(), "unit": "norm", "mark": "constant"}
     return Panel("pixels", title, spec, {"y": v.astype(np.float32)}, len(v))
 
 

@@ -69,14 +69,14 @@ def replay(side: Mapping[str, Any]) -> np.ndarray:
         error = X @ factors.prod(axis=0) + theta[-1] - y
         others = np.stack([np.delete(factors, k, axis=0).prod(axis=0) for k in range(depth)])
         grad = np.r_[(others * (error @ X / n)).ravel(), error.mean()]
-        if side["opt"] != "adamw":
+        if side["opt"] == "adamw":
+            theta = theta * (1 - lr * lam * decayed)
+        else:
             grad += lam * decayed * theta
         if side["opt"] == "sgd":
             first = 0.9 * first + grad
             theta = theta - lr * first
         else:
-            if side["opt"] == "adamw":
-                theta = theta * (1 - lr * lam * decayed)
             first += 0.1 * (grad - first)
             second = 0.999 * second + 0.001 * grad**2
             size = np.sqrt(second / (1 - 0.999**t)) + 1e-8

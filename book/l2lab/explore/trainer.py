@@ -6,7 +6,6 @@ network, on the book's page. Nothing is computed in Python but the picture for r
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,23 +32,17 @@ LAMS = _steps_of(-4, 1)
 
 #: What the reader can choose: a label, the values, and names for a menu (None makes a slider).
 CHOICES: dict[str, tuple[str, list[Any], list[str] | None]] = {
-    "data": (
-        "Problem",
-        ["sparse", "xor", "digits", "curve"],
-        ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"],
-    ),
-    "model": (
-        "Model",
-        ["w", "uv", "uvz", "mlp", "gates"],
-        ["linear, w", "linear, w = u·v", "linear, w = u·v·z", "network", "network, gates"],
-    ),
+    "data": ("Problem", ["sparse", "xor", "digits", "curve"],
+             ["sparse, 3 of 20", "XOR, 2 of 10", "digits 3 and 8", "curve"]),
+    "model": ("Model", ["w", "uv", "uvz", "mlp", "gates"],
+              ["linear, w", "linear, w = u·v", "linear, w = u·v·z", "network", "network, gates"]),
     "opt": ("Optimizer", ["sgd", "adam", "adamw"], ["SGD", "Adam", "AdamW"]),
     "lr": ("learning rate", _steps_of(-4, 0), None),
     "noise": ("noise", [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1], None),
     "rows": ("training rows", [1, 2, 5, 10, 20, 30, 60, 100, 200], None),
     "seed": ("seed", list(range(21)), None),
     "steps": ("steps", [200, 500, 1000, 2000, 5000, 10000], None),
-}
+}  # fmt: skip
 VIEWS = ("inputs", "picture", "track", "plane", "fitted", "loss", "weights", "spent")
 CONTROLS = (*CHOICES, "speed", "sweep")
 SPEEDS = ("slow", "medium", "fast", "full")
@@ -146,17 +139,10 @@ class Trainer(Widget):
             raise ValueError(f"speed must be one of {', '.join(SPEEDS)}; got {speed!r}.")
         state = [_settings(side) for side in (sides or ({},))]
         needed = "data" in controls or any(side["data"] == "digits" for side in state)
-        super().__init__(
-            name=name,
-            alt=alt,
-            lams=LAMS,
-            choices=[[key, *CHOICES[key]] for key in CHOICES if key in controls],
-            controls=list(controls),
-            views=list(views),
-            speed=speed,
-            state=state,
-            digits=replay.digits_as_bytes() if needed else b"",
-        )
+        choices = [[key, *CHOICES[key]] for key in CHOICES if key in controls]
+        digits = replay.digits_as_bytes() if needed else b""
+        shown = {"choices": choices, "controls": list(controls), "views": list(views), "speed": speed}
+        super().__init__(name=name, alt=alt, lams=LAMS, state=state, digits=digits, **shown)
 
     def __repr__(self) -> str:
         runs = " | ".join(f"{side['data']} {side['model']} {side['opt']}" for side in self.state)
@@ -182,7 +168,3 @@ def _settings(side: Mapping[str, Any]) -> dict[str, Any]:
         if value not in allowed[key]:
             raise ValueError(f"{key} must be one of {allowed[key]}, got {value!r}.")
     return {key: side.get(key, default) for key, default in _START.items()}
-
-
-_init = inspect.signature(Trainer.__init__)
-Trainer.__signature__ = _init.replace(parameters=list(_init.parameters.values())[1:])

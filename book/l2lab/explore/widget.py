@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,12 @@ class Widget(anywidget.AnyWidget):
     _ipython_display_ = None
     _picture: bytes | None = None
     draw_picture: Callable[[], bytes]  # the subclass draws the picture, a PNG
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # traitlets' __new__(*args, **kwargs) would hide the arguments from help(), Shift+Tab and the pages
+        own = inspect.signature(cls.__init__)
+        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
 
     def __init__(self, *, name: str, alt: str, **values: Any) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):

@@ -2,8 +2,7 @@
 PANELS.bars = (spec, arrays, ctx, frame) => {
   const values = arrays.y;
   const [, P] = values.shape;
-  const labels = spec.labels;
-  const [low, high] = spec.ylim;
+  const { labels, ylim: [low, high] } = spec;
   const marks = ticks(low, high, 4);
   const box = plotBox(frame, marks.map(short));
   const slot = (box.right - box.left) / P;

@@ -33,13 +33,7 @@ function makeContext(model) {
 // draw() returns what is seen in words, which is spoken when it rests; fit() lays out anew.
 function drawInFrames(ctx, place, draw, fit) {
   const say = speaker(ctx);
-  let frame = 0;
-  ctx.redraw = () => {
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      if (ctx.root.isConnected) say(draw());
-    });
-  };
+  ctx.redraw = inNextFrame(ctx, () => ctx.root.isConnected && say(draw()));
   const refit = () => {
     family = getComputedStyle(ctx.root).fontFamily || family;
     fit();
@@ -47,11 +41,20 @@ function drawInFrames(ctx, place, draw, fit) {
   };
   const sizes = new ResizeObserver(refit);
   sizes.observe(place);
-  ctx.onClose(() => {
-    cancelAnimationFrame(frame);
-    sizes.disconnect();
-  });
+  ctx.onClose(() => sizes.disconnect());
   return refit;
+}
+
+// Makes of f a function that calls it once in the next frame, however often it is called.
+function inNextFrame(ctx, f) {
+  let frame = 0;
+  ctx.onClose(() => cancelAnimationFrame(frame));
+  return () => {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      f();
+    });
+  };
 }
 
 // Spoken when the slider rests, not at every step.

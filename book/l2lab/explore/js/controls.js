@@ -56,9 +56,8 @@ function scaleMarks(lams) {
 
 // A round button; face() gives it one of the icons and says what it does.
 function iconButton() {
-  const icon = svg("path", {});
   const picture = svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
-  picture.append(icon);
+  const icon = svg("path", {}, picture);
   const button = html("button", { type: "button", className: "lx-play" }, picture);
   const face = (name, title) => {
     shape(icon, ICONS[name]);
@@ -112,8 +111,7 @@ function kernelControls(ctx, place) {
   const controls = model.get("controls");
   if (!controls.length) return;
   if (ctx.isStatic) {
-    const names = list(controls.map((c) => c.label));
-    const hint = `Run this notebook to change ${names}.`;
+    const hint = `Run this notebook to change ${list(controls.map((c) => c.label))}.`;
     place.append(html("p", { className: "lx-hint", textContent: hint }));
     return;
   }

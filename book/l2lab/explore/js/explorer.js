@@ -16,7 +16,6 @@ function render({ model, el }) {
   const fit = drawInFrames(ctx, grid, draw, () => fitPanels(panels));
   let panels = [];
   ctx.remember = () => {};
-  let pending = 0;
 
   ctx.rgb = followTheme(ctx);
   ctx.move = (i) => {
@@ -63,13 +62,7 @@ function render({ model, el }) {
     fit();
   }
 
-  // several new values make one new drawing
-  const buildSoon = () => {
-    pending ||= requestAnimationFrame(() => {
-      pending = 0;
-      build();
-    });
-  };
+  const buildSoon = inNextFrame(ctx, build); // several new values make one new drawing
 
   const showError = () => {
     alarm.textContent = model.get("error");
@@ -85,7 +78,6 @@ function render({ model, el }) {
   build();
   showError();
   if (ctx.isStatic) ctx.remember = linkExplorer(ctx, buildSoon);
-  ctx.onClose(() => cancelAnimationFrame(pending));
   return ctx.close;
 }
 

@@ -4,7 +4,9 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
   const marks = ticks(-R, R, 4);
   const outer = plotBox(frame, marks.map(short));
   const unit = Math.min(outer.right - outer.left, outer.bottom - outer.top) / 2 / R;
-  const [x, y] = centred(outer, unit);
+  // equal units, with the origin in the middle
+  const x = (u) => (outer.left + outer.right) / 2 + u * unit;
+  const y = (v) => (outer.top + outer.bottom) / 2 - v * unit;
   const box = { left: x(-R), right: x(R), top: y(R), bottom: y(-R) };
   yAxis(frame, box, numbered(y, marks), "", false);
   xAxis(frame, box, numbered(x, marks), "");
@@ -77,13 +79,6 @@ PANELS.geometry = (spec, arrays, ctx, frame) => {
     return said.join(" ");
   };
 };
-
-// Scales with equal units and the origin in the middle of the box.
-function centred(box, unit) {
-  const x0 = (box.left + box.right) / 2;
-  const y0 = (box.top + box.bottom) / 2;
-  return [(u) => x0 + u * unit, (v) => y0 - v * unit];
-}
 
 function zerosText(w) {
   const zeros = ["w₁", "w₂"].filter((_, j) => w[j] === 0);

@@ -36,8 +36,7 @@ PANELS.hist = (spec, { counts, zeros }, ctx, frame) => {
   const drawZeros = zeros && zeroBar(frame, box, y, spec.zero || "exactly 0");
   return (i) => {
     shape(bars, barsAt(i));
-    let sum = 0;
-    for (let k = 0; k < bins; k++) sum += counts[i * bins + k];
+    const sum = counts.subarray(i * bins, (i + 1) * bins).reduce((a, b) => a + b, 0);
     if (!zeros) return `${count(sum)} ${spec.noun}.`;
     drawZeros(zeros[i]);
     return `${count(zeros[i])} of ${count(sum + zeros[i])} ${spec.noun} are exactly 0.`;
