@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from conftest import faults
 from explorer_page import HOST, numbers, open_page, page, readout, said, settle, slider, write_pages
 from l2lab.explore import Trainer
-from l2lab.explore.replay import digits_as_bytes, replay
+from l2lab.explore.trainer_picture import digits_as_bytes, replay
 from l2lab.explore.widget import source
 
 if TYPE_CHECKING:

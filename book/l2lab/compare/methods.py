@@ -112,7 +112,7 @@ class L2(Recipe):
     """Penalize λ/2·‖w‖² on all weights, in the gradient."""
 
     def decay(self, params: Leaves) -> Leaves:
-        return on_weights(params, self.lam)
+        return on_weights(params, self.strength)
 
 
 class AdamWDecay(L2):
@@ -126,7 +126,7 @@ class L1Subgradient(Recipe):
 
     def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
         return super().loss(params, x, y) + sum(
-            lam * params[name].abs().sum((1, 2)) for name, lam in on_weights(params, self.lam).items()
+            lam * params[name].abs().sum((1, 2)) for name, lam in on_weights(params, self.strength).items()
         )
 
 
@@ -138,7 +138,7 @@ class L1Proximal(Recipe):
     """
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
-        most = _shaped(lr * self.lam)
+        most = _shaped(lr * self.strength)
         for weight in weights:
             # the amount beyond the threshold keeps its sign, all else becomes exactly 0
             weight.sub_(torch.clamp(weight, -most, most))
@@ -148,7 +148,7 @@ class ElasticNet(L1Proximal):
     """Penalize ``λ·(½·|w| + ¼·w²)`` on all weights: half as L1 by its proximal step, half as L2."""
 
     def decay(self, params: Leaves) -> Leaves:
-        return on_weights(params, (1 - L1_SHARE) * self.lam)
+        return on_weights(params, (1 - L1_SHARE) * self.strength)
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         super().after_step(weights, lr * L1_SHARE)
@@ -158,7 +158,7 @@ class _FirstLayerOnly(Recipe):
     """The penalty acts on the first layer only; the second one gets its small decay."""
 
     def decay(self, params: Leaves) -> Leaves:
-        return {} if self.linear else {"2.weight": torch.full_like(self.lam, BASE_DECAY)}
+        return {} if self.linear else {"2.weight": torch.full_like(self.strength, BASE_DECAY)}
 
 
 def _shrink_groups(weight: Tensor, threshold: Tensor, dim: int) -> None:
@@ -170,14 +170,14 @@ class GroupLassoInputs(_FirstLayerOnly):
     """Penalize λ·Σ_j‖w_j‖ over the columns of the first layer, one per input, by its proximal step."""
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
-        _shrink_groups(weights[0], _shaped(lr * self.lam), dim=1)
+        _shrink_groups(weights[0], _shaped(lr * self.strength), dim=1)
 
 
 class GroupLassoUnits(_FirstLayerOnly):
     """Penalize λ·Σ_k‖w_k‖ over the rows of the first layer, one per unit, by its proximal step."""
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
-        _shrink_groups(weights[0], _shaped(lr * self.lam), dim=2)
+        _shrink_groups(weights[0], _shaped(lr * self.strength), dim=2)
 
 
 class L2Gates(_FirstLayerOnly):
@@ -198,7 +198,7 @@ class L2Gates(_FirstLayerOnly):
         return math.prod((params[name] for name in self.gates), start=params["0.weight"])
 
     def decay(self, params: Leaves) -> Leaves:
-        return super().decay(params) | dict.fromkeys(("0.weight", *self.gates), self.lam)
+        return super().decay(params) | dict.fromkeys(("0.weight", *self.gates), self.strength)
 
 
 class L2TwoGates(L2Gates):
@@ -222,11 +222,11 @@ class StochasticGates(Recipe):
         return params["0.weight"] * mu.clamp(0, 1)
 
     def decay(self, params: Leaves) -> Leaves:
-        return on_weights(params, torch.full_like(self.lam, BASE_DECAY))
+        return on_weights(params, torch.full_like(self.strength, BASE_DECAY))
 
     def loss(self, params: Leaves, x: Tensor, y: Tensor) -> Tensor:
         is_open = torch.special.ndtr(params["mu"] / STG_SIGMA)
-        return super().loss(params, x, y) + self.lam * is_open.sum((1, 2))
+        return super().loss(params, x, y) + self.strength * is_open.sum((1, 2))
 
 
 # ---- noise, stopping, constraints --------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class Dropout(Recipe):
     """
 
     def hidden(self, units: Tensor) -> Tensor:
-        keep = _shaped(1 - self.lam)
+        keep = _shaped(1 - self.strength)
         draws = self._draw(torch.rand, len(self.strengths), *units.shape[1:]).flatten(0, 1)
         return units * (draws < keep) / keep
 
@@ -252,7 +252,7 @@ class InputNoise(Recipe):
 
     def forward(self, params: Leaves, x: Tensor) -> Tensor:
         noise = self._per_copy(self._draw(torch.randn, *x.shape[1:]))
-        return super().forward(params, self._per_copy(x) + _shaped(self.lam) * noise)
+        return super().forward(params, self._per_copy(x) + _shaped(self.strength) * noise)
 
 
 class Augmentation(Recipe):
@@ -279,7 +279,7 @@ class EarlyStopping(Recipe):
 
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         self.done += 1
-        self.lr[self.lam <= self.done] = 0
+        self.lr[self.strength <= self.done] = 0
 
 
 class MaxNorm(Recipe):
@@ -288,7 +288,7 @@ class MaxNorm(Recipe):
     def after_step(self, weights: list[Tensor], lr: float) -> None:
         for weight in weights:
             norms = weight.norm(dim=2, keepdim=True).clamp_min(1e-30)
-            weight.mul_((_shaped(self.lam) / norms).clamp(max=1))
+            weight.mul_((_shaped(self.strength) / norms).clamp(max=1))
 
 
 # ---- reference: rank first, then train on the best --------------------------------------------------------
@@ -309,8 +309,8 @@ class TopInputs(_FirstLayerOnly):
         super().prepare(strengths, data, budget, seeds)
         scores = [self.score(one.X_train, one.y_train, seed) for one, seed in zip(data, seeds, strict=True)]
         ranks = np.argsort(np.argsort(-np.stack(scores), axis=1, kind="stable"), axis=1)  # 0 is the best
-        ranks = torch.as_tensor(ranks, dtype=self.lam.dtype)[:, None, :]
-        self.mask = (self._per_copy(ranks) < _shaped(self.lam)).to(self.lam.dtype)
+        ranks = torch.as_tensor(ranks, dtype=self.strength.dtype)[:, None, :]
+        self.mask = (self._per_copy(ranks) < _shaped(self.strength)).to(self.strength.dtype)
 
     def first_layer(self, params: Leaves, training: bool = False) -> Tensor:
         return params["0.weight"] * self.mask

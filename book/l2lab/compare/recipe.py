@@ -96,7 +96,7 @@ class Recipe:
     ----------
     optimizer, lr_factor : {"sgd", "adamw"}, float
         The update rule, and a factor on the learning rate of the budget.
-    lam, lr : Tensor, shape (K,)
+    strength, lr : Tensor, shape (K,)
         Strength of every copy, and its learning rate before the schedule.
     linear : bool
         Whether there is no hidden layer.
@@ -109,15 +109,15 @@ class Recipe:
     def prepare(self, strengths: Tensor, data: list[LearningData], budget: Budget, seeds: list[int]) -> None:
         """Take what is to be trained; what a seed draws must not depend on the other seeds."""
         self.strengths, self.data, self.budget = strengths, data, budget
-        self.lam = strengths.repeat(len(seeds))
+        self.strength = strengths.repeat(len(seeds))
         lr = self.lr_factor * (budget.lr if self.optimizer == "sgd" else budget.adam_lr)
-        self.lr = torch.full_like(self.lam, lr)
+        self.lr = torch.full_like(self.strength, lr)
         self.linear = budget.hidden == 0
         self.generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
 
     def _draw(self, kind: Callable[..., Tensor], *shape: int) -> Tensor:
         """Draw numbers (S, *shape) of a kind like ``torch.rand``, every seed from its own generator."""
-        return torch.stack([kind(shape, generator=g, dtype=self.lam.dtype) for g in self.generators])
+        return torch.stack([kind(shape, generator=g, dtype=self.strength.dtype) for g in self.generators])
 
     def _per_copy(self, values: Tensor) -> Tensor:
         """Repeat what the copies of a seed have in common: (K, ...) from (S, ...)."""
@@ -127,7 +127,7 @@ class Recipe:
         """Draw all that is trained."""
         one = self.data[0]
         hidden = () if self.linear else (self.budget.hidden,)
-        return MLP((one.n_features, *hidden, one.n_outputs)).init(starts, self.lam.dtype)
+        return MLP((one.n_features, *hidden, one.n_outputs)).init(starts, self.strength.dtype)
 
     def decay(self, params: Leaves) -> Leaves:
         """Give λ, (K,), of the parameters that are penalized by (λ/2)‖w‖²; with AdamW, decoupled decay."""
@@ -182,11 +182,11 @@ def train(
     rate = schedule("cosine", budget.steps, warm_up=WARM_UP)
     reach = float(recipe.lr[0]) / (1 - MOMENTUM if recipe.optimizer == "sgd" else 1)
 
-    full, looks, early = recipe.lam.clone(), max(1, round(EARLY * budget.steps / EARLY_LOOKS)), []
+    full, looks, early = recipe.strength.clone(), max(1, round(EARLY * budget.steps / EARLY_LOOKS)), []
 
     def loss(leaves: Leaves, t: int) -> Tensor:
         if ramp:
-            recipe.lam.copy_(full * min(1.0, t / (ramp * budget.steps)))
+            recipe.strength.copy_(full * min(1.0, t / (ramp * budget.steps)))
         rows = torch.stack([batches[t] for batches in each])
         return recipe.loss(leaves, X[which, rows], recipe._per_copy(y[which, rows]))
 
@@ -200,7 +200,7 @@ def train(
     rule = {"optimizer": recipe.optimizer, "momentum": MOMENTUM, "rate": rate}
     rule["after"] = after if recipe.after_step or ramp else None
     Descent(params, loss, lr=recipe.lr, lam=recipe.decay(params), **rule).run(budget.steps)
-    recipe.lam.copy_(full)
+    recipe.strength.copy_(full)
     plain = {name: value for name, value in params.items() if name.startswith(("0.", "2."))}
     plain |= {"0.weight": recipe.first_layer(params).detach()}
     tried = recipe.strengths.numpy().astype(float)

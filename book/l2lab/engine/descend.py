@@ -142,7 +142,7 @@ class Descent:
 
     Attributes
     ----------
-    params, first, done : dict of str to Tensor, dict of str to Tensor, int
+    params, moment, done : dict of str to Tensor, dict of str to Tensor, int
         The leaves; the momentum of SGD or first moment of Adam; the number of steps done.
     """
 
@@ -171,7 +171,7 @@ class Descent:
         self.gradient = gradient or self._by_autograd
         self.lr = {name: _per_copy(f"lr of {name}", named[name], value) for name, value in params.items()}
         self.lam = {name: _per_copy(f"lam of {name}", v, params[name]) for name, v in (lam or {}).items()}
-        mean, self.first = _zeros(params)
+        mean, self.moment = _zeros(params)
         if optimizer != "sgd":
             square, _ = _zeros(params)
             g, self.grads = _zeros(params)
@@ -206,11 +206,11 @@ class Descent:
                 self.after(self.params, t)
 
     def _sgd(self, t: int, rate: float) -> None:
-        self.gradient(self.params, t, self.first, self.momentum)
+        self.gradient(self.params, t, self.moment, self.momentum)
         for name, value in self.params.items():
             if name in self.lam:
-                self.first[name].addcmul_(value, self.lam[name], value=self.share[name](t))
-            value.addcmul_(self.first[name], self.lr[name], value=-rate)
+                self.moment[name].addcmul_(value, self.lam[name], value=self.share[name](t))
+            value.addcmul_(self.moment[name], self.lr[name], value=-rate)
 
     def _adam(self, t: int, rate: float) -> None:
         self.gradient(self.params, t, self.grads, 0.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import traitlets
 
-from . import replay
+from . import trainer_picture
 from .widget import Widget, source
 
 __all__ = ["Trainer"]
@@ -140,7 +140,7 @@ class Trainer(Widget):
         state = [_settings(side) for side in (sides or ({},))]
         needed = "data" in controls or any(side["data"] == "digits" for side in state)
         choices = [[key, *CHOICES[key]] for key in CHOICES if key in controls]
-        digits = replay.digits_as_bytes() if needed else b""
+        digits = trainer_picture.digits_as_bytes() if needed else b""
         shown = {"choices": choices, "controls": list(controls), "views": list(views), "speed": speed}
         super().__init__(name=name, alt=alt, lams=LAMS, state=state, digits=digits, **shown)
 
@@ -150,7 +150,7 @@ class Trainer(Widget):
 
     def draw_picture(self) -> bytes:
         """Draw the runs up to their last step."""
-        return replay.draw(self.state)
+        return trainer_picture.draw(self.state)
 
     @traitlets.validate("state")
     def _state_is_complete(self, proposal: Any) -> list[dict[str, Any]]:
