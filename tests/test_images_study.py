@@ -128,10 +128,14 @@ def test_all_ways_of_feeding_show_the_same_pictures(few):
         assert not padded[0][m[0] == 0].any()
 
 
-def test_resnet_is_trained_without_the_network(few):
+def test_resnet_is_trained_without_the_network_on_what_its_weights_expect(few, monkeypatch):
+    seen, fit = [], images.fit
+    monkeypatch.setattr(images, "fit", lambda net, rows, **how: seen.append(rows[0]) or fit(net, rows, **how))
     rows = images.run_resnet(few, 0, lams=(0.0, 0.1), epochs=1, pretrained=False, image_size=32)
     assert [r["lam"] for r in rows] == [0.0, 0.1]
     assert rows[1]["conv_norm"] < rows[0]["conv_norm"]
+    white = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])  # of ImageNet
+    torch.testing.assert_close(seen[0].amax((0, 2, 3)), white)
     assert 0 <= rows[0]["test_accuracy"] <= 1
 
 

@@ -210,14 +210,15 @@ def _run_gates(
 
 def run_resnet(
     pictures: PictureSet, seed: int, lams: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2), epochs: int = 8,
-    pretrained: bool = True, image_size: int = 64,
+    pretrained: bool = True, image_size: int = 224,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Fine-tune torchvision's ResNet-18, pretrained on ImageNet; without its weights there is an OSError."""
     from torchvision.models import ResNet18_Weights, resnet18
 
     device = runtime.pick_device()
-    boxed = standardize(*(letterbox(pictures[s].pictures, image_size, channels=3) for s in SPLITS))
-    X = dict(zip(SPLITS, boxed, strict=True))
+    # what the weights were trained on: squares of this size, with the mean and spread of ImageNet
+    prepare = ResNet18_Weights.DEFAULT.transforms(crop_size=image_size, resize_size=image_size)
+    X = {s: prepare(letterbox(pictures[s].pictures, image_size, channels=3)) for s in SPLITS}
     y = {s: torch.as_tensor(pictures[s].labels) for s in SPLITS}
     rows = []
     for lam in lams:
