@@ -224,7 +224,7 @@ class GatedNetworks:
             return
         keep[strength.amax(0).argmax()] = True
         self.X, self.columns = self.X[:, keep].contiguous(), self.columns[keep]
-        for leaves in (self.params, self.descent.first):
+        for leaves in (self.params, self.descent.moment):
             for name in ("0.weight", "gate"):
                 leaves[name] = leaves[name][..., keep].contiguous()
         self.grads["0.weight"] = torch.empty_like(self.params["0.weight"])
