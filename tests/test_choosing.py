@@ -25,9 +25,8 @@ def test_in_one_timescale_the_optimizer_divides_a_weight_by_e(rule):
 def test_weights_of_adamw_are_a_moving_average_over_the_timescale():
     lr, lam, steps = 0.01, 0.5, 100
     gradients = torch.randn(steps, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    updates = (
-        np.diff(trained(0.0, [lr] * steps, 0.9, "adamw", gradients)) / lr
-    )  # they do not depend on the weight
+    # the updates do not depend on the weight
+    updates = np.diff(trained(0.0, [lr] * steps, 0.9, "adamw", gradients)) / lr
     share = 1 / budget.timescale(lam, lr, optimizer="adamw")
     average = [1.0]
     for update in updates:
