@@ -207,8 +207,9 @@ def verdict_rows(monkeypatch):
 
 def test_means_and_duels_by_hand(verdict_rows):
     rows, noise = verdict_rows
-    kinds = verdict.by_kind(rows, "f1_own")
-    assert list(kinds.index) == ["linear", "wide", "mean"]
+    table = [{**row, "problem": "diabetes + random"} for row in rows if row["problem"] == "wide"]
+    kinds = verdict.by_kind(rows + table, "f1_own")
+    assert list(kinds.index) == ["linear", "wide", "mean", "table + random"]
     stg = 0.5 - np.mean([1.0, 0.05]) + 0.2 * noise[:, 0].mean()
     assert kinds["STG"]["linear"] == pytest.approx(stg)
     assert kinds["STG"]["mean"] == pytest.approx((stg + 0.5) / 2)  # a kind counts once
