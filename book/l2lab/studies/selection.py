@@ -40,7 +40,7 @@ __all__ = ["RANKINGS", "RESULTS", "main"]
 # profile -> seeds of the problems: a look on seeds that the methods were developed on, or the study itself
 SEEDS = {"quick": range(1), "full": range(3000, 3020)}
 # So many of them for the tables, which are shown and not tested.
-TABLE_SEEDS = 10
+TABLE_SEEDS = 5
 # What the look is taken at.
 QUICK = ("linear", "XOR, 200 features", "even effects", "discrete", "dense", "diabetes + random")
 # profile -> what is left out, because it takes most of the time
