@@ -45,8 +45,6 @@ def made(recipe, strengths):
 
 
 TASK = Task("tiny", "tiny", lambda seed: data.xor(60, 6, seed, n_test=200))
-
-
 SMALL = Budget(n_trials=3, steps=40, hidden=5)
 SMALL_EXACT = Budget(steps=60, batch_size=16, hidden=7, dtype=torch.float64)
 
@@ -398,7 +396,8 @@ def test_measures_by_hand(has_truth):
     assert len(seen) == 1  # full and reduced inputs in one call
     kept = seen[0][50:].any(axis=0)
     if has_truth:
-        assert found["noise_ratio"] == pytest.approx((0.305 / 2) / 2.5)
+        # of the two noise inputs, 0.005 is below a tenth of 2.5, and 0.3 is not
+        assert (found["noise_ratio"], found["suppressed"]) == (pytest.approx((0.305 / 2) / 2.5), 0.5)
         assert (found["precision"], found["recall"]) == (0.5, 0.5)
         assert found["auc"] == 0.5  # input 0 before both noise inputs, input 1 behind both
         assert kept.tolist() == [True, False, False, True]
@@ -410,16 +409,15 @@ def test_measures_by_hand(has_truth):
 
 
 def test_questions_and_values():
-    row = {"task": "t", "method": "a", "selected": [0], **dict.fromkeys(MEASURES, 0.5), "noise_ratio": None}
+    row = {"task": "t", "method": "a", "selected": [0], **dict.fromkeys(MEASURES, 0.5), "suppressed": None}
     records = [{**row, "seed": seed, "zeros": 0.0, "metric": 0.1 * seed} for seed in (2, 1)]
     result = ComparisonResult(records, {"t": "T", "a": "A"}, {"t": 4}, {})
     np.testing.assert_allclose(result.values("t", "a"), [0.1, 0.2])
     assert result.verdict("a") == {"zeros": ([], ["t"]), "inputs": ([], []), "units": (["t"], [])}
     assert result.verdict_table().loc["A"].tolist() == ["no (1)", "–", "yes (1)"]
-    table = result.table("t", reference="a", columns=["exact zeros", "noise/signal"])
-    assert table.loc["A"].to_dict() == {
-        "test metric": "0.150 ± 0.071", "minus A": "–", "exact zeros": "0%", "noise/signal": "–",
-    }  # fmt: skip
+    table = result.table("t", reference="a", columns=["exact zeros", "suppressed"])
+    shown = {"test metric": "0.150 ± 0.071", "minus A": "–", "exact zeros": "0%", "suppressed": "–"}
+    assert table.loc["A"].to_dict() == shown
     for refused in (("t", "d"), ("t", "a", "speed")):
         with pytest.raises(ValueError, match=r"not (compared|known)"):
             result.values(*refused)

@@ -95,9 +95,8 @@ def test_the_comparison_survives_its_file_and_is_not_repeated(tmp_path, monkeypa
     monkeypatch.setattr(comparison, "PROFILES", {"quick": (2, Budget(3, 20, hidden=5))})
     first = comparison.main("quick", tmp_path)
     back = ComparisonResult.load(tmp_path / "comparison-quick.json")
-    assert (back.records, back.labels) == (first.records, first.labels)
-    assert back.methods == ["none", "stg"]
-    assert back.hashes["tiny"]["101"] == tiny.problem(101).content_hash
+    assert (back.records, back.labels, back.methods) == (first.records, first.labels, ["none", "stg"])
+    assert back.hashes["tiny"]["401"] == tiny.problem(401).content_hash
     assert {"date", "machine", "torch", "seeds", "budget", "thresholds"} <= set(back.info)
     monkeypatch.setattr(comparison, "measure", lambda task, method, *_: [])
     assert comparison.main("quick", tmp_path).records == first.records
@@ -186,6 +185,10 @@ def test_what_was_registered_stays():
     assert (len(contests.KINDS), len(contests.PROBLEMS), len(contests.RESPLIT)) == (15, 20, 7)
     assert (len(selection.RANKINGS), selection.SLOW["full"]) == (8, ())
     assert list(verdict.MEASURES.values()) == [0.05, 0.05, 0.01, 0.01, 0.01]
+    assert (comparison.FIRST_SEED, comparison.PROFILES["quick"]) == (400, (10, Budget(n_trials=12)))
+    for key in METHODS.keys() - {"none", "univariate", "forest"}:
+        tried = METHODS[key].grid(Budget(n_trials=12), None)
+        assert np.ptp(np.log10(tried / (1 - tried * (key == "dropout")))) == pytest.approx(3)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from .tasks import TASKS, Budget, LearningData, Task
 
 # An input counts as selected if the norm of its weights is above this share of the largest norm.
 SELECTED = 0.01
+# An irrelevant input counts as suppressed if its norm is below this share of the mean norm of relevant ones.
+SUPPRESSED = 0.1
 # A unit counts as dead if it moves the output by less than this share of what the most effective unit does.
 DEAD = 1e-3
 # Without a known truth, the network is also tested on this share of its inputs.
@@ -96,7 +98,7 @@ def compare(
         "budget": budget.as_dict(),
         "task_settings": {task.key: task.settings for task in tasks},
         "methods": {method.key: method.about for method in methods},
-        "thresholds": {"selected": SELECTED, "dead": DEAD, "kept_if_truth_is_unknown": KEPT},
+        "thresholds": {"selected": SELECTED, "suppressed": SUPPRESSED, "dead": DEAD, "kept_if_unknown": KEPT},
         "questions": [question._asdict() for question in QUESTIONS],
     }
     problems = {task.key: {str(seed): task.problem(seed) for seed in seeds} for task in tasks}
@@ -184,12 +186,13 @@ def _measures(fit: Fit, trial: int, data: LearningData, problem: Problem, method
         "n_selected_strict": int((norms > 0.1 * largest).sum()),
         "n_selected_loose": int((norms > 0.001 * largest).sum()),
         "selected": np.flatnonzero(selected).tolist(),
-        **dict.fromkeys(("noise_ratio", "precision", "recall", "f1", "auc", "dead")),
+        **dict.fromkeys(("noise_ratio", "suppressed", "precision", "recall", "f1", "auc", "dead")),
     }
     if truth is not None:
         signal = norms[truth].mean()
         # where all weights are 0, nothing was told apart
         found["noise_ratio"] = float(norms[~truth].mean() / signal) if signal else 1.0
+        found["suppressed"] = float(np.mean(norms[~truth] < SUPPRESSED * signal))
         scores = support_scores(selected, truth)
         found |= {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
         found["auc"] = float(roc_auc_score(truth, norms))

@@ -66,8 +66,8 @@ class Method(ABC):
 Strengths = Callable[[Budget, LearningData], np.ndarray]
 
 
-def _geometric(low: float, high: float) -> Strengths:
-    return lambda budget, data: np.geomspace(low, high, budget.n_trials)
+def _three_decades(high: float) -> Strengths:
+    return lambda budget, data: np.geomspace(high / 1000, high, budget.n_trials)
 
 
 class NetworkMethod(Method):
@@ -392,36 +392,42 @@ def _restarts(budget: Budget, data: LearningData) -> np.ndarray:
     return np.arange(budget.n_trials, dtype=float)
 
 
+def _probabilities(budget: Budget, data: LearningData) -> np.ndarray:
+    odds = _three_decades(20.0)(budget, data)  # the penalty on a linear model is proportional to q / (1 − q)
+    return odds / (1 + odds)
+
+
 def _stopping_times(budget: Budget, data: LearningData) -> np.ndarray:
-    return np.geomspace(min(10, budget.steps), budget.steps, budget.n_trials).round()
+    return np.geomspace(max(1, budget.steps / 1000), budget.steps, budget.n_trials).round()
 
 
 def _counts(budget: Budget, data: LearningData) -> np.ndarray:
     return np.geomspace(1, data.n_features, budget.n_trials).round()
 
 
-_N, _G = NetworkMethod, _geometric
+# Equal numbers of strengths are equally dense only if they span equally much.
+_N, _G = NetworkMethod, _three_decades
 _METHODS: list[Method] = [
     _N("none", "none (holdout alone)", "restart, chosen on the holdout rows", Recipe, _restarts,
       restarts=True),
-    _N("l2_sgd", "L2 (SGD)", "λ on all weights", L2, _G(1e-4, 1.0)),
-    _N("l2_adamw", "L2 (AdamW)", "decoupled λ on all weights", AdamWDecay, _G(3e-3, 30.0)),
-    _N("l1_sub", "L1, subgradient", "λ on all weights", L1Subgradient, _G(1e-4, 0.3)),
-    _N("l1_prox", "L1, proximal", "λ on all weights", L1Proximal, _G(1e-4, 0.3)),
-    _N("elastic", "elastic net", "λ on all weights, half of it L1", ElasticNet, _G(1e-4, 0.6)),
+    _N("l2_sgd", "L2 (SGD)", "λ on all weights", L2, _G(0.5)),
+    _N("l2_adamw", "L2 (AdamW)", "decoupled λ on all weights", AdamWDecay, _G(50.0)),
+    _N("l1_sub", "L1, subgradient", "λ on all weights", L1Subgradient, _G(0.15)),
+    _N("l1_prox", "L1, proximal", "λ on all weights", L1Proximal, _G(0.15)),
+    _N("elastic", "elastic net", "λ on all weights, half of it L1", ElasticNet, _G(0.3)),
     _N("group_inputs", "group lasso on inputs", "λ on the columns of the first layer", GroupLassoInputs,
-      _G(1e-3, 0.5)),
+      _G(0.5)),
     _N("group_units", "group lasso on units", "λ on the rows of the first layer", GroupLassoUnits,
-      _G(1e-3, 0.5), needs=("units",)),
-    _N("gates2", "L2 on one gate per input", "λ on first layer and gates", L2Gates, _G(1e-3, 0.3)),
-    _N("gates3", "L2 on two gates per input", "λ on first layer and gates", L2TwoGates, _G(1e-3, 0.1)),
-    _N("stg", "stochastic gates", "λ on the probability of open gates", StochasticGates, _G(3e-4, 0.3)),
-    _N("dropout", "dropout", "probability, hidden units (inputs if linear)", Dropout, _G(0.05, 0.8)),
-    _N("input_noise", "input noise", "standard deviation", InputNoise, _G(0.02, 2.0)),
-    _N("augmentation", "data augmentation", "probability of a changed row", Augmentation, _G(0.02, 1.0),
+      _G(0.7), needs=("units",)),
+    _N("gates2", "L2 on one gate per input", "λ on first layer and gates", L2Gates, _G(0.3)),
+    _N("gates3", "L2 on two gates per input", "λ on first layer and gates", L2TwoGates, _G(0.2)),
+    _N("stg", "stochastic gates", "λ on the probability of open gates", StochasticGates, _G(0.1)),
+    _N("dropout", "dropout", "probability, hidden units (inputs if linear)", Dropout, _probabilities),
+    _N("input_noise", "input noise", "standard deviation", InputNoise, _G(10.0)),
+    _N("augmentation", "data augmentation", "probability of a changed row", Augmentation, _G(1.0),
       needs=("augment",)),
     _N("early", "early stopping", "number of updates", EarlyStopping, _stopping_times),
-    _N("max_norm", "max-norm", "largest norm of a unit's weights", MaxNorm, _G(0.1, 4.0)),
+    _N("max_norm", "max-norm", "largest norm of a unit's weights", MaxNorm, _G(30.0)),
     _N("univariate", "univariate F, then network", "number of inputs kept", TopInputs, _counts),
     _N("forest", "forest importance, then network", "number of inputs kept", TopForestInputs, _counts),
 ]  # fmt: skip

@@ -15,13 +15,14 @@ from scipy import stats
 from .. import checks
 from ..measures import Stability, stability
 
-FORMAT = 1
+FORMAT = 2
 
 MEASURES: dict[str, str] = {
     "metric": "test accuracy or R²",
     "valid_loss": "validation loss at the chosen strength",
     "zeros": "share of first-layer weights that are exactly 0",
     "noise_ratio": "mean norm of noise inputs / mean norm of true inputs",
+    "suppressed": "share of noise inputs with a norm below a tenth of the mean norm of true inputs",
     "n_selected": "inputs above 1 % of the largest norm",
     "n_selected_strict": "inputs above 10 % of the largest norm",
     "n_selected_loose": "inputs above 0.1 % of the largest norm",
@@ -37,6 +38,7 @@ MEASURES: dict[str, str] = {
 COLUMNS = {
     "exact zeros": ("zeros", "{:.0%}"),
     "noise/signal": ("noise_ratio", "{:.3f}"),
+    "suppressed": ("suppressed", "{:.0%}"),
     "selected": ("n_selected", "{:.1f}"),
     "precision": ("precision", "{:.2f}"),
     "recall": ("recall", "{:.2f}"),
@@ -85,19 +87,18 @@ def paired_difference(first: Any, second: Any) -> Paired:
 
 
 class Question(NamedTuple):
-    """A question of the verdict: whether the mean of a measure is at least, or at most, the threshold."""
+    """A question of the verdict: whether the mean of a measure is at least the threshold."""
 
     key: str
     text: str
     measure: str
     threshold: float
-    at_least: bool
 
 
 QUESTIONS = (
-    Question("zeros", "exact zeros?", "zeros", 0.01, True),
-    Question("inputs", "irrelevant inputs suppressed?", "noise_ratio", 0.1, False),
-    Question("units", "neurons removed?", "dead", 0.1, True),
+    Question("zeros", "exact zeros?", "zeros", 0.01),
+    Question("inputs", "irrelevant inputs suppressed?", "suppressed", 0.9),
+    Question("units", "neurons removed?", "dead", 0.1),
 )
 
 
@@ -216,8 +217,7 @@ class ComparisonResult:
         for question in QUESTIONS:
             means = {task: self.values(task, method, question.measure) for task in self.tasks}
             means = {t: v.mean() for t, v in means.items() if len(v) and not np.isnan(v).any()}
-            sign = 1 if question.at_least else -1
-            yes = [task for task, value in means.items() if sign * value >= sign * question.threshold]
+            yes = [task for task, value in means.items() if value >= question.threshold]
             answers[question.key] = (yes, [task for task in means if task not in yes])
         return answers
 
