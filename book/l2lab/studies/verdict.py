@@ -53,10 +53,10 @@ def overall(rows: list[dict[str, Any]]) -> pd.DataFrame:
     is ``"better"`` or ``"worse"`` if the first is below 0.05 after correction; else ``"as good"`` (not worse
     by the margin or more) if the second is and no kind is worse by `WORST` margins; else ``"undecided"``.
     """
+    rows = [row for row in rows if row["problem"] not in RESPLIT]
     found, failed = [], pd.DataFrame(rows).groupby("method")["failed"].count()
     for measure, margin in MEASURES.items():
         scores = _scores(rows, measure)
-        scores = scores[~scores.index.get_level_values("problem").isin(RESPLIT)]
         kind = scores.index.get_level_values("problem").map(KIND_OF)
         seed = scores.index.get_level_values("seed")
         for rival in _rivals(scores):
@@ -82,12 +82,11 @@ def duels(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """
     found = []
     for measure in MEASURES:
-        scores = _scores(rows, measure)
+        scores = _scores([row for row in rows if row["problem"] not in RESPLIT], measure)
         for rival in _rivals(scores):
             for problem, pair in scores.groupby(level="problem", sort=False):
-                if problem not in RESPLIT:
-                    gap = (pair[GATES] - pair[rival]).to_numpy()
-                    found.append({"measure": measure, "rival": rival, "problem": problem} | _compared(gap))
+                gap = (pair[GATES] - pair[rival]).to_numpy()
+                found.append({"measure": measure, "rival": rival, "problem": problem} | _compared(gap))
     return _corrected(pd.DataFrame(found))
 
 
@@ -107,8 +106,8 @@ def _scores(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
 
 def _compared(gap: np.ndarray) -> dict[str, float]:
     half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap))
-    mean = gap.mean()
-    return {"difference": mean, "low": mean - half, "high": mean + half, "p": _sign_test(gap)}
+    low, high = gap.mean() - half, gap.mean() + half
+    return {"difference": gap.mean(), "low": low, "high": high, "p": _sign_test(gap)}
 
 
 def _sign_test(gap: np.ndarray) -> float:
