@@ -22,20 +22,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from . import checks, runtime
+from . import checks, runtime, survival
 from .engine.gated import WIDE, GatedNetworks, GatedRecipe, Rows, groups_of
-from .survival import (
-    HALVINGS,
-    LONGEST,
-    PILOT_LAMS,
-    SETTLED,
-    candidate_sizes,
-    enough_alive,
-    lam_range,
-    smallest_good,
-    sparse_part,
-    survival_scores,
-)  # fmt: skip
 
 __all__ = ["L2GateSelector"]
 
@@ -501,7 +489,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         self, data: Rows, recipe: GatedRecipe, folds: _Folds
     ) -> tuple[np.ndarray, _Path, np.ndarray, int]:
         """Search; while training diverges, halve the learning rate and search again."""
-        for _ in range(HALVINGS):
+        for _ in range(survival.HALVINGS):
             try:
                 return self._search(data, recipe, folds)
             except _DivergedError:
@@ -522,19 +510,19 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         Where no sparse network on the path predicts the rows that it has not seen, it may have had too few
         steps to find what is there: the run is repeated with twice as many, up to `LONGEST` times as many.
         """
-        null, longest = _null_losses(data, folds.held_out), LONGEST * recipe.steps
+        null, longest = _null_losses(data, folds.held_out), survival.LONGEST * recipe.steps
 
         def signal(path: _Path) -> bool:
             """Whether a sparse network of the path predicts rows that it has not seen."""
-            sparse = sparse_part(path.end > self.threshold)
-            return smallest_good(path.losses[sparse], null, _share(data), folds.n_observed)[1]
+            sparse = survival.sparse_part(path.end > self.threshold)
+            return survival.smallest_good(path.losses[sparse], null, _share(data), folds.n_observed)[1]
 
         lams, path = self._sweep(data, recipe, folds)
         while not (found := signal(path)) and recipe.steps < longest:
             recipe = recipe._replace(steps=2 * recipe.steps)
             lams, path = self._sweep(data, recipe, folds)
-        scores = survival_scores(path.end, path.early, self.threshold)
-        wanted, settled, rounds = self.n_features_to_select, scores > SETTLED, 1
+        scores = survival.survival_scores(path.end, path.early, self.threshold)
+        wanted, settled, rounds = self.n_features_to_select, scores > survival.SETTLED, 1
         if wanted is None:
             wanted = self._choose(data, recipe, scores, folds, null)
         while found and rounds < self.rounds and wanted > np.median(settled.sum(1)):
@@ -542,9 +530,9 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
                 break
             later = self._sweep(data, recipe, folds, settled)[1]
             found = signal(later)
-            again = survival_scores(later.end, later.early, self.threshold)
+            again = survival.survival_scores(later.end, later.early, self.threshold)
             scores = np.where(settled, scores + 1, again)
-            settled, before, rounds = settled | (again > SETTLED), settled, rounds + 1
+            settled, before, rounds = settled | (again > survival.SETTLED), settled, rounds + 1
             if (settled == before).all():
                 break
         if rounds > 1 and self.n_features_to_select is None:
@@ -562,13 +550,13 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         n_features = pilot_data.X.shape[1]
 
         def enough(strength: np.ndarray) -> bool:
-            return bool((strength > self.threshold).sum(1).max() >= enough_alive(n_features, data.n))
+            return bool((strength > self.threshold).sum(1).max() >= survival.enough_alive(n_features, data.n))
 
         pilot = recipe._replace(steps=max(1, recipe.steps // 2))
         whole = _Folds([recipe.seed], folds.held_out.new_zeros(1, data.n), data.n)
         stop = enough if n_features > WIDE else None
-        strength = _path(pilot_data, pilot, PILOT_LAMS, whole, lost, enough=stop).end
-        lams = np.geomspace(*lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
+        strength = _path(pilot_data, pilot, survival.PILOT_LAMS, whole, lost, enough=stop).end
+        lams = np.geomspace(*survival.lam_range(strength[:, 0] > self.threshold, data.n), self.n_lams)
         return lams, _path(data, recipe, lams, folds, lost, without)
 
     def _choose(
@@ -580,10 +568,10 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         noisy one wants more features. The mean has seen them, and so wants more as well where columns are
         many. What both ask for counts: the smaller number.
         """
-        sizes = candidate_sizes(max(1, min(scores.shape[1], REFIT_MOST, data.n // 2)))
+        sizes = survival.candidate_sizes(max(1, min(scores.shape[1], REFIT_MOST, data.n // 2)))
         order = np.argsort(-scores, axis=1, kind="stable")
         losses, share = _refit_losses(data, recipe, order, sizes, folds), _share(data)
-        chosen, found, mean = smallest_good(losses, null, share, folds.n_observed)
+        chosen, found, mean = survival.smallest_good(losses, null, share, folds.n_observed)
         if not np.isfinite(mean).all():
             raise _DivergedError(recipe)
         self.cv_sizes_, self.cv_losses_ = np.array(sizes), mean
@@ -593,7 +581,7 @@ class L2GateSelector(SelectorMixin, BaseEstimator):
         if chosen > 0:
             order = np.tile(np.argsort(-scores.mean(0), kind="stable"), (len(scores), 1))
             losses = _refit_losses(data, recipe, order, sizes[: chosen + 1], folds)
-            chosen = smallest_good(losses, null, share, folds.n_observed)[0]
+            chosen = survival.smallest_good(losses, null, share, folds.n_observed)[0]
         return sizes[chosen]
 
 

@@ -14,20 +14,11 @@ import torch
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from .. import survival
 from ..compare import Budget, Fit, LearningData, Recipe
 from ..compare.methods import lassonet
 from ..compare.recipe import row_losses, train
 from ..data import Problem
-from ..survival import (
-    HALVINGS,
-    LONGEST,
-    PILOT_LAMS,
-    SETTLED,
-    lam_range,
-    smallest_good,
-    sparse_part,
-    survival_scores,
-)  # fmt: skip
 
 __all__ = ["by_chance", "by_lassonet", "by_mutual_information", "by_survival"]
 
@@ -68,15 +59,15 @@ def by_survival(recipe: type[Recipe], X: np.ndarray, y: np.ndarray, seed: int, w
     are settled, another round begins without these.
     """
     found, scores = _survival(recipe, X, y, seed)
-    settled, rounds = scores > SETTLED, 1
+    settled, rounds = scores > survival.SETTLED, 1
     while found and settled.sum() < wanted and rounds < ROUNDS:
         left = np.flatnonzero(~settled)
         found, again = _survival(recipe, X[:, left], y, seed)
         scores += 1
         scores[left], rounds = again, rounds + 1
-        if not (again > SETTLED).any():
+        if not (again > survival.SETTLED).any():
             break
-        settled[left[again > SETTLED]] = True
+        settled[left[again > survival.SETTLED]] = True
     return scores / rounds
 
 
@@ -95,17 +86,17 @@ def _survival(recipe: type[Recipe], X: np.ndarray, y: np.ndarray, seed: int) -> 
     starts = [int(state) for state in np.random.SeedSequence(seed).generate_state(FOLDS)]
     while True:
         budget, pilot = replace(BUDGET, steps=steps), replace(BUDGET, steps=steps // 2)
-        strength = _strengths(recipe, PILOT_LAMS, [_training_rows(X, y, y)], pilot, [seed])[0][:, 0]
-        lams = np.geomspace(*lam_range(strength > ALIVE, len(X)), BUDGET.n_trials)
+        strength = _strengths(recipe, survival.PILOT_LAMS, [_training_rows(X, y, y)], pilot, [seed])[0][:, 0]
+        lams = np.geomspace(*survival.lam_range(strength > ALIVE, len(X)), BUDGET.n_trials)
         strength, fits = _strengths(recipe, lams, data, budget, starts)
         losses = np.zeros((len(lams), len(X)))
         for (_, out), fit in zip(folds, fits, strict=True):
             losses[:, out] = row_losses(fit.outputs(X[out], list(range(len(lams)))), y[out], task)
-        sparse = sparse_part(strength > ALIVE)
-        found = smallest_good(losses[sparse], null, np.full(len(X), 1 / len(X)), len(X))[1]
-        if found or steps >= LONGEST * BUDGET.steps:
+        sparse = survival.sparse_part(strength > ALIVE)
+        found = survival.smallest_good(losses[sparse], null, np.full(len(X), 1 / len(X)), len(X))[1]
+        if found or steps >= survival.LONGEST * BUDGET.steps:
             early = np.stack([fit.early for fit in fits], axis=1).astype(np.float64)
-            return found, survival_scores(strength, early, ALIVE).mean(0)
+            return found, survival.survival_scores(strength, early, ALIVE).mean(0)
         steps *= 2
 
 
@@ -113,7 +104,7 @@ def _strengths(
     recipe: type[Recipe], lams: np.ndarray, data: list[LearningData], budget: Budget, seeds: list[int]
 ) -> tuple[np.ndarray, list[Fit]]:
     """Norms of the inputs as shares of the largest, (L, S, p), 0 where all have died; and the models."""
-    for _ in range(HALVINGS + 1):
+    for _ in range(survival.HALVINGS + 1):
         fits = train(recipe(), lams, data, budget, seeds, ramp=RAMP)
         layers = np.stack([fit.first_layer for fit in fits], axis=1).astype(np.float64)
         norms = np.linalg.norm(layers, axis=2)
