@@ -112,7 +112,8 @@ def test_problems_are_standardized_and_reproducible(name):
     varied = np.ptp(X, axis=0) > 0
     np.testing.assert_allclose(X.mean(0), 0, atol=1e-10)
     np.testing.assert_allclose(X[:, varied].std(0), 1)
-    assert 0 < one.support.sum() < one.n_features and len(one.y_test) > 50
+    assert 0 < one.support.sum() < one.n_features
+    assert len(one.y_test) > 50
     assert np.abs(one.X_test).max() < 1000  # a column that is constant for learning is not blown up
     assert one.content_hash == again.content_hash != other.content_hash
 
@@ -140,7 +141,6 @@ def test_the_study_of_selection_runs(tmp_path, monkeypatch):
     _, right, failed, chance, blind = found["rows"]
     assert (right["f1_at_truth"], right["failed"]) == (1, None)
     assert 1 <= right["n_own"] <= 6
-    # what fails scores like a ranking by lot, and says so
     assert failed["failed"] == "ValueError: it diverged"
     assert [failed[k] for k in verdict.MEASURES] == [chance[k] for k in verdict.MEASURES]
     assert (blind["n_own"], blind["f1_own"], blind["f1_at_truth"]) == (0, 0, 1)
