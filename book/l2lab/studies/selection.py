@@ -8,7 +8,6 @@ choose. The page "How the selectors are compared" is the protocol, and says what
 from __future__ import annotations
 
 import importlib.util
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -49,8 +48,7 @@ JUDGE = Budget(n_trials=5, lr=0.05)  # of the networks that judge
 JUDGING = NetworkMethod("judge", "L2", "λ on all weights", L2, lambda *_: np.geomspace(1e-4, 1, 5))
 # Largest number of features that validation rows choose.
 MOST = 64
-PACKAGES = ("torch", "numpy", "scikit-learn", "lassonet")
-MODULES = {"scikit-learn": "sklearn"}
+PACKAGES = {"torch": "torch", "numpy": "numpy", "scikit-learn": "sklearn", "lassonet": "lassonet"}
 DEFAULT = "L2 gates, default"
 # Order k of a parity -> features and training rows of its ladder: how many rows are needed among how many
 # features? LassoNet takes too long for it, and methods that look at single features have no chance.
@@ -205,25 +203,28 @@ def _alone(method: str) -> list[dict[str, Any]]:
 
 def _large(method: str, n: int, p: int) -> dict[str, Any]:
     """Seconds and memory (MB, over that of imports and data) of a ranking of p features, ten of them true."""
-    import resource  # Windows has none
-
     runtime.setup()
     rng = np.random.default_rng(3000)
     X = rng.standard_normal((n, p))
     y = X[:, :10] @ rng.choice([-1.0, 1.0], 10) + rng.standard_normal(n)
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before, started = _peak(), time.process_time()
     best = np.argsort(-RANKINGS[method](X, y / y.std(), 3000, 10), kind="stable")[:10]
-    seconds, more = time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    memory = round(more / 2 ** (20 if sys.platform == "darwin" else 10))
-    found = int((best < 10).sum())
-    return {"method": method, "found": found, "seconds": round(seconds, 1), "memory_mb": memory}
+    seconds, found = round(time.process_time() - started, 1), int((best < 10).sum())
+    more = round(_peak() - before) if before else None
+    return {"method": method, "found": found, "seconds": seconds, "memory_mb": more}
+
+
+def _peak() -> float:
+    """Largest memory of this process so far, in MB (`resource` counts its parents); 0 outside Linux."""
+    status = Path("/proc/self/status")
+    return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024 if status.exists() else 0.0
 
 
 def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     """Run the study and write ``selection-<profile>.json``.
 
     ``"quick"`` are six problems with a seed that the methods were developed on, without LassoNet; ``"full"``
-    is the study itself, with other seeds: about five hours on one core, in as many pieces as you like.
+    is the study itself, with other seeds: about seven hours on one core, in as many pieces as you like.
     """
     seeds = list(SEEDS[one_of("profile", profile, SEEDS)])
     if profile == "full" and importlib.util.find_spec("lassonet") is None:
@@ -232,7 +233,7 @@ def main(profile: str = "quick", folder: str | Path = FOLDER) -> dict[str, Any]:
     competitors = {name: rank for name, rank in RANKINGS.items() if name not in SLOW[profile]}
     record = Record(Path(folder) / f"selection-{profile}.json", code_hash("contests", "rivals", "selection"))
     # A run that goes on with other versions measures anew.
-    versions = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}
+    versions = {name: version(name) for name, module in PACKAGES.items() if importlib.util.find_spec(module)}
     names, rows, ladder, large = PROBLEMS if profile == "full" else QUICK, [], [], []
     for seed, problem in product(seeds, names):
         drawn = PROBLEMS[problem](seed)
